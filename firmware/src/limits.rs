@@ -1,0 +1,65 @@
+//! Every bound of the system, with the relations between them settled at compile time.
+
+/// Instruments of a risk domain in the first tier; columns of the risk table.
+pub const INSTRUMENTS: usize = 16;
+/// Margin scenarios: 9 price shocks x 3 volatility shocks.
+pub const SCENARIOS: usize = 27;
+/// Accounts of a risk domain: leaves of the state tree (arity 4, depth 8).
+pub const ACCOUNTS: usize = 1 << 16;
+/// Depth of the state tree.
+pub const TREE_DEPTH: usize = 8;
+/// Children of a node of the state tree.
+pub const TREE_ARITY: usize = 4;
+
+/// Small tier: accounts that one batch can touch.
+pub const BATCH_ACCOUNTS: usize = 8;
+/// Small tier: fill rows of one batch.
+pub const BATCH_FILLS: usize = 256;
+/// Small tier: fill rows that share one instrument in the circuit.
+pub const BATCH_LANE: usize = 16;
+/// Small tier: deposits consumed by one batch.
+pub const BATCH_DEPOSITS: usize = 8;
+/// Small tier: withdrawals granted by one batch.
+pub const BATCH_WITHDRAWALS: usize = 8;
+
+/// Bits of the quantity of one fill row in the circuit.
+pub const FILL_QTY_BITS: u32 = 30;
+/// Bits of the width of an instrument's collar, in ticks.
+pub const COLLAR_BITS: u32 = 20;
+/// Bits of a tick price.
+pub const PRICE_BITS: u32 = 24;
+/// Bits of the value of a tick per lot, in micro-units.
+pub const TICK_VALUE_BITS: u32 = 16;
+/// Largest quantity of one order, in lots.
+pub const ORDER_LOTS_MAX: i64 = (1 << 24) - 1;
+/// Largest absolute position of an account in one instrument, in lots.
+pub const POSITION_LOTS_MAX: i64 = 1 << 28;
+/// Largest absolute value of one lot in any scenario, in micro-units.
+pub const LOT_VALUE_MICRO_MAX: i64 = 1 << 40;
+/// Bits of a scenario equity in the circuit, in micro-units.
+pub const EQUITY_BITS: u32 = 72;
+/// Bits of a deposit or a withdrawal, in micro-units.
+pub const AMOUNT_BITS: u32 = 62;
+/// Bits of the raw cash of an account, in pico-units (absolute value).
+pub const CASH_BITS: u32 = 96;
+
+/// Sessions that can be connected at a time in the default configuration.
+pub const SESSIONS: usize = 256;
+/// Price levels of one book: the width of an instrument's band.
+pub const BAND_TICKS_MAX: usize = 1 << PRICE_BITS;
+/// UDP payload that never fragments on an Ethernet path.
+pub const DATAGRAM_MAX: usize = 1472;
+/// Payload of a market-data packet.
+pub const FEED_PAYLOAD_MAX: usize = 1400;
+/// Fills of one incoming order; the rest of the order is cancelled beyond it, so that work is bounded.
+pub const FILLS_PER_ORDER_MAX: usize = 1024;
+
+const _: () = assert!(TREE_ARITY.pow(TREE_DEPTH as u32) == ACCOUNTS);
+const _: () = assert!(BATCH_FILLS % BATCH_LANE == 0);
+const _: () = assert!(ORDER_LOTS_MAX < 1 << FILL_QTY_BITS);
+// A position's value in one scenario, summed over all instruments, fits the scenario equity.
+const _: () = assert!(
+    POSITION_LOTS_MAX as i128 * LOT_VALUE_MICRO_MAX as i128 * (INSTRUMENTS as i128) < 1 << (EQUITY_BITS - 1)
+);
+// The notional of one batch, in pico-units, is far from wrapping a 254-bit field.
+const _: () = assert!(FILL_QTY_BITS + PRICE_BITS + TICK_VALUE_BITS + 20 + 8 < 200);

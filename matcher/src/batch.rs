@@ -1,0 +1,118 @@
+//! What one proof covers: the net of a run of the journal.
+
+use crate::table::RiskTable;
+use alloc::{boxed::Box, vec::Vec};
+use firmware::limits::INSTRUMENTS;
+use firmware::units::{AccountId, InstrumentId, Pico, PriceTicks, Seq, TimeNs};
+
+/// What the state tree commits to for one account.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Leaf {
+    /// L1 address that owns the account; all zero while the account has never been funded.
+    pub owner: [u8; 20],
+    /// Rises with each withdrawal.
+    pub nonce: u64,
+    /// Raw cash in pico-units: never marked to market. Claim = cash + sum of position x mark.
+    pub cash_pico: Pico,
+    /// Lots held per instrument, signed.
+    pub positions: [i64; INSTRUMENTS],
+}
+
+/// Fills of one pair of accounts at one price, added up: the circuit proves the net, not the path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FillRow {
+    /// Account of the resting order.
+    pub maker: AccountId,
+    /// Account of the incoming order. Never the maker.
+    pub taker: AccountId,
+    /// Instrument.
+    pub instrument: InstrumentId,
+    /// Price of the fills, inside the collar of the batch's table.
+    pub price: PriceTicks,
+    /// Sum of the quantities, `0 < lots < 2^FILL_QTY_BITS`.
+    pub lots: u64,
+    /// The taker bought.
+    pub taker_buys: bool,
+}
+
+/// A deposit that the batch consumes, in the order of the L1 queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DepositRow {
+    /// Place in the L1 queue, from 0, without gaps.
+    pub queue_index: u64,
+    /// Account credited.
+    pub account: AccountId,
+    /// L1 address that the contract has on record for the account.
+    pub owner: [u8; 20],
+    /// Amount.
+    pub amount_micro: u64,
+}
+
+/// A withdrawal that the batch grants; the L1 contract credits it to the owner.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WithdrawalRow {
+    /// Account debited.
+    pub account: AccountId,
+    /// L1 address of the account's owner.
+    pub owner: [u8; 20],
+    /// Amount.
+    pub amount_micro: u64,
+}
+
+/// An account that the batch touched, before and after.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Touched {
+    /// Account: index of the leaf.
+    pub account: AccountId,
+    /// Leaf at the end of the batch before.
+    pub old: Leaf,
+    /// Leaf at the end of this batch.
+    pub new: Leaf,
+}
+
+/// Why a batch was closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum SealReason {
+    /// The tier has no room for what comes next.
+    Full = 0,
+    /// A timer command asked for it.
+    Timer = 1,
+    /// The next risk table would leave a touched account below its margin, or a fill outside its collar.
+    TableChange = 2,
+    /// An operator asked for it.
+    Operator = 3,
+}
+
+/// A closed batch: everything that the prover needs, and nothing else.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SealedBatch {
+    /// From 1, without gaps.
+    pub batch_no: u64,
+    /// First record that the batch covers (a long order may be split between two batches).
+    pub first_seq: Seq,
+    /// Last record that the batch covers.
+    pub last_seq: Seq,
+    /// Time of the last record.
+    pub time: TimeNs,
+    /// Why it was closed.
+    pub reason: SealReason,
+    /// Digest of the engine's whole state at the seal.
+    pub state_hash: [u8; 32],
+    /// Hash chain over the journal's records up to `last_seq`; filled in by the journal.
+    pub journal_hash: [u8; 32],
+    /// The risk table in force at the seal; every touched account is above its margin in it.
+    pub table: Box<RiskTable>,
+    /// Insurance fund before, in pico-units: it receives all fees.
+    pub fund_old_pico: Pico,
+    /// Insurance fund after.
+    pub fund_new_pico: Pico,
+    /// Netted fills.
+    pub fills: Vec<FillRow>,
+    /// Deposits consumed.
+    pub deposits: Vec<DepositRow>,
+    /// Withdrawals granted.
+    pub withdrawals: Vec<WithdrawalRow>,
+    /// Touched accounts, by rising account.
+    pub touched: Vec<Touched>,
+}

@@ -1,0 +1,11 @@
+//! The matcher: a pure state machine from sequenced records to outcomes.
+//!
+//! It promises: the same journal in, the same bytes out, on every platform.
+//! What may never enter: I/O, a clock, a thread, a random source, a float, an unordered map.
+#![cfg_attr(not(any(test, feature = "std")), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod batch;
+pub mod table;
