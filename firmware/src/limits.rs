@@ -35,9 +35,9 @@ pub const ORDER_LOTS_MAX: i64 = (1 << 24) - 1;
 /// Largest absolute position of an account in one instrument, in lots.
 pub const POSITION_LOTS_MAX: i64 = 1 << 28;
 /// Largest absolute value of one lot in any scenario, in micro-units.
-pub const LOT_VALUE_MICRO_MAX: i64 = 1 << 40;
+pub const LOT_VALUE_MICRO_MAX: i64 = 1 << 30;
 /// Bits of a scenario equity in the circuit, in micro-units.
-pub const EQUITY_BITS: u32 = 72;
+pub const EQUITY_BITS: u32 = 64;
 /// Bits of a deposit or a withdrawal, in micro-units.
 pub const AMOUNT_BITS: u32 = 62;
 /// Bits of the raw cash of an account, in pico-units (absolute value).
@@ -59,7 +59,7 @@ const _: () = assert!(BATCH_FILLS % BATCH_LANE == 0);
 const _: () = assert!(ORDER_LOTS_MAX < 1 << FILL_QTY_BITS);
 // A position's value in one scenario, summed over all instruments, fits the scenario equity.
 const _: () = assert!(
-    POSITION_LOTS_MAX as i128 * LOT_VALUE_MICRO_MAX as i128 * (INSTRUMENTS as i128) < 1 << (EQUITY_BITS - 1)
+    POSITION_LOTS_MAX as i128 * LOT_VALUE_MICRO_MAX as i128 * (INSTRUMENTS as i128) <= 1 << (EQUITY_BITS - 2)
 );
 // The notional of one batch, in pico-units, is far from wrapping a 254-bit field.
 const _: () = assert!(FILL_QTY_BITS + PRICE_BITS + TICK_VALUE_BITS + 20 + 8 < 200);
