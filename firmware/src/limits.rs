@@ -55,11 +55,12 @@ pub const FEED_PAYLOAD_MAX: usize = 1400;
 pub const FILLS_PER_ORDER_MAX: usize = 1024;
 
 const _: () = assert!(TREE_ARITY.pow(TREE_DEPTH as u32) == ACCOUNTS);
-const _: () = assert!(BATCH_FILLS % BATCH_LANE == 0);
+const _: () = assert!(BATCH_FILLS.is_multiple_of(BATCH_LANE));
 const _: () = assert!(ORDER_LOTS_MAX < 1 << FILL_QTY_BITS);
 // A position's value in one scenario, summed over all instruments, fits the scenario equity.
 const _: () = assert!(
-    POSITION_LOTS_MAX as i128 * LOT_VALUE_MICRO_MAX as i128 * (INSTRUMENTS as i128) <= 1 << (EQUITY_BITS - 2)
+    POSITION_LOTS_MAX as i128 * LOT_VALUE_MICRO_MAX as i128 * (INSTRUMENTS as i128)
+        <= 1 << (EQUITY_BITS - 2)
 );
 // The notional of one batch, in pico-units, is far from wrapping a 254-bit field.
 const _: () = assert!(FILL_QTY_BITS + PRICE_BITS + TICK_VALUE_BITS + 20 + 8 < 200);

@@ -1,0 +1,238 @@
+//! Market data: order by order, SBE inside MoldUDP64. No account, member or client id ever appears here.
+
+use super::sbe::{messages, union};
+
+/// Flag of every feed message: last of its matching event; a consumer may show the book now.
+pub const FLAG_LAST: u8 = 1;
+
+messages! {
+    /// An instrument is listed.
+    300 InstrumentDefinition {
+        /// Journal record.
+        engine_seq: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Strike x 1e-9; null unless an option.
+        strike: i64,
+        /// Expiry, ns; zero for a perpetual.
+        expiry: u64,
+        /// Tick x 1e-9.
+        tick_size: i64,
+        /// Units of the underlying in a lot x 1e-9.
+        lot_size: i64,
+        /// Lowest price of the band x 1e-9.
+        band_low: i64,
+        /// Highest price of the band x 1e-9.
+        band_high: i64,
+        /// Name, padded with zero bytes.
+        symbol: [u8; 16],
+        /// Instrument.
+        instrument: u16,
+        /// 0 perpetual, 1 call, 2 put.
+        kind: u8,
+        /// Bit 0: last message of the event.
+        flags: u8,
+        /// Value of a tick for one lot, micro-units.
+        tick_value_micro: u32,
+    }
+    /// A new risk table is in force.
+    303 IndexUpdate {
+        /// Journal record.
+        engine_seq: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Risk epoch.
+        epoch: u64,
+        /// Index, micro-units.
+        index_micro: i64,
+        /// Bit 0: last message of the event.
+        flags: u8,
+        /// Written as zero.
+        pad1: u8,
+        /// Written as zero.
+        pad2: u16,
+        /// Written as zero.
+        pad3: u32,
+    }
+    /// Mark and collar of one instrument in the new table.
+    304 MarkPrice {
+        /// Journal record.
+        engine_seq: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Risk epoch.
+        epoch: u64,
+        /// Value of one lot at the mark, micro-units.
+        mark_micro: i64,
+        /// Lowest price that may trade x 1e-9.
+        collar_low: i64,
+        /// Highest price that may trade x 1e-9.
+        collar_high: i64,
+        /// Instrument.
+        instrument: u16,
+        /// Bit 0: last message of the event.
+        flags: u8,
+        /// Written as zero.
+        pad1: u8,
+        /// Written as zero.
+        pad2: u32,
+    }
+    /// An order joins the book, behind all others at its price.
+    310 OrderAdd {
+        /// Journal record.
+        engine_seq: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Order.
+        order_id: u64,
+        /// Price x 1e-9.
+        price: i64,
+        /// Lots.
+        quantity: i64,
+        /// Instrument.
+        instrument: u16,
+        /// 0 buy, 1 sell.
+        side: u8,
+        /// Bit 0: last message of the event.
+        flags: u8,
+        /// Written as zero.
+        pad1: u32,
+    }
+    /// An order became smaller without a trade and keeps its place.
+    311 OrderReduce {
+        /// Journal record.
+        engine_seq: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Order.
+        order_id: u64,
+        /// Lots left.
+        quantity: i64,
+        /// Instrument.
+        instrument: u16,
+        /// 0 buy, 1 sell.
+        side: u8,
+        /// Bit 0: last message of the event.
+        flags: u8,
+        /// Written as zero.
+        pad1: u32,
+    }
+    /// An order left the book without a trade.
+    313 OrderDelete {
+        /// Journal record.
+        engine_seq: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Order.
+        order_id: u64,
+        /// Instrument.
+        instrument: u16,
+        /// 0 buy, 1 sell.
+        side: u8,
+        /// Bit 0: last message of the event.
+        flags: u8,
+        /// Written as zero.
+        pad1: u32,
+    }
+    /// A resting order traded; it leaves the book when `leaves` is zero.
+    314 OrderExecuted {
+        /// Journal record.
+        engine_seq: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Resting order.
+        order_id: u64,
+        /// Trade.
+        trade_id: u64,
+        /// Price x 1e-9.
+        price: i64,
+        /// Lots traded.
+        quantity: i64,
+        /// Lots left.
+        leaves: i64,
+        /// Instrument.
+        instrument: u16,
+        /// Side of the resting order: 0 buy, 1 sell.
+        side: u8,
+        /// Bit 0: last message of the event.
+        flags: u8,
+        /// Written as zero.
+        pad1: u32,
+    }
+    /// A delta settlement was made.
+    320 SettlementSummary {
+        /// Journal record.
+        engine_seq: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// From 1.
+        settlement_no: u64,
+        /// Index before, micro-units.
+        index_before_micro: i64,
+        /// Index after, micro-units.
+        index_after_micro: i64,
+        /// Sum of all positive transfers, micro-units (the negative ones add up to the same).
+        transferred: i64,
+        /// Sum of the absolute delta legs, micro-units.
+        delta_leg: i64,
+        /// Sum of the absolute residuals, micro-units.
+        residual: i64,
+        /// Accounts with a position.
+        accounts: u32,
+        /// 0 index moved by the threshold, 1 interval passed.
+        trigger: u8,
+        /// Bit 0: last message of the event.
+        flags: u8,
+        /// Written as zero.
+        pad1: u16,
+    }
+    /// A batch was closed and goes to the prover.
+    321 BatchSealed {
+        /// Journal record.
+        engine_seq: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// From 1.
+        batch_no: u64,
+        /// First journal record covered.
+        first_seq: u64,
+        /// Netted fill rows.
+        fill_rows: u32,
+        /// Accounts touched.
+        accounts: u32,
+        /// 0 full, 1 timer, 2 risk table changed, 3 operator.
+        reason: u8,
+        /// Bit 0: last message of the event.
+        flags: u8,
+        /// Written as zero.
+        pad1: u16,
+        /// Written as zero.
+        pad2: u32,
+    }
+}
+
+union! {
+    /// What everybody is told.
+    FeedMessage {
+        InstrumentDefinition, IndexUpdate, MarkPrice, OrderAdd, OrderReduce, OrderDelete, OrderExecuted,
+        SettlementSummary, BatchSealed,
+    }
+}
+
+impl FeedMessage {
+    /// Marks the message as the last of its matching event.
+    pub const fn set_last(&mut self) {
+        let flags = match self {
+            Self::InstrumentDefinition(m) => &mut m.flags,
+            Self::IndexUpdate(m) => &mut m.flags,
+            Self::MarkPrice(m) => &mut m.flags,
+            Self::OrderAdd(m) => &mut m.flags,
+            Self::OrderReduce(m) => &mut m.flags,
+            Self::OrderDelete(m) => &mut m.flags,
+            Self::OrderExecuted(m) => &mut m.flags,
+            Self::SettlementSummary(m) => &mut m.flags,
+            Self::BatchSealed(m) => &mut m.flags,
+        };
+        *flags |= FLAG_LAST;
+    }
+}

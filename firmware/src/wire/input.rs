@@ -1,0 +1,232 @@
+//! Bodies of the journal's records: the sequenced inputs. Everything right of the sequencer is a function
+//! of these. Requests of clients stand here in their admitted form: prices in ticks, checked by the gate.
+//!
+//! The record header (see [`super::journal`]) has the sequence number, the time, the template and, in
+//! `session`, the member that a record comes from (zero: the venue itself).
+
+use super::sbe::messages;
+
+messages! {
+    /// An admitted new order.
+    600 InNewOrder {
+        /// When the datagram was received, ns.
+        rx_time: u64,
+        /// Number of the request.
+        client_seq: u64,
+        /// Client's name.
+        cl_ord_id: u64,
+        /// Lots.
+        lots: i64,
+        /// Limit price; for a market order the far end of the collar is filled in by the engine.
+        price_ticks: i32,
+        /// Account.
+        account: u32,
+        /// Instrument.
+        instrument: u16,
+        /// 0 buy, 1 sell.
+        side: u8,
+        /// 0 limit, 1 market.
+        ord_type: u8,
+        /// 0 GTC, 3 IOC, 4 FOK.
+        time_in_force: u8,
+        /// As in NewOrder.
+        flags: u8,
+        /// As in NewOrder.
+        stp_mode: u8,
+        /// Written as zero.
+        pad1: u8,
+    }
+    /// An admitted replace.
+    602 InReplace {
+        /// When the datagram was received, ns.
+        rx_time: u64,
+        /// Number of the request.
+        client_seq: u64,
+        /// New client name.
+        cl_ord_id: u64,
+        /// Venue's name or zero.
+        order_id: u64,
+        /// Client's name before.
+        orig_cl_ord_id: u64,
+        /// New open lots.
+        lots: i64,
+        /// New price.
+        price_ticks: i32,
+        /// Account.
+        account: u32,
+        /// Instrument.
+        instrument: u16,
+        /// As in Replace.
+        flags: u8,
+        /// Written as zero.
+        pad1: u8,
+        /// Written as zero.
+        pad2: u32,
+    }
+    /// An admitted cancel.
+    604 InCancel {
+        /// When the datagram was received, ns.
+        rx_time: u64,
+        /// Number of the request.
+        client_seq: u64,
+        /// Client's name of the request.
+        cl_ord_id: u64,
+        /// Venue's name or zero.
+        order_id: u64,
+        /// Client's name of the order.
+        orig_cl_ord_id: u64,
+        /// Account.
+        account: u32,
+        /// Instrument.
+        instrument: u16,
+        /// Written as zero.
+        pad1: u16,
+    }
+    /// An admitted mass cancel.
+    605 InMassCancel {
+        /// When the datagram was received, ns.
+        rx_time: u64,
+        /// Number of the request.
+        client_seq: u64,
+        /// Client's name of the request.
+        cl_ord_id: u64,
+        /// Account.
+        account: u32,
+        /// Instrument, or 65535 for all.
+        instrument: u16,
+        /// 0 buy, 1 sell, 255 both.
+        side: u8,
+        /// Written as zero.
+        pad1: u8,
+    }
+    /// An admitted withdrawal.
+    610 InWithdraw {
+        /// When the datagram was received, ns.
+        rx_time: u64,
+        /// Number of the request.
+        client_seq: u64,
+        /// Client's name of the request.
+        cl_ord_id: u64,
+        /// Micro-units.
+        amount: i64,
+        /// Account.
+        account: u32,
+        /// Written as zero.
+        pad1: u32,
+    }
+    /// A request that the gate refused: in the journal because its report is numbered like any other.
+    620 InRefused {
+        /// When the datagram was received, ns.
+        rx_time: u64,
+        /// Number of the request.
+        client_seq: u64,
+        /// Client's name of the request.
+        cl_ord_id: u64,
+        /// Account.
+        account: u32,
+        /// Instrument.
+        instrument: u16,
+        /// Reject code.
+        reason: u16,
+        /// Template of the request.
+        ref_template: u16,
+        /// Written as zero.
+        pad1: u16,
+        /// Written as zero.
+        pad2: u32,
+    }
+    /// Numbers that a member's flow skipped; they are dead.
+    621 InGap {
+        /// First number skipped.
+        from_seq_no: u64,
+        /// How many.
+        count: u64,
+    }
+    /// A member's session began or ended.
+    622 InSession {
+        /// Of the Negotiate.
+        session_id: u64,
+        /// 0 established, 1 terminated by the client, 2 lost (silence), 3 replaced.
+        event: u8,
+        /// 0 never, 1 flagged orders, 2 all.
+        cod_policy: u8,
+        /// Written as zero.
+        pad1: u16,
+        /// Written as zero.
+        pad2: u32,
+    }
+    /// A deposit that is final on L1.
+    900 InDeposit {
+        /// Place in the L1 queue.
+        queue_index: u64,
+        /// Micro-units.
+        amount: u64,
+        /// Account.
+        account: u32,
+        /// L1 address of the owner.
+        owner: [u8; 20],
+    }
+    /// A verified oracle report; the signature stays with it.
+    901 InOracle {
+        /// The report as it came.
+        report_no: u64,
+        /// Time of observation, ns.
+        timestamp: u64,
+        /// Index in micro-units.
+        index_micro: i64,
+        /// Volatility of expiry slot 0, scaled by 1e9.
+        vol0_e9: i64,
+        /// Slot 1.
+        vol1_e9: i64,
+        /// Slot 2.
+        vol2_e9: i64,
+        /// Slot 3.
+        vol3_e9: i64,
+        /// Oracle key.
+        key_id: u32,
+        /// Written as zero.
+        pad1: u32,
+        /// Signature of the report.
+        signature: [u8; 64],
+    }
+    /// The time passes: interval settlements and timer seals happen here.
+    902 InTimer {
+        /// Bit 0: seal the open batch; bit 1: the operator asked for it.
+        flags: u32,
+        /// Written as zero.
+        pad1: u32,
+    }
+    /// A member trades for an account.
+    907 InAccount {
+        /// Account.
+        account: u32,
+        /// Member.
+        member: u32,
+    }
+    /// Parameters of the risk domain, at the start of the day.
+    908 InDomain {
+        /// A settlement runs when the index moved by this much, ppm.
+        delta_threshold_ppm: u32,
+        /// Initial margin over maintenance margin, ppm of the latter.
+        initial_extra_ppm: u32,
+        /// A settlement runs when this much time has passed, ns.
+        settlement_interval_ns: u64,
+    }
+}
+/// A risk table (body: `matcher::table::RiskTable`) is adopted.
+pub const IN_RISK_TABLE: u16 = 904;
+/// An instrument is listed (body: `matcher::instrument::Listing`).
+pub const IN_INSTRUMENT: u16 = 905;
+
+/// [`InSession::event`]: established.
+pub const SESSION_ESTABLISHED: u8 = 0;
+/// [`InSession::event`]: terminated by the client.
+pub const SESSION_TERMINATED: u8 = 1;
+/// [`InSession::event`]: silence for three intervals.
+pub const SESSION_LOST: u8 = 2;
+/// [`InSession::event`]: a newer login took over.
+pub const SESSION_REPLACED: u8 = 3;
+/// [`InTimer::flags`]: seal the open batch.
+pub const TIMER_SEAL: u32 = 1;
+/// [`InTimer::flags`]: the operator asked for the seal.
+pub const TIMER_OPERATOR: u32 = 2;
