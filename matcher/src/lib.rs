@@ -8,4 +8,7 @@
 extern crate alloc;
 
 pub mod batch;
+pub mod book;
+pub mod instrument;
+pub mod reference;
 pub mod table;

@@ -1,0 +1,572 @@
+//! The fast book: a dense array of levels an instrument, orders in one arena.
+//!
+//! A node is 16 bytes, a level is 16 bytes; what only the engine needs lies apart, at the same index:
+//!
+//! ```text
+//! node   next u32 | prev u32 | side:1 0:7 lots:24 | instrument:8 level:24
+//! level  head u32 | tail u32 | lots:44 orders:20
+//! rest   account u32 | session u32 | cl_ord_id u64 | flags u32 | generation u32
+//! ```
+//!
+//! Bids and asks of an instrument share its levels and its bitmap: the book is never crossed, so
+//! every level at or below the best bid is a bid and every level at or above the best ask an ask.
+
+use super::bitmap::Bitmap;
+use super::{
+    BOOK_INSTRUMENTS_MAX, BOOK_ORDERS_MAX, Band, BookError, BookLimits, COUNT_BITS, LevelTotal,
+    Order, OrderBook, OrderInfo,
+};
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::hint::black_box;
+use firmware::limits::{ORDER_LOTS_MAX, PRICE_BITS};
+use firmware::units::{InstrumentId, OrderId, PriceTicks, Side};
+
+/// No order: slot 0 is never handed out.
+const NIL: u32 = 0;
+const SIDE_BIT: u32 = 1 << 31;
+const OFFSET_MASK: u32 = (1 << PRICE_BITS) - 1;
+/// Best bid of a side without bids: below every level.
+const NO_BID: i32 = -1;
+/// Best ask of a side without asks: above every level.
+const NO_ASK: i32 = i32::MAX;
+
+const _: () = assert!((BOOK_INSTRUMENTS_MAX as u64) << PRICE_BITS <= 1 << 32);
+const _: () = assert!(ORDER_LOTS_MAX < SIDE_BIT as i64);
+const _: () = assert!(size_of::<Node>() == 16 && size_of::<Level>() == 16);
+
+/// What matching and cancelling read of an order. Dead: `lots` is zero and `next` is the free list.
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    next: u32,
+    prev: u32,
+    /// Open lots, the side in the highest bit.
+    lots: u32,
+    /// Instrument above the level's offset in the band.
+    place: u32,
+}
+
+impl Node {
+    const DEAD: Self = Self {
+        next: NIL,
+        prev: NIL,
+        lots: 0,
+        place: 0,
+    };
+
+    #[inline]
+    fn lots(&self) -> u32 {
+        self.lots & !SIDE_BIT
+    }
+    #[inline]
+    fn side(&self) -> Side {
+        if self.lots & SIDE_BIT == 0 {
+            Side::Buy
+        } else {
+            Side::Sell
+        }
+    }
+    #[inline]
+    fn instrument(&self) -> usize {
+        (self.place >> PRICE_BITS) as usize
+    }
+    #[inline]
+    fn offset(&self) -> u32 {
+        self.place & OFFSET_MASK
+    }
+}
+
+/// What the book itself does not need on its walks.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    info: OrderInfo,
+    generation: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    head: u32,
+    tail: u32,
+    /// Lots above the number of orders, so that one addition keeps both.
+    sum: u64,
+}
+
+impl Level {
+    const EMPTY: Self = Self {
+        head: NIL,
+        tail: NIL,
+        sum: 0,
+    };
+
+    fn total(&self) -> LevelTotal {
+        LevelTotal {
+            lots: self.sum >> COUNT_BITS,
+            orders: self.sum as u32 & ((1 << COUNT_BITS) - 1),
+        }
+    }
+}
+
+/// What `lots` of one order add to a level besides the order itself.
+#[inline]
+fn share(lots: u32) -> u64 {
+    u64::from(lots) << COUNT_BITS
+}
+
+/// One instrument. Not listed: the band is empty.
+#[derive(Debug)]
+struct Instrument {
+    band: Band,
+    best_bid: i32,
+    best_ask: i32,
+    levels: Box<[Level]>,
+    occupied: Bitmap,
+}
+
+impl Instrument {
+    fn new(band: Band) -> Self {
+        Self {
+            band,
+            best_bid: NO_BID,
+            best_ask: NO_ASK,
+            levels: taken(Level::EMPTY, band.width_ticks as usize),
+            occupied: Bitmap::new(band.width_ticks),
+        }
+    }
+
+    /// Offset of the best level of a side.
+    #[inline]
+    fn best(&self, side: Side) -> Option<u32> {
+        match side {
+            Side::Buy => (self.best_bid != NO_BID).then_some(self.best_bid as u32),
+            Side::Sell => (self.best_ask != NO_ASK).then_some(self.best_ask as u32),
+        }
+    }
+
+    #[inline]
+    fn price(&self, offset: u32) -> PriceTicks {
+        PriceTicks(self.band.base.0 + offset as i32)
+    }
+
+    /// The level at `price` if orders of `side` rest there.
+    fn resting(&self, side: Side, price: PriceTicks) -> Option<&Level> {
+        let offset = self.band.offset(price)?;
+        let of_side = match side {
+            Side::Buy => offset as i32 <= self.best_bid,
+            Side::Sell => offset as i32 >= self.best_ask,
+        };
+        of_side
+            .then(|| &self.levels[offset as usize])
+            .filter(|level| level.sum != 0)
+    }
+
+    /// A level of `side` got its first order.
+    #[inline]
+    fn filled(&mut self, side: Side, offset: u32) {
+        self.occupied.set(offset);
+        match side {
+            Side::Buy => self.best_bid = self.best_bid.max(offset as i32),
+            Side::Sell => self.best_ask = self.best_ask.min(offset as i32),
+        }
+    }
+
+    /// A level of `side` lost its last order.
+    #[inline]
+    fn emptied(&mut self, side: Side, offset: u32) {
+        self.occupied.clear(offset);
+        match side {
+            Side::Buy if self.best_bid == offset as i32 => {
+                self.best_bid = self.occupied.below(offset).map_or(NO_BID, |o| o as i32);
+            }
+            Side::Sell if self.best_ask == offset as i32 => {
+                self.best_ask = self.occupied.above(offset).map_or(NO_ASK, |o| o as i32);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Memory that is really there: written, and the writing hidden from the optimiser, which would turn
+/// a vector of zeros into pages that the kernel only promises.
+pub(super) fn taken<T: Copy>(value: T, len: usize) -> Box<[T]> {
+    vec![black_box(value); len].into_boxed_slice()
+}
+
+/// The fast book. See the [module's page](super) for the rules that it shares with its twin.
+#[derive(Debug)]
+pub struct LadderBook {
+    nodes: Box<[Node]>,
+    rest: Box<[Rest]>,
+    instruments: Box<[Instrument]>,
+    /// Slot that the next order gets; the others follow through `next`.
+    free: u32,
+    live: u32,
+}
+
+impl LadderBook {
+    /// The slot of a live order.
+    #[inline]
+    fn slot(&self, id: OrderId) -> Option<u32> {
+        let slot = id.slot();
+        let known = self.rest.get(slot as usize)?.generation == id.generation();
+        (known && self.nodes[slot as usize].lots() != 0).then_some(slot)
+    }
+
+    #[inline]
+    fn order(&self, slot: u32) -> Order {
+        let (node, rest) = (&self.nodes[slot as usize], &self.rest[slot as usize]);
+        Order {
+            id: OrderId::new(slot, rest.generation),
+            instrument: InstrumentId(node.instrument() as u16),
+            side: node.side(),
+            price: self.instruments[node.instrument()].price(node.offset()),
+            lots: i64::from(node.lots()),
+            info: rest.info,
+        }
+    }
+
+    fn id(&self, slot: u32) -> Option<OrderId> {
+        (slot != NIL).then(|| OrderId::new(slot, self.rest[slot as usize].generation))
+    }
+
+    /// Takes a live order out of its level and its slot back.
+    #[inline]
+    fn remove(&mut self, slot: u32) {
+        let node = self.nodes[slot as usize];
+        let instrument = &mut self.instruments[node.instrument()];
+        let level = &mut instrument.levels[node.offset() as usize];
+        match node.prev {
+            NIL => level.head = node.next,
+            prev => self.nodes[prev as usize].next = node.next,
+        }
+        match node.next {
+            NIL => level.tail = node.prev,
+            next => self.nodes[next as usize].prev = node.prev,
+        }
+        level.sum -= share(node.lots()) + 1;
+        if level.head == NIL {
+            instrument.emptied(node.side(), node.offset());
+        }
+        self.nodes[slot as usize] = Node {
+            next: self.free,
+            ..Node::DEAD
+        };
+        let generation = &mut self.rest[slot as usize].generation;
+        *generation = generation.wrapping_add(1);
+        self.free = slot;
+        self.live -= 1;
+    }
+
+    /// Takes `lots`, fewer than are open, off a live order.
+    #[inline]
+    fn shrink(&mut self, slot: u32, lots: u32) {
+        let node = &mut self.nodes[slot as usize];
+        node.lots -= lots;
+        self.instruments[node.instrument()].levels[node.offset() as usize].sum -= share(lots);
+    }
+
+    fn listed_instrument(&self, instrument: InstrumentId) -> Option<&Instrument> {
+        self.instruments
+            .get(usize::from(instrument.0))
+            .filter(|i| i.band.width_ticks != 0)
+    }
+
+    fn check_level(&self, at: InstrumentId, side: Side, offset: u32) -> u32 {
+        let instrument = &self.instruments[usize::from(at.0)];
+        let level = &instrument.levels[offset as usize];
+        let (mut prev, mut slot, mut total) = (NIL, level.head, LevelTotal::default());
+        while slot != NIL {
+            let node = &self.nodes[slot as usize];
+            assert_eq!(node.prev, prev, "links of slot {slot} disagree");
+            assert!(node.lots() != 0, "dead order {slot} in a level");
+            assert_eq!(
+                (node.side(), node.instrument(), node.offset()),
+                (side, usize::from(at.0), offset)
+            );
+            total.lots += u64::from(node.lots());
+            total.orders += 1;
+            assert!(total.orders <= self.live, "a level's queue is a ring");
+            (prev, slot) = (slot, node.next);
+        }
+        assert_eq!(level.tail, prev, "tail of level {offset}");
+        assert_eq!(level.total(), total, "sum of level {offset}");
+        total.orders
+    }
+}
+
+impl OrderBook for LadderBook {
+    fn new(limits: BookLimits) -> Result<Self, BookError> {
+        if !(1..=BOOK_INSTRUMENTS_MAX).contains(&limits.instruments)
+            || !(1..=BOOK_ORDERS_MAX).contains(&limits.orders)
+        {
+            return Err(BookError::BadLimits);
+        }
+        let slots = limits.orders as usize + 1;
+        let mut nodes = taken(Node::DEAD, slots);
+        for (slot, node) in nodes.iter_mut().enumerate().skip(1) {
+            node.next = if slot + 1 < slots {
+                slot as u32 + 1
+            } else {
+                NIL
+            };
+        }
+        let unlisted = Band {
+            base: PriceTicks(0),
+            width_ticks: 0,
+        };
+        Ok(Self {
+            nodes,
+            rest: taken(
+                Rest {
+                    info: OrderInfo::default(),
+                    generation: 1,
+                },
+                slots,
+            ),
+            instruments: (0..limits.instruments)
+                .map(|_| Instrument::new(unlisted))
+                .collect::<Vec<_>>()
+                .into(),
+            free: 1,
+            live: 0,
+        })
+    }
+
+    fn list(
+        &mut self,
+        instrument: InstrumentId,
+        base: PriceTicks,
+        width_ticks: u32,
+    ) -> Result<(), BookError> {
+        let place = self
+            .instruments
+            .get_mut(usize::from(instrument.0))
+            .ok_or(BookError::UnknownInstrument)?;
+        if place.band.width_ticks != 0 {
+            return Err(BookError::AlreadyListed);
+        }
+        *place = Instrument::new(Band::checked(base, width_ticks)?);
+        Ok(())
+    }
+
+    fn listed(&self, instrument: InstrumentId) -> Option<Band> {
+        Some(self.listed_instrument(instrument)?.band)
+    }
+
+    #[inline]
+    fn insert(
+        &mut self,
+        instrument: InstrumentId,
+        side: Side,
+        price: PriceTicks,
+        lots: i64,
+        info: OrderInfo,
+    ) -> Result<OrderId, BookError> {
+        let at = self
+            .instruments
+            .get_mut(usize::from(instrument.0))
+            .filter(|i| i.band.width_ticks != 0)
+            .ok_or(BookError::NotListed)?;
+        let offset = at.band.offset(price).ok_or(BookError::OutOfBand)?;
+        if !(1..=ORDER_LOTS_MAX).contains(&lots) {
+            return Err(BookError::BadLots);
+        }
+        let slot = self.free;
+        if slot == NIL {
+            return Err(BookError::Full);
+        }
+        let crosses = match side {
+            Side::Buy => offset as i32 >= at.best_ask,
+            Side::Sell => offset as i32 <= at.best_bid,
+        };
+        assert!(!crosses, "an order that crosses the book was rested");
+
+        let lots = lots as u32;
+        let level = &mut at.levels[offset as usize];
+        let tail = core::mem::replace(&mut level.tail, slot);
+        level.sum += share(lots) + 1;
+        if tail == NIL {
+            level.head = slot;
+            at.filled(side, offset);
+        } else {
+            self.nodes[tail as usize].next = slot;
+        }
+        let node = &mut self.nodes[slot as usize];
+        self.free = node.next;
+        *node = Node {
+            next: NIL,
+            prev: tail,
+            lots: lots | if side == Side::Sell { SIDE_BIT } else { 0 },
+            place: u32::from(instrument.0) << PRICE_BITS | offset,
+        };
+        let rest = &mut self.rest[slot as usize];
+        rest.info = info;
+        self.live += 1;
+        Ok(OrderId::new(slot, rest.generation))
+    }
+
+    #[inline]
+    fn best(&self, instrument: InstrumentId, side: Side) -> Option<PriceTicks> {
+        let at = self.instruments.get(usize::from(instrument.0))?;
+        at.best(side).map(|offset| at.price(offset))
+    }
+
+    #[inline]
+    fn front(&self, instrument: InstrumentId, side: Side) -> Option<Order> {
+        let at = self.instruments.get(usize::from(instrument.0))?;
+        let offset = at.best(side)?;
+        Some(self.order(at.levels[offset as usize].head))
+    }
+
+    #[inline]
+    fn fill(&mut self, id: OrderId, lots: i64) -> i64 {
+        let slot = self.slot(id).expect("a fill of a dead order");
+        let open = i64::from(self.nodes[slot as usize].lots());
+        assert!(0 < lots && lots <= open, "a fill of {lots} lots of {open}");
+        if lots == open {
+            self.remove(slot);
+        } else {
+            self.shrink(slot, lots as u32);
+        }
+        open - lots
+    }
+
+    #[inline]
+    fn cancel(&mut self, id: OrderId) -> Option<Order> {
+        let slot = self.slot(id)?;
+        let order = self.order(slot);
+        self.remove(slot);
+        Some(order)
+    }
+
+    #[inline]
+    fn reduce(&mut self, id: OrderId, new_lots: i64) -> Result<i64, BookError> {
+        let slot = self.slot(id).ok_or(BookError::DeadOrder)?;
+        let open = i64::from(self.nodes[slot as usize].lots());
+        if !(1..open).contains(&new_lots) {
+            return Err(BookError::BadLots);
+        }
+        self.shrink(slot, (open - new_lots) as u32);
+        Ok(open - new_lots)
+    }
+
+    #[inline]
+    fn get(&self, id: OrderId) -> Option<Order> {
+        self.slot(id).map(|slot| self.order(slot))
+    }
+
+    #[inline]
+    fn info_mut(&mut self, id: OrderId) -> Option<&mut OrderInfo> {
+        let slot = self.slot(id)?;
+        Some(&mut self.rest[slot as usize].info)
+    }
+
+    #[inline]
+    fn level(&self, instrument: InstrumentId, side: Side, price: PriceTicks) -> LevelTotal {
+        let at = self.listed_instrument(instrument);
+        at.and_then(|at| at.resting(side, price))
+            .map_or(LevelTotal::default(), Level::total)
+    }
+
+    #[inline]
+    fn next_level(
+        &self,
+        instrument: InstrumentId,
+        side: Side,
+        price: PriceTicks,
+    ) -> Option<PriceTicks> {
+        let at = self.listed_instrument(instrument)?;
+        let best = at.best(side)?;
+        let better = match side {
+            Side::Buy => price > at.price(best),
+            Side::Sell => price < at.price(best),
+        };
+        if better {
+            return Some(at.price(best));
+        }
+        // Beyond the band on the worse side there is nothing; beyond it on the better side was the best.
+        let offset = at.band.offset(price)?;
+        let next = match side {
+            Side::Buy => at.occupied.below(offset),
+            Side::Sell => at.occupied.above(offset),
+        };
+        next.map(|offset| at.price(offset))
+    }
+
+    #[inline]
+    fn first_in_level(
+        &self,
+        instrument: InstrumentId,
+        side: Side,
+        price: PriceTicks,
+    ) -> Option<OrderId> {
+        self.id(self
+            .listed_instrument(instrument)?
+            .resting(side, price)?
+            .head)
+    }
+
+    #[inline]
+    fn next_in_level(&self, id: OrderId) -> Option<OrderId> {
+        let slot = self.slot(id)?;
+        self.id(self.nodes[slot as usize].next)
+    }
+
+    fn next_id(&self) -> Option<OrderId> {
+        self.id(self.free)
+    }
+
+    fn live(&self) -> usize {
+        self.live as usize
+    }
+
+    fn capacity(&self) -> usize {
+        self.nodes.len() - 1
+    }
+
+    fn check_invariants(&self) {
+        let mut orders = 0;
+        for (i, at) in self.instruments.iter().enumerate() {
+            let id = InstrumentId(i as u16);
+            assert!(at.best_bid < at.best_ask, "crossed");
+            at.occupied.check();
+            let occupied = (0..at.band.width_ticks).filter(|&o| at.levels[o as usize].sum != 0);
+            for offset in occupied.clone() {
+                let bid = offset as i32 <= at.best_bid;
+                assert!(
+                    bid || offset as i32 >= at.best_ask,
+                    "level {offset} is inside the spread"
+                );
+                orders += self.check_level(id, if bid { Side::Buy } else { Side::Sell }, offset);
+            }
+            for offset in 0..at.band.width_ticks {
+                let level = &at.levels[offset as usize];
+                assert_eq!(
+                    at.occupied.contains(offset),
+                    level.sum != 0,
+                    "bitmap of level {offset}"
+                );
+                assert_eq!(level.head == NIL, level.sum == 0, "head of level {offset}");
+                assert_eq!(level.tail == NIL, level.sum == 0, "tail of level {offset}");
+            }
+            let best_bid = occupied.clone().rfind(|&o| o as i32 <= at.best_bid);
+            let best_ask = occupied.clone().find(|&o| o as i32 >= at.best_ask);
+            assert_eq!(
+                (at.best(Side::Buy), at.best(Side::Sell)),
+                (best_bid, best_ask)
+            );
+        }
+        assert_eq!(orders, self.live, "orders in levels");
+        let (mut free, mut slot) = (0, self.free);
+        while slot != NIL {
+            assert!(
+                self.nodes[slot as usize].lots == 0,
+                "live order {slot} on the free list"
+            );
+            free += 1;
+            assert!(free as usize <= self.capacity(), "the free list is a ring");
+            slot = self.nodes[slot as usize].next;
+        }
+        assert_eq!(free as usize + self.live(), self.capacity(), "slots lost");
+    }
+}
