@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!  0 u8  version = 1
-//!  1 u8  kind: 0 control, 1 data, 2 retransmission, 3 heartbeat
+//!  1 u8  kind: 0 control (session messages, no number of a flow), 1 data, 2 retransmission, 3 heartbeat
 //!  2 u16 length of the whole UDP payload
 //!  4 u32 connId: index of the keys, given at login; the source address is never trusted
 //!  8 u64 packetNo: +1 per datagram and direction; nonce of the tag and anti-replay counter
 //! 16 u64 nextSeqNo: number of the first application message here
 //! 24 u64 ackSeqNo: next number of the peer's flow that is expected
 //! 32 { u16 msgSize (itself included) | SBE header 8 | block }*
-//!  n tag, 16 bytes, over everything before it (kind 0: zero)
+//!  n tag, 16 bytes, over everything before it (zero in the login: kind 0, connId 0)
 //! ```
 
 use bytemuck::{Pod, Zeroable};
@@ -23,7 +23,7 @@ pub const TAG_LEN: usize = 16;
 /// Bytes of the size prefix of a message.
 pub const PREFIX_LEN: usize = 2;
 
-/// Login, before keys exist.
+/// Session messages: the login (connection id 0, no tag), then Establish, Terminate and the like (tagged).
 pub const KIND_CONTROL: u8 = 0;
 /// Application messages.
 pub const KIND_DATA: u8 = 1;
