@@ -45,6 +45,10 @@ pub const CASH_BITS: u32 = 96;
 
 /// Sessions that can be connected at a time in the default configuration.
 pub const SESSIONS: usize = 256;
+/// Members that the gate can hold; ids run from 1.
+pub const GATE_MEMBERS: usize = 256;
+/// Accounts that the gate can hold.
+pub const GATE_ACCOUNTS: usize = 4096;
 /// Price levels of one book: the width of an instrument's band.
 pub const BAND_TICKS_MAX: usize = 1 << PRICE_BITS;
 /// UDP payload that never fragments on an Ethernet path.

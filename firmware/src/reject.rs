@@ -1,1 +1,88 @@
-//! To come.
+//! One code per reason, in the order in which the checks are made: a request with several faults is
+//! refused for the first.
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $value:literal $name:ident),+ $(,)?) => {
+        /// Why a request was refused. A refused request changes nothing.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        #[repr(u16)]
+        pub enum RejectCode { $($(#[doc = $doc])+ $name = $value),+ }
+
+        impl RejectCode {
+            /// All codes, by rising number.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+            /// Name as in the protocol document.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),+ }
+            }
+            /// One sentence for people.
+            #[must_use]
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+)),+ }
+            }
+            /// From the wire.
+            #[must_use]
+            pub const fn from_wire(code: u16) -> Option<Self> {
+                match code { $($value => Some(Self::$name),)+ _ => None }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The message is cut short, of another schema, or not a request.
+    1 Malformed,
+    /// More requests than the member's rate allows; cancels are never counted.
+    2 Throttled,
+    /// The member may not trade for this account.
+    3 UnknownAccount,
+    /// The client order id does not rise.
+    4 DuplicateClOrdId,
+    /// No such instrument is listed.
+    10 UnknownInstrument,
+    /// Side, order type, time in force, flags or self-trade mode is not one of the values allowed.
+    11 InvalidField,
+    /// The value is allowed by the protocol but this release does not offer it.
+    12 NotSupported,
+    /// The price is not a multiple of the tick.
+    13 PriceOffTick,
+    /// The price is outside the instrument's band.
+    14 PriceOutOfBand,
+    /// The quantity is zero, negative or beyond the instrument's limit.
+    15 QuantityOutOfRange,
+    /// The amount is zero or negative, or beyond what fits one batch.
+    16 AmountOutOfRange,
+    /// A lane or table of the venue is full; the request may be sent again.
+    20 Busy,
+    /// Trading is halted; cancels pass.
+    30 Halted,
+    /// The oracle is stale; cancels and reducing orders pass.
+    31 OracleStale,
+    /// The price is outside the collar around the mark.
+    32 PriceOutOfCollar,
+    /// No live order of this account has the id.
+    33 UnknownOrder,
+    /// The order would take although it is post-only.
+    34 WouldTake,
+    /// The order would not bring the position nearer to zero although it is reduce-only.
+    35 WouldIncrease,
+    /// A fill-or-kill order cannot fill whole.
+    36 CannotFillWhole,
+    /// The position could pass the instrument's limit.
+    37 PositionLimit,
+    /// Free collateral does not cover the worst case of the order.
+    38 InsufficientMargin,
+    /// The account is below its maintenance margin: only cancels and deposits pass until it is above again.
+    39 BelowMaintenance,
+    /// The account has never been funded.
+    40 NoSuchAccount,
+    /// All order slots are taken.
+    41 BookFull,
+    /// The amount is more than the free collateral.
+    42 InsufficientCollateral,
+    /// The replaced quantity or price is the same as before.
+    43 NothingToChange,
+}
+
+const _: () = assert!(RejectCode::ALL.len() < 64);

@@ -196,6 +196,35 @@ messages! {
         /// Written as zero.
         pad1: u32,
     }
+    /// An instrument is listed.
+    905 InInstrument {
+        /// Strike, micro-units; zero unless an option.
+        strike_micro: i64,
+        /// Expiry, ns; zero for a perpetual.
+        expiry: u64,
+        /// Units of underlying in a lot x 1e9.
+        lot_e9: i64,
+        /// Tick of the price of one unit of underlying, micro-units.
+        tick_micro: i64,
+        /// Largest order, lots.
+        order_lots_max: i64,
+        /// Largest absolute position, lots.
+        position_lots_max: i64,
+        /// Lowest price of the band.
+        base_ticks: i32,
+        /// Prices in the band.
+        width_ticks: i32,
+        /// Half-width of the collar, ppm of the index.
+        collar_ppm: u32,
+        /// Instrument.
+        instrument: u16,
+        /// 0 perpetual, 1 call, 2 put.
+        kind: u8,
+        /// Volatility slot of the oracle reports.
+        vol_slot: u8,
+        /// Name, padded with zero bytes.
+        symbol: [u8; 16],
+    }
     /// A member trades for an account.
     907 InAccount {
         /// Account.
@@ -215,9 +244,6 @@ messages! {
 }
 /// A risk table (body: `matcher::table::RiskTable`) is adopted.
 pub const IN_RISK_TABLE: u16 = 904;
-/// An instrument is listed (body: `matcher::instrument::Listing`).
-pub const IN_INSTRUMENT: u16 = 905;
-
 /// [`InSession::event`]: established.
 pub const SESSION_ESTABLISHED: u8 = 0;
 /// [`InSession::event`]: terminated by the client.
