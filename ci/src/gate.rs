@@ -1,0 +1,239 @@
+//! The gates by name, in the order of a full run: cheap ones first, `test` last so that its total closes the output.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::place::Place;
+use crate::report::{Row, TestTotals, excerpt, table};
+use crate::step::Step;
+use crate::{contracts, demo, layers, nostd, setup, tidy};
+
+/// One gate: what it looks at, how long it may take on two slow cores, and how it looks.
+pub(crate) struct Gate {
+    name: &'static str,
+    about: &'static str,
+    minutes_max: u64,
+    /// Gives a note for the table; an error is a failed gate.
+    check: fn(&mut Step<'_>) -> Result<String>,
+}
+
+const GATES: &[Gate] = &[
+    Gate {
+        name: "setup",
+        about: "installs what the other gates need",
+        minutes_max: 40,
+        check: setup::everything,
+    },
+    Gate {
+        name: "fmt",
+        about: "rustfmt",
+        minutes_max: 5,
+        check: fmt,
+    },
+    Gate {
+        name: "tidy",
+        about: "top level, leftovers, file sizes, machine paths, one version per dependency",
+        minutes_max: 2,
+        check: tidy::check,
+    },
+    Gate {
+        name: "layers",
+        about: "which crate may depend on which",
+        minutes_max: 2,
+        check: layers::check,
+    },
+    Gate {
+        name: "deny",
+        about: "licences, banned crates, sources of dependencies",
+        minutes_max: 40,
+        check: deny,
+    },
+    Gate {
+        name: "lint",
+        about: "clippy over all targets, warnings are errors",
+        minutes_max: 40,
+        check: lint,
+    },
+    Gate {
+        name: "doc",
+        about: "rustdoc of our crates, warnings are errors",
+        minutes_max: 40,
+        check: doc,
+    },
+    Gate {
+        name: "nostd",
+        about: "firmware and matcher link without std, firmware without an allocator",
+        minutes_max: 20,
+        check: nostd::check,
+    },
+    Gate {
+        name: "contracts",
+        about: "committed contract artifacts match their sources",
+        minutes_max: 20,
+        check: contracts::check,
+    },
+    Gate {
+        name: "demo",
+        about: "the main job in release: on the embedded chain, then on anvil",
+        minutes_max: 60,
+        check: demo::check,
+    },
+    Gate {
+        name: "test",
+        about: "all tests of the workspace",
+        minutes_max: 60,
+        check: test,
+    },
+];
+
+/// The gates as a list for people.
+pub(crate) fn list() -> String {
+    GATES
+        .iter()
+        .map(|gate| format!("{:<10} {}\n", gate.name, gate.about))
+        .collect()
+}
+
+/// The gates of these names, each once; all of them for no name.
+pub(crate) fn select(names: &[String]) -> Result<Vec<&'static Gate>> {
+    if names.is_empty() {
+        return Ok(GATES.iter().collect());
+    }
+    let mut picked: Vec<&Gate> = Vec::new();
+    for name in names {
+        let Some(gate) = GATES.iter().find(|gate| gate.name == name) else {
+            bail!(
+                "no gate is called {name}; there are:\n{}",
+                list().trim_end()
+            );
+        };
+        if !picked.iter().any(|other| other.name == gate.name) {
+            picked.push(gate);
+        }
+    }
+    Ok(picked)
+}
+
+/// Runs the gates, all of them even when one fails, and prints the table and the test total.
+pub(crate) fn run_all(place: &Place, gates: &[&Gate]) -> Result<ExitCode> {
+    let mut rows = Vec::new();
+    let mut tests = TestTotals::default();
+    for gate in gates {
+        println!("== {}: {}", gate.name, gate.about);
+        let mut step = Step::start(place, gate.name, Duration::from_secs(60 * gate.minutes_max))?;
+        let result = (gate.check)(&mut step).map_err(|error| one_line(&error));
+        tests.add(step.tests);
+        if let Err(why) = &result {
+            show_failure(&step, why);
+        }
+        rows.push(Row {
+            gate: gate.name,
+            seconds: step.seconds(),
+            result,
+        });
+    }
+    println!("\n{}", table(&rows));
+    if let Some(line) = tests.closing_line() {
+        println!("{line}");
+    }
+    let failed = rows.iter().any(|row| row.result.is_err());
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn one_line(error: &anyhow::Error) -> String {
+    format!("{error:#}")
+        .replace('\n', " ")
+        .chars()
+        .take(300)
+        .collect()
+}
+
+fn show_failure(step: &Step<'_>, why: &str) {
+    let bytes = std::fs::read(step.log_path()).unwrap_or_default();
+    let log = String::from_utf8_lossy(&bytes);
+    println!("-- from {}", step.log_path().display());
+    for line in excerpt(&log) {
+        println!("   | {line}");
+    }
+    println!("   FAILED: {why}");
+}
+
+fn fmt(step: &mut Step<'_>) -> Result<String> {
+    let mut command = step.place.cargo();
+    step.run(command.args("fmt --all --check".split(' ')))?;
+    Ok(String::new())
+}
+
+fn lint(step: &mut Step<'_>) -> Result<String> {
+    let mut command = step.place.cargo();
+    step.run(command.args("clippy --locked --workspace --all-targets -- -D warnings".split(' ')))?;
+    Ok(String::new())
+}
+
+fn doc(step: &mut Step<'_>) -> Result<String> {
+    let mut command = step.place.cargo();
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    step.run(
+        command.args("doc --locked --workspace --no-deps --document-private-items".split(' ')),
+    )?;
+    Ok(String::new())
+}
+
+fn deny(step: &mut Step<'_>) -> Result<String> {
+    let program = setup::cargo_deny(step)?;
+    let mut command = step.place.command(program);
+    // Named checks, so that the advisory database is neither read nor fetched.
+    step.run(command.args("--log-level warn --locked check bans licenses sources".split(' ')))?;
+    Ok("licences, bans, sources; not advisories: their database is not a package".into())
+}
+
+fn test(step: &mut Step<'_>) -> Result<String> {
+    let mut command = step.place.cargo();
+    step.run(command.args("test --locked --workspace --no-fail-fast".split(' ')))?;
+    let totals = step.tests;
+    ensure!(totals.passed > 0, "no test ran");
+    Ok(format!(
+        "{} tests in {} binaries",
+        totals.passed, totals.binaries
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(wanted: &[&str]) -> Result<Vec<&'static str>> {
+        let wanted: Vec<String> = wanted.iter().map(|&name| name.to_owned()).collect();
+        Ok(select(&wanted)?.iter().map(|gate| gate.name).collect())
+    }
+
+    #[test]
+    fn no_name_means_every_gate_with_test_last() {
+        let all = names(&[]).expect("all");
+        assert_eq!(all.len(), GATES.len());
+        assert_eq!(all.last(), Some(&"test"));
+    }
+
+    #[test]
+    fn named_gates_run_once_and_in_the_order_given() {
+        assert_eq!(
+            names(&["lint", "fmt", "lint"]).expect("known"),
+            ["lint", "fmt"]
+        );
+    }
+
+    #[test]
+    fn an_unknown_gate_is_refused_with_the_list() {
+        let error = names(&["fmt", "lnt"]).expect_err("refused").to_string();
+        assert!(
+            error.contains("lnt") && error.contains("contracts"),
+            "{error}"
+        );
+    }
+}
