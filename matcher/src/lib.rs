@@ -10,5 +10,7 @@ extern crate alloc;
 pub mod batch;
 pub mod book;
 pub mod instrument;
+pub mod pricing;
 pub mod reference;
+pub mod risk_table;
 pub mod table;
