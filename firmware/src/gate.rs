@@ -244,7 +244,9 @@ impl Gate {
         if market && rests || (m.flags & order::FLAG_POST_ONLY != 0 && !rests) {
             return Err(RejectCode::InvalidField);
         }
+        let reduce_only = m.flags & order::FLAG_REDUCE_ONLY != 0;
         if !(rests || takes_at_once)
+            || reduce_only && rests
             || m.stp_mode == 3
             || m.mmp_group != 0
             || m.smp_id != 0

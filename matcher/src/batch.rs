@@ -1,5 +1,11 @@
 //! What one proof covers: the net of a run of the journal.
 
+mod builder;
+mod codec;
+
+pub(crate) use builder::BatchBuilder;
+pub use codec::{BatchError, decode, encode};
+
 use crate::table::RiskTable;
 use alloc::{boxed::Box, vec::Vec};
 use firmware::limits::INSTRUMENTS;

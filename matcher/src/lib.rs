@@ -7,10 +7,15 @@
 
 extern crate alloc;
 
+pub mod accounts;
 pub mod batch;
 pub mod book;
+pub mod engine;
 pub mod instrument;
+pub mod outbox;
 pub mod pricing;
 pub mod reference;
 pub mod risk_table;
+pub mod sequencer;
+mod settlement;
 pub mod table;

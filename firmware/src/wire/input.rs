@@ -240,6 +240,8 @@ messages! {
         initial_extra_ppm: u32,
         /// A settlement runs when this much time has passed, ns.
         settlement_interval_ns: u64,
+        /// An oracle report older than this halts orders that may add risk, ns.
+        oracle_stale_ns: u64,
     }
 }
 /// A risk table (body: `matcher::table::RiskTable`) is adopted.

@@ -1,0 +1,277 @@
+//! The open batch: nets fills as they happen and says when the tier has no room left.
+
+use super::{DepositRow, FillRow, Leaf, SealReason, SealedBatch, Touched, WithdrawalRow};
+use crate::table::RiskTable;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use bytemuck::Zeroable;
+use firmware::limits::{
+    BATCH_ACCOUNTS, BATCH_DEPOSITS, BATCH_FILLS, BATCH_LANE, BATCH_WITHDRAWALS, FILL_QTY_BITS,
+    INSTRUMENTS,
+};
+use firmware::units::{AccountId, Pico, PriceTicks, Seq, TimeNs};
+
+/// Slots of the index over fill rows; a power of two, at most a quarter full.
+const INDEX: usize = 4 * BATCH_FILLS;
+/// Empty slot of the index.
+const NONE: u16 = u16::MAX;
+
+const _: () = assert!(INDEX.is_power_of_two() && BATCH_FILLS < NONE as usize);
+
+/// The open batch. Its memory is taken once; sealing clears it.
+#[derive(Clone, Debug)]
+pub(crate) struct BatchBuilder {
+    batch: SealedBatch,
+    index: Box<[u16; INDEX]>,
+    /// Fill rows of each instrument: rows of one lane of the circuit share an instrument.
+    rows: [usize; INSTRUMENTS],
+    /// Lowest and highest price filled, per instrument.
+    prices: [Option<(PriceTicks, PriceTicks)>; INSTRUMENTS],
+}
+
+impl BatchBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            batch: SealedBatch {
+                batch_no: 1,
+                first_seq: Seq(1),
+                last_seq: Seq(0),
+                time: TimeNs(0),
+                reason: SealReason::Full,
+                state_hash: [0; 32],
+                journal_hash: [0; 32],
+                table: Box::new(RiskTable::zeroed()),
+                fund_old_pico: 0,
+                fund_new_pico: 0,
+                fills: Vec::with_capacity(BATCH_FILLS),
+                deposits: Vec::with_capacity(BATCH_DEPOSITS),
+                withdrawals: Vec::with_capacity(BATCH_WITHDRAWALS),
+                touched: Vec::with_capacity(BATCH_ACCOUNTS),
+            },
+            index: Box::new([NONE; INDEX]),
+            rows: [0; INSTRUMENTS],
+            prices: [None; INSTRUMENTS],
+        }
+    }
+
+    pub(crate) const fn batch_no(&self) -> u64 {
+        self.batch.batch_no
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.batch.fills.is_empty()
+            && self.batch.deposits.is_empty()
+            && self.batch.withdrawals.is_empty()
+    }
+
+    pub(crate) fn touched(&self) -> impl Iterator<Item = AccountId> + '_ {
+        self.batch.touched.iter().map(|t| t.account)
+    }
+
+    /// Lowest and highest price filled in each instrument since the last seal.
+    pub(crate) const fn prices(&self) -> &[Option<(PriceTicks, PriceTicks)>; INSTRUMENTS] {
+        &self.prices
+    }
+
+    /// Whether the batch did nothing to the account but credit deposits: the circuit waives the margin then.
+    pub(crate) fn only_deposited(&self, account: AccountId, now: &Leaf) -> bool {
+        let traded = |f: &FillRow| f.maker == account || f.taker == account;
+        let old = self.batch.touched.iter().find(|t| t.account == account);
+        old.is_some_and(|t| t.old.positions == now.positions)
+            && !self.batch.fills.iter().any(traded)
+            && !self.batch.withdrawals.iter().any(|w| w.account == account)
+    }
+
+    fn is_touched(&self, account: AccountId) -> bool {
+        self.batch.touched.iter().any(|t| t.account == account)
+    }
+
+    /// Whether the accounts fit beside those already touched.
+    fn accounts_fit(&self, accounts: &[AccountId]) -> bool {
+        let fresh = accounts.iter().filter(|a| !self.is_touched(**a)).count();
+        self.batch.touched.len() + fresh <= BATCH_ACCOUNTS
+    }
+
+    /// Where the row of `fill` is, or where its index would go.
+    fn find(&self, fill: &FillRow) -> Result<usize, usize> {
+        let mut slot = hash(fill) as usize % INDEX;
+        loop {
+            let at = self.index[slot];
+            if at == NONE {
+                return Err(slot);
+            }
+            let row = &self.batch.fills[at as usize];
+            if same_key(row, fill) && row.lots + fill.lots < 1 << FILL_QTY_BITS {
+                return Ok(at as usize);
+            }
+            slot = (slot + 1) % INDEX;
+        }
+    }
+
+    pub(crate) fn fill_fits(&self, fill: &FillRow) -> bool {
+        if !self.accounts_fit(&[fill.maker, fill.taker]) {
+            return false;
+        }
+        if self.find(fill).is_ok() {
+            return true;
+        }
+        let i = fill.instrument.0 as usize;
+        let lanes: usize = self.rows.iter().map(|n| n.div_ceil(BATCH_LANE)).sum();
+        let opens_lane = self.rows[i].is_multiple_of(BATCH_LANE);
+        self.batch.fills.len() < BATCH_FILLS && (!opens_lane || lanes < BATCH_FILLS / BATCH_LANE)
+    }
+
+    pub(crate) fn deposit_fits(&self, account: AccountId) -> bool {
+        self.batch.deposits.len() < BATCH_DEPOSITS && self.accounts_fit(&[account])
+    }
+
+    pub(crate) fn withdrawal_fits(&self, account: AccountId) -> bool {
+        self.batch.withdrawals.len() < BATCH_WITHDRAWALS && self.accounts_fit(&[account])
+    }
+
+    /// Remembers the leaf as it was before the batch first changed it.
+    ///
+    /// # Panics
+    /// When the tier is full: the caller asks `*_fits` first.
+    pub(crate) fn touch(&mut self, account: AccountId, old: Leaf) {
+        if !self.is_touched(account) {
+            assert!(
+                self.batch.touched.len() < BATCH_ACCOUNTS,
+                "the batch has no room for account {account}"
+            );
+            self.batch.touched.push(Touched {
+                account,
+                old,
+                new: old,
+            });
+        }
+    }
+
+    pub(crate) fn add_fill(&mut self, fill: FillRow) {
+        assert!(
+            fill.maker != fill.taker,
+            "account {} traded with itself",
+            fill.maker
+        );
+        let i = fill.instrument.0 as usize;
+        let (lo, hi) = self.prices[i].unwrap_or((fill.price, fill.price));
+        self.prices[i] = Some((lo.min(fill.price), hi.max(fill.price)));
+        match self.find(&fill) {
+            Ok(row) => self.batch.fills[row].lots += fill.lots,
+            Err(slot) => {
+                assert!(
+                    self.batch.fills.len() < BATCH_FILLS,
+                    "the batch has no room for another fill row"
+                );
+                self.index[slot] = self.batch.fills.len() as u16;
+                self.batch.fills.push(fill);
+                self.rows[i] += 1;
+            }
+        }
+    }
+
+    pub(crate) fn add_deposit(&mut self, row: DepositRow) {
+        assert!(
+            self.batch.deposits.len() < BATCH_DEPOSITS,
+            "the batch has no room for another deposit"
+        );
+        self.batch.deposits.push(row);
+    }
+
+    pub(crate) fn add_withdrawal(&mut self, row: WithdrawalRow) {
+        assert!(
+            self.batch.withdrawals.len() < BATCH_WITHDRAWALS,
+            "the batch has no room for another withdrawal"
+        );
+        self.batch.withdrawals.push(row);
+    }
+
+    /// Closes the batch: `new_leaf` tells what an account is now. The caller encodes what it gets and then
+    /// calls [`BatchBuilder::reopen`].
+    pub(crate) fn close(
+        &mut self,
+        reason: SealReason,
+        last_seq: Seq,
+        time: TimeNs,
+        table: &RiskTable,
+        fund_pico: Pico,
+        new_leaf: impl Fn(AccountId) -> Leaf,
+    ) -> &mut SealedBatch {
+        let b = &mut self.batch;
+        b.reason = reason;
+        b.last_seq = last_seq;
+        b.time = time;
+        *b.table = *table;
+        b.fund_new_pico = fund_pico;
+        for t in &mut b.touched {
+            t.new = new_leaf(t.account);
+        }
+        b.touched.sort_unstable_by_key(|t| t.account);
+        b.fills.sort_unstable_by_key(|f| {
+            (
+                f.instrument,
+                f.price,
+                f.maker,
+                f.taker,
+                f.taker_buys,
+                f.lots,
+            )
+        });
+        b
+    }
+
+    /// Starts the next batch with the record `first_seq`.
+    pub(crate) fn reopen(&mut self, first_seq: Seq) {
+        let b = &mut self.batch;
+        b.batch_no += 1;
+        b.first_seq = first_seq;
+        b.fund_old_pico = b.fund_new_pico;
+        b.fills.clear();
+        b.deposits.clear();
+        b.withdrawals.clear();
+        b.touched.clear();
+        self.index.fill(NONE);
+        self.rows = [0; INSTRUMENTS];
+        self.prices = [None; INSTRUMENTS];
+    }
+
+    /// Adds the open batch to a state digest.
+    pub(crate) fn digest(&self, h: &mut blake3::Hasher) {
+        let b = &self.batch;
+        for n in [
+            b.batch_no,
+            b.fills.len() as u64,
+            b.deposits.len() as u64,
+            b.withdrawals.len() as u64,
+        ] {
+            h.update(&n.to_le_bytes());
+        }
+        h.update(&b.fund_old_pico.to_le_bytes());
+        for f in &b.fills {
+            h.update(&f.maker.0.to_le_bytes())
+                .update(&f.taker.0.to_le_bytes());
+            h.update(&f.instrument.0.to_le_bytes())
+                .update(&f.price.0.to_le_bytes());
+            h.update(&f.lots.to_le_bytes())
+                .update(&[u8::from(f.taker_buys)]);
+        }
+    }
+}
+
+const fn same_key(a: &FillRow, b: &FillRow) -> bool {
+    a.maker.0 == b.maker.0
+        && a.taker.0 == b.taker.0
+        && a.instrument.0 == b.instrument.0
+        && a.price.0 == b.price.0
+        && a.taker_buys == b.taker_buys
+}
+
+/// Fibonacci hashing of a row's key; only spreads, nothing depends on its value.
+const fn hash(f: &FillRow) -> u32 {
+    let key = (f.maker.0 as u64) << 40
+        ^ (f.taker.0 as u64) << 26
+        ^ (f.price.0 as u64) << 5
+        ^ (f.instrument.0 as u64) << 1
+        ^ f.taker_buys as u64;
+    (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u32
+}

@@ -1,0 +1,521 @@
+//! The engine: applies one sequenced input at a time and says what it caused.
+//!
+//! All branching lives here and in `engine/`; arithmetic lives in `accounts`, `settlement` and `batch`.
+//! Invariants, checked after every seal and asserted where they could break:
+//! - contracts of each instrument sum to zero; cash of all accounts plus the fund equals deposits less
+//!   withdrawals, to the pico-unit;
+//! - an account that a batch touched with more than a deposit is above maintenance when the batch is sealed;
+//! - every fill of a batch lies inside the collar of the table that the batch is sealed under.
+
+mod orders;
+mod venue;
+
+pub use venue::DepositError;
+
+use crate::accounts::{Accounts, Exposure};
+use crate::batch::{BatchBuilder, SealReason};
+use crate::book::{BookError, BookLimits, Order, OrderBook};
+use crate::outbox::Outbox;
+use crate::sequencer::{Input, Sequenced};
+use crate::settlement::{Settled, Terms};
+use crate::table::RiskTable;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use bytemuck::Zeroable;
+use firmware::limits::{GATE_MEMBERS, INSTRUMENTS};
+use firmware::units::{
+    AccountId, InstrumentId, MemberId, OrderId, PICO_PER_MICRO, Pico, PriceTicks, Seq, TimeNs,
+};
+use firmware::wire::feed::{OrderDelete, OrderReduce};
+use firmware::wire::input::{InDomain, InInstrument};
+use firmware::wire::report::{Canceled, NotApplied, Rejected};
+
+/// Client order ids that can be looked up per member; a power of two. An id that is this much older than
+/// the newest can still be cancelled by the venue's order id.
+const CLIENT_IDS: usize = 1 << 12;
+
+/// Sizes that are fixed at start.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineLimits {
+    /// Account ids run below this.
+    pub accounts: usize,
+    /// Orders that can rest at a time.
+    pub orders: u32,
+}
+
+impl Default for EngineLimits {
+    fn default() -> Self {
+        Self {
+            accounts: firmware::limits::GATE_ACCOUNTS,
+            orders: 1 << 16,
+        }
+    }
+}
+
+/// Counts of what happened, for people.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct EngineCounters {
+    pub requests: u64,
+    pub acks: u64,
+    pub fills: u64,
+    pub settlements: u64,
+    pub deposits: u64,
+    pub withdrawals: u64,
+    pub batches: u64,
+    pub fill_rows: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Listed {
+    spec: InInstrument,
+    tick_e9: i64,
+}
+
+#[derive(Clone, Debug)]
+struct Member {
+    /// Cancel on disconnect: 0 never, 1 flagged orders, 2 all.
+    cod_policy: u8,
+    /// Ring from client order id to order.
+    ids: Vec<(u64, OrderId)>,
+}
+
+/// What every report of one input has in common.
+#[derive(Clone, Copy, Debug)]
+struct Stamp {
+    seq: Seq,
+    time: TimeNs,
+    member: MemberId,
+}
+
+/// The deterministic state of one risk domain.
+#[derive(Debug)]
+pub struct Engine<B> {
+    book: B,
+    accounts: Accounts,
+    table: Box<RiskTable>,
+    has_table: bool,
+    instruments: [Option<Listed>; INSTRUMENTS],
+    members: Vec<Option<Member>>,
+    domain: InDomain,
+    settled: Option<Settled>,
+    batch: BatchBuilder,
+    fund_pico: Pico,
+    deposited_micro: u64,
+    withdrawn_micro: u64,
+    next_deposit: u64,
+    oracle_time: TimeNs,
+    next_trade: u64,
+    last_seq: Seq,
+    last_time: TimeNs,
+    counters: EngineCounters,
+    /// Orders to cancel in a sweep; kept so that a sweep takes no memory.
+    sweep: Vec<OrderId>,
+}
+
+impl<B: OrderBook> Engine<B> {
+    /// An engine at the start of a journal.
+    ///
+    /// # Errors
+    /// When the limits are beyond what the books can hold.
+    pub fn new(limits: EngineLimits) -> Result<Self, BookError> {
+        let book = B::new(BookLimits {
+            instruments: INSTRUMENTS as u16,
+            orders: limits.orders,
+        })?;
+        Ok(Self {
+            book,
+            accounts: Accounts::new(limits.accounts),
+            table: Box::new(RiskTable::zeroed()),
+            has_table: false,
+            instruments: [None; INSTRUMENTS],
+            members: alloc::vec![None; GATE_MEMBERS],
+            domain: InDomain::zeroed(),
+            settled: None,
+            batch: BatchBuilder::new(),
+            fund_pico: 0,
+            deposited_micro: 0,
+            withdrawn_micro: 0,
+            next_deposit: 0,
+            oracle_time: TimeNs(0),
+            next_trade: 1,
+            last_seq: Seq(0),
+            last_time: TimeNs(0),
+            counters: EngineCounters::default(),
+            sweep: Vec::with_capacity(limits.orders as usize),
+        })
+    }
+
+    /// Applies one input. `out` is cleared first and holds what the input caused.
+    ///
+    /// # Panics
+    /// When an invariant is broken: the box stops, and the journal brings it back.
+    pub fn apply(&mut self, input: &Sequenced<'_>, out: &mut Outbox) {
+        out.clear();
+        let stamp = Stamp {
+            seq: input.seq(),
+            time: input.time(),
+            member: input.member(),
+        };
+        assert_eq!(
+            stamp.seq.0,
+            self.last_seq.0 + 1,
+            "inputs reach the engine in order"
+        );
+        self.last_seq = stamp.seq;
+        self.last_time = stamp.time;
+        match *input.input() {
+            Input::NewOrder(m) => self.new_order(stamp, m, out),
+            Input::Replace(m) => self.replace(stamp, m, out),
+            Input::Cancel(m) => self.cancel(stamp, m, out),
+            Input::MassCancel(m) => self.mass_cancel(stamp, m, out),
+            Input::Withdraw(m) => self.withdraw(stamp, m, out),
+            Input::Refused(m) => {
+                self.counters.requests += 1;
+                out.report(
+                    stamp.member,
+                    Rejected {
+                        cl_ord_id: m.cl_ord_id,
+                        client_seq: m.client_seq,
+                        rx_time: m.rx_time,
+                        engine_time: stamp.time.0,
+                        engine_seq: stamp.seq.0,
+                        account: m.account,
+                        instrument: m.instrument,
+                        reason: m.reason,
+                        ref_template: m.ref_template,
+                        pad1: 0,
+                        pad2: 0,
+                    },
+                );
+            }
+            Input::Gap(m) => out.report(
+                stamp.member,
+                NotApplied {
+                    from_seq_no: m.from_seq_no,
+                    count: m.count,
+                    engine_time: stamp.time.0,
+                    engine_seq: stamp.seq.0,
+                },
+            ),
+            Input::Session(m) => self.session(stamp, m, out),
+            Input::Deposit(m) => self.deposit(stamp, m, out),
+            Input::Oracle(m) => self.oracle_time = TimeNs(self.oracle_time.0.max(m.timestamp)),
+            Input::Timer(m) => self.timer(stamp, m, out),
+            Input::Account(m) => self.bind_account(m),
+            Input::Domain(m) => self.domain = *m,
+            Input::Instrument(m) => self.list(stamp, m, out),
+            Input::RiskTable(m) => self.adopt(stamp, m, out),
+        }
+        out.finish();
+    }
+
+    /// Number of the deposit that comes next in the L1 queue.
+    #[must_use]
+    pub const fn next_deposit(&self) -> u64 {
+        self.next_deposit
+    }
+
+    /// Accounts, for reports and audits.
+    #[must_use]
+    pub const fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// The risk table in force.
+    #[must_use]
+    pub fn table(&self) -> Option<&RiskTable> {
+        self.has_table.then_some(&*self.table)
+    }
+
+    /// Insurance fund.
+    #[must_use]
+    pub const fn fund_pico(&self) -> Pico {
+        self.fund_pico
+    }
+
+    /// Sum of all deposits and of all withdrawals, in micro-units.
+    #[must_use]
+    pub const fn flows_micro(&self) -> (u64, u64) {
+        (self.deposited_micro, self.withdrawn_micro)
+    }
+
+    /// Number of the open batch.
+    #[must_use]
+    pub const fn batch_no(&self) -> u64 {
+        self.batch.batch_no()
+    }
+
+    /// Whether nothing waits for a seal.
+    #[must_use]
+    pub const fn batch_is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// Counts of what happened.
+    #[must_use]
+    pub const fn counters(&self) -> EngineCounters {
+        self.counters
+    }
+
+    /// The books, for snapshots and tests.
+    #[must_use]
+    pub const fn book(&self) -> &B {
+        &self.book
+    }
+
+    /// Last input applied.
+    #[must_use]
+    pub const fn last_seq(&self) -> Seq {
+        self.last_seq
+    }
+
+    /// Digest of the whole state: the same for any implementation of the books.
+    #[must_use]
+    pub fn state_hash(&self) -> [u8; 32] {
+        let mut h = blake3::Hasher::new();
+        h.update(b"deltabox state v1");
+        for n in [
+            self.last_seq.0,
+            self.last_time.0,
+            self.next_deposit,
+            self.next_trade,
+            self.deposited_micro,
+            self.withdrawn_micro,
+            self.oracle_time.0,
+            u64::from(self.has_table),
+        ] {
+            h.update(&n.to_le_bytes());
+        }
+        h.update(&self.fund_pico.to_le_bytes())
+            .update(bytemuck::bytes_of(&*self.table));
+        h.update(bytemuck::bytes_of(&self.domain));
+        if let Some(s) = &self.settled {
+            s.digest(&mut h);
+        }
+        for id in self.accounts.funded() {
+            let a = &self.accounts.get(*id).expect("a funded account exists");
+            h.update(&id.0.to_le_bytes())
+                .update(&a.member.0.to_le_bytes())
+                .update(&a.leaf.owner);
+            h.update(&a.leaf.nonce.to_le_bytes())
+                .update(&a.leaf.cash_pico.to_le_bytes());
+            h.update(bytemuck::cast_slice(&a.leaf.positions));
+        }
+        for (i, listed) in self.instruments.iter().enumerate() {
+            if let Some(l) = listed {
+                h.update(bytemuck::bytes_of(&l.spec));
+                self.digest_book(InstrumentId(i as u16), &mut h);
+            }
+        }
+        h.update(&self.book.next_id().map_or(0, |id| id.0).to_le_bytes());
+        self.batch.digest(&mut h);
+        *h.finalize().as_bytes()
+    }
+
+    fn digest_book(&self, instrument: InstrumentId, h: &mut blake3::Hasher) {
+        use firmware::units::Side::{Buy, Sell};
+        for side in [Buy, Sell] {
+            for price in self.book.levels(instrument, side) {
+                for o in self.book.orders(instrument, side, price) {
+                    h.update(&o.id.0.to_le_bytes())
+                        .update(&o.price.0.to_le_bytes())
+                        .update(&o.lots.to_le_bytes());
+                    h.update(&o.info.account.0.to_le_bytes())
+                        .update(&o.info.session.to_le_bytes());
+                    h.update(&o.info.cl_ord_id.0.to_le_bytes())
+                        .update(&o.info.flags.to_le_bytes());
+                }
+            }
+        }
+    }
+
+    /// Checks that money and contracts are conserved.
+    ///
+    /// # Panics
+    /// When they are not: the box stops.
+    pub fn assert_conserved(&self) {
+        assert_eq!(
+            self.accounts.contracts(),
+            [0; INSTRUMENTS],
+            "contracts do not sum to zero"
+        );
+        let claims = self.accounts.cash_pico() + self.fund_pico;
+        let collateral = i128::from(self.deposited_micro) - i128::from(self.withdrawn_micro);
+        assert_eq!(
+            claims,
+            collateral * PICO_PER_MICRO,
+            "claims differ from collateral"
+        );
+    }
+
+    /// Closes the open batch; does nothing when it is empty.
+    fn seal(&mut self, stamp: Stamp, reason: SealReason, out: &mut Outbox) {
+        if self.batch.is_empty() {
+            return;
+        }
+        self.assert_conserved();
+        let accounts = &self.accounts;
+        let touched_is_sound = |id: AccountId| {
+            let a = accounts.get(id).expect("a touched account exists");
+            a.worst_micro() >= 0 || self.batch.only_deposited(id, &a.leaf)
+        };
+        assert!(
+            self.batch.touched().all(touched_is_sound),
+            "a touched account is below maintenance at a seal"
+        );
+        let state_hash = self.state_hash();
+        let leaf = |id: AccountId| accounts.get(id).expect("a touched account exists").leaf;
+        let batch = self.batch.close(
+            reason,
+            stamp.seq,
+            stamp.time,
+            &self.table,
+            self.fund_pico,
+            leaf,
+        );
+        batch.state_hash = state_hash;
+        self.counters.batches += 1;
+        self.counters.fill_rows += batch.fills.len() as u64;
+        out.feed(firmware::wire::feed::BatchSealed {
+            engine_seq: stamp.seq.0,
+            engine_time: stamp.time.0,
+            batch_no: batch.batch_no,
+            first_seq: batch.first_seq.0,
+            fill_rows: batch.fills.len() as u32,
+            accounts: batch.touched.len() as u32,
+            reason: reason as u8,
+            flags: 0,
+            pad1: 0,
+            pad2: 0,
+        });
+        out.seal(batch);
+        // A long order may go on in the next batch under the same record.
+        self.batch.reopen(stamp.seq);
+    }
+
+    fn terms(&self) -> Terms {
+        Terms {
+            threshold_ppm: self.domain.delta_threshold_ppm,
+            interval_ns: self.domain.settlement_interval_ns,
+        }
+    }
+
+    fn listed(&self, instrument: usize) -> &Listed {
+        self.instruments[instrument]
+            .as_ref()
+            .expect("the gate lets only listed instruments through")
+    }
+
+    fn price_e9(&self, instrument: InstrumentId, price: PriceTicks) -> i64 {
+        i64::from(price.0) * self.listed(instrument.0 as usize).tick_e9
+    }
+
+    /// Takes an order off the book, frees its reserve, and tells the member and the feed.
+    fn remove_order(&mut self, stamp: Stamp, id: OrderId, cause: Cause, out: &mut Outbox) -> bool {
+        let Some(order) = self.book.cancel(id) else {
+            return false;
+        };
+        let table = &*self.table;
+        self.accounts
+            .at(order.info.account)
+            .close_order(table, exposure(&order));
+        self.tell_removed(stamp, &order, cause, out);
+        true
+    }
+
+    fn tell_removed(&self, stamp: Stamp, order: &Order, cause: Cause, out: &mut Outbox) {
+        out.report(
+            MemberId(order.info.session),
+            Canceled {
+                order_id: order.id.0,
+                cl_ord_id: order.info.cl_ord_id.0,
+                request_cl_ord_id: cause.request_cl_ord_id,
+                client_seq: cause.client_seq,
+                quantity: order.lots,
+                rx_time: cause.rx_time,
+                engine_time: stamp.time.0,
+                engine_seq: stamp.seq.0,
+                account: order.info.account.0,
+                instrument: order.instrument.0,
+                side: order.side as u8,
+                reason: cause.reason,
+            },
+        );
+        out.feed(OrderDelete {
+            engine_seq: stamp.seq.0,
+            engine_time: stamp.time.0,
+            order_id: order.id.0,
+            instrument: order.instrument.0,
+            side: order.side as u8,
+            flags: 0,
+            pad1: 0,
+        });
+    }
+
+    fn feed_reduced(&self, stamp: Stamp, order: &Order, lots: i64, out: &mut Outbox) {
+        out.feed(OrderReduce {
+            engine_seq: stamp.seq.0,
+            engine_time: stamp.time.0,
+            order_id: order.id.0,
+            quantity: lots,
+            instrument: order.instrument.0,
+            side: order.side as u8,
+            flags: 0,
+            pad1: 0,
+        });
+    }
+
+    /// Collects the orders for which `wanted` holds, instrument by instrument, best price first.
+    fn collect(&mut self, wanted: impl Fn(&Order) -> bool) {
+        Self::collect_into(&self.book, &self.instruments, &mut self.sweep, wanted);
+    }
+
+    fn collect_into(
+        book: &B,
+        instruments: &[Option<Listed>; INSTRUMENTS],
+        sweep: &mut Vec<OrderId>,
+        wanted: impl Fn(&Order) -> bool,
+    ) {
+        use firmware::units::Side::{Buy, Sell};
+        sweep.clear();
+        for i in (0..INSTRUMENTS).filter(|i| instruments[*i].is_some()) {
+            let id = InstrumentId(i as u16);
+            for side in [Buy, Sell] {
+                for price in book.levels(id, side) {
+                    let hits = book.orders(id, side, price).filter(&wanted);
+                    sweep.extend(hits.map(|o| o.id));
+                }
+            }
+        }
+    }
+
+    /// Cancels what [`Self::collect`] found; returns how many orders that were.
+    fn sweep(&mut self, stamp: Stamp, cause: Cause, out: &mut Outbox) -> u32 {
+        let orders = core::mem::take(&mut self.sweep);
+        let mut count = 0;
+        for id in &orders {
+            count += u32::from(self.remove_order(stamp, *id, cause, out));
+        }
+        self.sweep = orders;
+        count
+    }
+}
+
+/// Why an order goes, as its report tells it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cause {
+    reason: u8,
+    request_cl_ord_id: u64,
+    client_seq: u64,
+    rx_time: u64,
+}
+
+fn exposure(order: &Order) -> Exposure {
+    Exposure {
+        instrument: order.instrument.0 as usize,
+        side: order.side,
+        price: order.price,
+        lots: order.lots,
+    }
+}

@@ -1,0 +1,97 @@
+//! Delta settlement. A claim is raw cash plus positions at the mark, so one new mark vector settles
+//! every account at once. Each account's transfer is `sum pos x (m1 - m0)`; the part explained by
+//! delta is reported apart from the rest. Values are whole micro-units a lot, so the transfers add up to
+//! zero exactly and no rounding is left over.
+
+use crate::accounts::Account;
+use crate::table::RiskTable;
+use firmware::limits::INSTRUMENTS;
+use firmware::units::TimeNs;
+
+/// Why a settlement ran.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Trigger {
+    /// The index moved by the threshold.
+    Threshold = 0,
+    /// The interval passed.
+    Interval = 1,
+}
+
+/// When settlements run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub threshold_ppm: u32,
+    pub interval_ns: u64,
+}
+
+/// The marks of the last settlement.
+#[derive(Clone, Debug)]
+pub(crate) struct Settled {
+    pub no: u64,
+    pub time: TimeNs,
+    pub index_micro: i64,
+    marks: [i64; INSTRUMENTS],
+    deltas_e9: [i64; INSTRUMENTS],
+}
+
+/// What a settlement moves for one account, in micro-units.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Transfer {
+    pub total: i64,
+    pub delta_leg: i64,
+}
+
+impl Transfer {
+    pub(crate) const fn residual(self) -> i64 {
+        self.total - self.delta_leg
+    }
+}
+
+impl Settled {
+    /// Starts at a table: nothing is transferred.
+    pub(crate) fn start(no: u64, time: TimeNs, table: &RiskTable) -> Self {
+        Self {
+            no,
+            time,
+            index_micro: table.index_micro,
+            marks: core::array::from_fn(|i| table.columns[i].mark_micro),
+            deltas_e9: core::array::from_fn(|i| table.columns[i].delta_e9),
+        }
+    }
+
+    /// Whether a settlement is due; the threshold goes before the interval.
+    pub(crate) fn due(&self, terms: Terms, now: TimeNs, index_micro: i64) -> Option<Trigger> {
+        let moved = i128::from((index_micro - self.index_micro).abs()) * 1_000_000;
+        if moved >= i128::from(terms.threshold_ppm) * i128::from(self.index_micro) {
+            Some(Trigger::Threshold)
+        } else if now.0.saturating_sub(self.time.0) >= terms.interval_ns {
+            Some(Trigger::Interval)
+        } else {
+            None
+        }
+    }
+
+    /// What the move from these marks to those of `table` is worth for an account. The delta leg
+    /// is rounded towards zero; the total is exact.
+    pub(crate) fn transfer(&self, account: &Account, table: &RiskTable) -> Transfer {
+        let index_move = i128::from(table.index_micro - self.index_micro);
+        let (mut total, mut delta_e9) = (0, 0);
+        for (i, p) in account.leaf.positions.iter().enumerate() {
+            total += p * (table.columns[i].mark_micro - self.marks[i]);
+            delta_e9 += i128::from(*p) * i128::from(self.deltas_e9[i]) * index_move;
+        }
+        Transfer {
+            total,
+            delta_leg: (delta_e9 / 1_000_000_000) as i64,
+        }
+    }
+
+    pub(crate) fn digest(&self, h: &mut blake3::Hasher) {
+        h.update(&self.no.to_le_bytes())
+            .update(&self.time.0.to_le_bytes())
+            .update(&self.index_micro.to_le_bytes());
+        h.update(bytemuck::cast_slice(&self.marks))
+            .update(bytemuck::cast_slice(&self.deltas_e9));
+    }
+}
