@@ -1,1 +1,44 @@
-//! Placeholder.
+//! The journal: every sequenced input, in order, on disk, before anything that follows from it is seen.
+//!
+//! ```text
+//! journal-00000001.seg   pre-zeroed, fixed size; files are numbered without gaps
+//!   0      segment header, one block: magic, number, first seq, chain hash before it, epoch, crc32c
+//!   4096   batch | batch | batch | ... | zeros
+//!
+//! batch: a multiple of 4096 bytes, written by one write
+//!   0   magic u32 | crc32c u32 | len u32 | count u32 | first_seq u64 | segment u32 | block u32
+//!   32  chain hash before the batch, 32 bytes
+//!   64  records, each a multiple of 8 bytes: firmware::wire::journal::RecordHeader, then the body
+//!   len zeros up to the next multiple of 4096
+//! ```
+//!
+//! A batch names its own place, so a block that landed elsewhere, or stayed from before, is not taken for
+//! one. `h_n = blake3(h_{n-1} || record_n)`, from `h_0 = blake3("deltabox journal v1")`: the hash after a
+//! record stands for the whole journal up to it.
+//!
+//! What it promises: what was reported durable is read back exactly, or the reader says which segment,
+//! offset and record is damaged. Only a write that was never reported durable (a [`Tail::Torn`]) is
+//! dropped, and never in silence. One write is in flight at a time, so what is torn is one batch.
+//!
+//! What may never enter: a clock, a retry of a failed write, an allocation after start on the write side.
+
+mod commit;
+mod dir;
+mod error;
+mod file_disk;
+mod format;
+mod reader;
+mod tail;
+mod window;
+mod writer;
+
+pub use commit::{Disk, GroupCommit};
+pub use dir::{JournalDir, create_segment, segment_name};
+pub use error::{DiskError, Fault, JournalError};
+pub use file_disk::FileDisk;
+pub use format::{
+    BATCH_BYTES_MAX, BLOCK_LEN, Block, Chain, FIRST_SEQ, SEGMENT_BYTES_DEFAULT, genesis,
+};
+pub use reader::{Reader, RecordView};
+pub use tail::{End, Tail};
+pub use writer::{Batch, Config, Full, Record, Writer};

@@ -1,0 +1,263 @@
+//! Reading a journal, at rest or while another process writes it.
+
+use crate::dir::check_segments;
+use crate::error::{Fault, JournalError};
+use crate::format::{
+    BATCH_BYTES_MAX, BATCH_HEADER_LEN, BLOCK_LEN, BatchHeader, Chain, SegmentHeader, check_record,
+    first_nonzero, is_zero, link,
+};
+use crate::tail::{End, classify};
+use crate::window::Window;
+use firmware::wire::journal::{RECORD_HEADER_LEN, RecordHeader};
+use std::path::{Path, PathBuf};
+
+/// One record as it stands in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordView<'a> {
+    /// Its header, checked.
+    pub header: RecordHeader,
+    /// Its body, with up to 7 bytes of zeros at the end. At an address that is a multiple of 8.
+    pub body: &'a [u8],
+    /// Hash of the journal up to and with this record.
+    pub chain: Chain,
+}
+
+/// Reads records in order and checks all of it: crc, place, numbering and chain.
+pub struct Reader {
+    dir: PathBuf,
+    window: Window,
+    end: End,
+    /// Next record of the batch at hand; equal to `batch_end` when there is none.
+    cursor: u64,
+    batch_end: u64,
+}
+
+/// What stands at the reader's place.
+enum Found {
+    Batch(BatchHeader),
+    NextSegment,
+    /// No batch; why, unless there are only zeros.
+    Nothing(Option<Fault>),
+}
+
+impl Reader {
+    /// A reader at the first record of the journal in `dir`, which may be empty.
+    ///
+    /// # Errors
+    /// If the directory cannot be read or a segment is missing.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, JournalError> {
+        let dir = dir.as_ref().to_path_buf();
+        check_segments(&dir)?;
+        let (window, end) = (Window::new(), End::genesis());
+        Ok(Self {
+            dir,
+            window,
+            end,
+            cursor: 0,
+            batch_end: 0,
+        })
+    }
+
+    /// The next record of a journal that nobody writes; None at its end, which [`end`](Self::end) tells.
+    ///
+    /// # Errors
+    /// If anything is damaged but a tail that was never durable.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the view borrows from the reader"
+    )]
+    pub fn next(&mut self) -> Result<Option<RecordView<'_>>, JournalError> {
+        if self.cursor == self.batch_end && !self.load(false)? {
+            return Ok(None);
+        }
+        self.take().map(Some)
+    }
+
+    /// The next record of a journal that another process writes, if its number is at most `last_seq`.
+    ///
+    /// None means: beyond `last_seq`, or not there yet; [`next_seq`](Self::next_seq) tells which. Damage
+    /// looks like "not there yet", as a write half seen does: who knows that the record is durable and
+    /// still does not get it calls [`next`](Self::next), which names the damage.
+    ///
+    /// # Errors
+    /// If the system refuses, or a record inside a whole batch is damaged.
+    pub fn next_until(&mut self, last_seq: u64) -> Result<Option<RecordView<'_>>, JournalError> {
+        if self.end.next_seq > last_seq || (self.cursor == self.batch_end && !self.load(true)?) {
+            return Ok(None);
+        }
+        self.take().map(Some)
+    }
+
+    /// Number of the record that comes next.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.end.next_seq
+    }
+
+    /// Hash of all records read so far.
+    #[must_use]
+    pub fn chain(&self) -> Chain {
+        self.end.chain
+    }
+
+    /// Where the journal ends. Meaningful once [`next`](Self::next) returned None.
+    #[must_use]
+    pub fn end(&self) -> &End {
+        &self.end
+    }
+
+    /// Finds the batch at the reader's place. False if there is none (yet).
+    fn load(&mut self, live: bool) -> Result<bool, JournalError> {
+        let mut is_fresh = false;
+        loop {
+            match self.find()? {
+                Found::Batch(header) => {
+                    self.cursor = self.end.offset + BATCH_HEADER_LEN as u64;
+                    self.batch_end = self.end.offset + u64::from(header.len);
+                    self.end.offset += header.disk_len() as u64;
+                    return Ok(true);
+                }
+                Found::NextSegment => is_fresh = true,
+                Found::Nothing(_) if live && !is_fresh => {
+                    self.window.forget();
+                    is_fresh = true;
+                }
+                Found::Nothing(_) if live => return Ok(false),
+                Found::Nothing(fault) => {
+                    self.end.tail = classify(&self.dir, &self.end, fault)?;
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    fn find(&mut self) -> Result<Found, JournalError> {
+        if self.end.offset == 0 {
+            return self.enter(self.end.segment);
+        }
+        let room = self.end.segment_bytes - self.end.offset;
+        if room == 0 || is_zero(self.window.at(self.end.offset, BLOCK_LEN)?) {
+            return self.leave(room);
+        }
+        let (segment, offset) = (self.end.segment, self.end.offset);
+        let header = BatchHeader::read(self.window.at(offset, BATCH_HEADER_LEN)?);
+        if let Err(fault) = header.check_place(segment, offset, room) {
+            return Ok(Found::Nothing(Some(fault)));
+        }
+        let bytes = self.window.at(offset, header.disk_len())?;
+        Ok(
+            match check_batch(&header, bytes, self.end.next_seq, &self.end.chain) {
+                Ok(()) => Found::Batch(header),
+                Err(fault) => Found::Nothing(Some(fault)),
+            },
+        )
+    }
+
+    /// Nothing more in this segment: on to the next one, if it goes on from here.
+    fn leave(&mut self, room: u64) -> Result<Found, JournalError> {
+        if room > BATCH_BYTES_MAX as u64 {
+            // The writer had room for any batch, so it is still here.
+            return Ok(Found::Nothing(None));
+        }
+        let rest = self.window.at(self.end.offset, room as usize)?;
+        if first_nonzero(rest).is_some() {
+            return Ok(Found::Nothing(None));
+        }
+        self.enter(self.end.segment + 1)
+    }
+
+    fn enter(&mut self, segment: u32) -> Result<Found, JournalError> {
+        let mut window = Window::new();
+        if !window.show(&self.dir, segment)? {
+            return Ok(Found::Nothing(None));
+        }
+        let block = window.at(0, BLOCK_LEN)?;
+        if is_zero(block) {
+            return Ok(Found::Nothing(None));
+        }
+        let checked = SegmentHeader::check(block, segment)
+            .and_then(|header| self.check_follows(&header).map(|()| header));
+        let header = match checked {
+            Ok(header) => header,
+            // Where there is a segment before, the tail is judged from there.
+            Err(_) if self.end.offset > 0 => return Ok(Found::Nothing(None)),
+            Err(fault) => return Ok(Found::Nothing(Some(fault))),
+        };
+        self.window = window;
+        self.end.segment = segment;
+        self.end.offset = BLOCK_LEN as u64;
+        self.end.segment_bytes = header.segment_bytes;
+        (self.cursor, self.batch_end) = (0, 0);
+        Ok(Found::NextSegment)
+    }
+
+    fn check_follows(&self, header: &SegmentHeader) -> Result<(), Fault> {
+        let bytes = header.segment_bytes;
+        if bytes < 2 * BLOCK_LEN as u64 || !bytes.is_multiple_of(BLOCK_LEN as u64) {
+            return Err(Fault::SegmentBytes { bytes });
+        }
+        if header.first_seq != self.end.next_seq {
+            return Err(Fault::SegmentSeq {
+                found: header.first_seq,
+            });
+        }
+        if header.chain == self.end.chain {
+            Ok(())
+        } else {
+            Err(Fault::SegmentChain)
+        }
+    }
+
+    /// The record at the cursor, which lies in a batch that was checked.
+    fn take(&mut self) -> Result<RecordView<'_>, JournalError> {
+        let (at, seq) = (self.cursor, self.end.next_seq);
+        let bytes = self.window.at(at, (self.batch_end - at) as usize)?;
+        let header = check_record(bytes, seq).map_err(|fault| JournalError::Corrupt {
+            segment: self.end.segment,
+            offset: at,
+            seq,
+            fault,
+        })?;
+        let record = &bytes[..header.len as usize];
+        self.end.chain = link(&self.end.chain, record);
+        self.end.next_seq += 1;
+        self.end.last_time_ns = header.time_ns;
+        self.cursor += u64::from(header.len);
+        let (body, chain) = (&record[RECORD_HEADER_LEN..], self.end.chain);
+        Ok(RecordView {
+            header,
+            body,
+            chain,
+        })
+    }
+}
+
+/// `bytes` are those of a whole batch that follows record `next_seq - 1`.
+fn check_batch(h: &BatchHeader, bytes: &[u8], next_seq: u64, chain: &Chain) -> Result<(), Fault> {
+    let (used, pad) = bytes.split_at(h.len as usize);
+    h.check_crc(used)?;
+    if let Some(at) = first_nonzero(pad) {
+        return Err(Fault::Padding {
+            at: (used.len() + at) as u64,
+        });
+    }
+    if h.first_seq != next_seq {
+        return Err(Fault::BatchSeq { found: h.first_seq });
+    }
+    if h.chain != *chain {
+        return Err(Fault::BatchChain);
+    }
+    let (mut rest, mut count) = (&used[BATCH_HEADER_LEN..], 0);
+    while let Some(len) = rest.get(..4) {
+        let len = u32::from_le_bytes([len[0], len[1], len[2], len[3]]) as usize;
+        if len < RECORD_HEADER_LEN || len > rest.len() {
+            return Err(Fault::BatchCount { count: h.count });
+        }
+        (rest, count) = (&rest[len..], count + 1);
+    }
+    if count == h.count {
+        Ok(())
+    } else {
+        Err(Fault::BatchCount { count: h.count })
+    }
+}

@@ -1,0 +1,551 @@
+//! The journal against a plain list of what was appended.
+
+use firmware::wire::journal::RECORD_HEADER_LEN;
+use journal::{
+    Chain, Config, End, FileDisk, GroupCommit, JournalDir, JournalError, Reader, Record, Tail,
+    genesis, segment_name,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+const CONFIG: Config = Config {
+    segment_bytes: 32 * 1024,
+    batch_bytes: 16 * 1024,
+    epoch: 7,
+};
+
+/// A record as a list keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Kept {
+    seq: u64,
+    time_ns: u64,
+    template: u16,
+    source: u16,
+    session: u32,
+    body: Vec<u8>,
+    chain: Chain,
+}
+
+fn kept(view: &journal::RecordView<'_>) -> Kept {
+    let h = view.header;
+    assert_eq!(h.len as usize, RECORD_HEADER_LEN + view.body.len());
+    assert_eq!(
+        view.body.as_ptr() as usize % 8,
+        0,
+        "bodies can be read in place"
+    );
+    Kept {
+        seq: h.seq,
+        time_ns: h.time_ns,
+        template: h.template,
+        source: h.source,
+        session: h.session,
+        body: view.body.to_vec(),
+        chain: view.chain,
+    }
+}
+
+fn read(dir: &Path) -> Result<(Vec<Kept>, End), JournalError> {
+    let mut reader = Reader::open(dir)?;
+    let mut all = Vec::new();
+    while let Some(view) = reader.next()? {
+        all.push(kept(&view));
+    }
+    Ok((all, reader.end().clone()))
+}
+
+fn resume(dir: &Path, end: &End) -> GroupCommit<FileDisk> {
+    let disk = FileDisk::new(JournalDir::open(dir).unwrap());
+    GroupCommit::resume(CONFIG, end, disk).unwrap()
+}
+
+/// Appends a record whose fields follow from its number and body.
+fn append(journal: &mut GroupCommit<FileDisk>, list: &mut Vec<Kept>, body: &[u8]) {
+    let seq = journal.next_seq();
+    let (time_ns, template, source, session) = (seq * 1000, seq as u16, 3, seq as u32 * 7);
+    let record = Record {
+        seq,
+        time_ns,
+        template,
+        source,
+        session,
+        body,
+    };
+    let chain = match journal.append(&record) {
+        Ok(chain) => chain,
+        Err(journal::Full) => {
+            journal.flush().unwrap();
+            journal.append(&record).unwrap()
+        }
+    };
+    let mut body = body.to_vec();
+    body.resize(body.len().next_multiple_of(8), 0);
+    list.push(Kept {
+        seq,
+        time_ns,
+        template,
+        source,
+        session,
+        body,
+        chain,
+    });
+}
+
+/// A journal of batches with the given bodies, and the list of what is in it.
+fn build(dir: &Path, batches: &[Vec<Vec<u8>>]) -> Vec<Kept> {
+    let mut list = Vec::new();
+    let mut journal = resume(dir, &End::genesis());
+    for batch in batches {
+        for body in batch {
+            append(&mut journal, &mut list, body);
+        }
+        journal.flush().unwrap();
+    }
+    list
+}
+
+fn body(len: usize, salt: u8) -> Vec<u8> {
+    (0..len)
+        .map(|i| (i as u8).wrapping_mul(31).wrapping_add(salt) | 1)
+        .collect()
+}
+
+/// Three batches of a few records in one segment; the last begins at the offset returned.
+fn three_batches(dir: &Path) -> (Vec<Kept>, u64, usize) {
+    let batches = [
+        vec![body(48, 1), body(5, 2)],
+        vec![body(96, 3), body(0, 4), body(4000, 5)],
+        vec![body(48, 6), body(13, 7), body(1200, 8), body(64, 9)],
+    ];
+    let list = build(dir, &batches);
+    (list, 4096 + 4096 + 8192, 4)
+}
+
+#[test]
+fn the_bytes_on_disk_stay_the_same_from_release_to_release() {
+    let dir = tempfile::tempdir().unwrap();
+    let (list, ..) = three_batches(dir.path());
+    let bytes = std::fs::read(dir.path().join(segment_name(1))).unwrap();
+    assert_eq!(bytes.len() as u64, CONFIG.segment_bytes);
+    let hex = |b: &[u8]| b.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    assert_eq!(hex(&genesis()[..8]), GENESIS);
+    assert_eq!(hex(&list.last().unwrap().chain[..8]), CHAIN);
+    assert_eq!(hex(&blake3::hash(&bytes).as_bytes()[..8]), FILE);
+}
+const GENESIS: &str = "df59cf1238667231";
+const CHAIN: &str = "ca9ada235c7ac455";
+const FILE: &str = "2aa3d34d7b2bcc6a";
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn what_was_appended_is_read_back_over_batches_segments_and_restarts(
+        runs in vec(vec(vec((0..600_usize, any::<u8>()), 1..12), 1..6), 1..4),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut list, mut seen) = (Vec::new(), Vec::new());
+        let mut live = Reader::open(dir.path()).unwrap();
+        let mut end = End::genesis();
+        for run in runs {
+            let mut journal = resume(dir.path(), &end);
+            for batch in run {
+                for (len, salt) in batch {
+                    append(&mut journal, &mut list, &body(len, salt));
+                }
+                journal.flush().unwrap();
+                prop_assert_eq!(journal.durable_seq(), list.len() as u64);
+                while let Some(view) = live.next_until(journal.durable_seq()).unwrap() {
+                    seen.push(kept(&view));
+                }
+                prop_assert_eq!(&seen, &list);
+            }
+            prop_assert_eq!(journal.chain(), list.last().unwrap().chain);
+            drop(journal);
+            let (found, at) = read(dir.path()).unwrap();
+            prop_assert_eq!(&found, &list);
+            prop_assert_eq!(&at.tail, &Tail::Clean);
+            prop_assert_eq!(at.last_time_ns, list.len() as u64 * 1000);
+            end = at;
+        }
+    }
+}
+
+#[test]
+fn the_chain_follows_from_the_records_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (list, offset, last) = three_batches(dir.path());
+    let bytes = std::fs::read(dir.path().join(segment_name(1))).unwrap();
+    let mut chain = list[list.len() - last - 1].chain;
+    let mut at = offset as usize + 64;
+    for kept in &list[list.len() - last..] {
+        let len = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        chain = *blake3::hash(&[&chain[..], &bytes[at..at + len]].concat()).as_bytes();
+        assert_eq!(chain, kept.chain);
+        at += len;
+    }
+}
+
+/// Reads after damage that a torn write could have done; the batches before must be whole.
+fn expect_torn(dir: &Path, list: &[Kept], last: usize, what: &str) -> End {
+    let (found, end) = read(dir).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let before = &list[..list.len() - last];
+    assert!(
+        found == list || found == before,
+        "{what}: {} records",
+        found.len()
+    );
+    if found == list {
+        assert_eq!(end.tail, Tail::Clean, "{what}");
+    }
+    end
+}
+
+#[test]
+fn a_last_batch_cut_at_any_byte_loses_itself_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (list, offset, last) = three_batches(dir.path());
+    let path = dir.path().join(segment_name(1));
+    let good = std::fs::read(&path).unwrap();
+    for k in 0..=1700 {
+        let cut = offset as usize + k;
+        for is_truncated in [true, false] {
+            let mut bytes = good[..cut].to_vec();
+            if !is_truncated {
+                bytes.resize(good.len(), 0);
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            let what = format!("cut at byte {k}, truncated {is_truncated}");
+            let end = expect_torn(dir.path(), &list, last, &what);
+            if end.next_seq == list.len() as u64 + 1 {
+                assert!(k > 1200, "{what}");
+            } else if k > 0 {
+                let Tail::Torn {
+                    segment: 1,
+                    offset: at,
+                    bytes,
+                    ..
+                } = end.tail
+                else {
+                    panic!("{what}: {:?}", end.tail)
+                };
+                assert_eq!(at, offset);
+                assert!(bytes <= k as u64);
+            }
+            if k % 331 == 0 {
+                let mut list = list[..end.next_seq as usize - 1].to_vec();
+                let mut journal = resume(dir.path(), &end);
+                append(&mut journal, &mut list, &body(40, 99));
+                journal.flush().unwrap();
+                drop(journal);
+                let (found, end) = read(dir.path()).unwrap();
+                assert_eq!((found, end.tail), (list, Tail::Clean), "{what}");
+                assert_eq!(
+                    std::fs::metadata(&path).unwrap().len(),
+                    CONFIG.segment_bytes
+                );
+                std::fs::remove_file(dir.path().join(segment_name(2))).unwrap();
+                std::fs::remove_file(dir.path().join(segment_name(3))).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_last_batch_with_any_sectors_missing_loses_itself_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let batches = [
+        vec![body(48, 1)],
+        (0..30).map(|i| body(48 + i, i as u8)).collect(),
+    ];
+    let list = build(dir.path(), &batches);
+    let path = dir.path().join(segment_name(1));
+    let good = std::fs::read(&path).unwrap();
+    let sectors = 30 * 110 / 512;
+    for missing in 0..1_u32 << sectors {
+        let mut bytes = good.clone();
+        for sector in (0..sectors).filter(|s| missing >> s & 1 == 1) {
+            bytes[8192 + sector * 512..][..512].fill(0);
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        let end = expect_torn(
+            dir.path(),
+            &list,
+            30,
+            &format!("sectors {missing:b} missing"),
+        );
+        assert_eq!(end.next_seq == 32, missing == 0);
+    }
+}
+
+#[test]
+fn a_segment_header_cut_at_any_byte_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = build(
+        dir.path(),
+        &[
+            vec![body(12_000, 1)],
+            vec![body(12_000, 2)],
+            vec![body(12_000, 3)],
+        ],
+    );
+    let path = dir.path().join(segment_name(2));
+    let good = std::fs::read(&path).unwrap();
+    for k in 0..90 {
+        let mut bytes = good[..k].to_vec();
+        bytes.resize(good.len(), 0);
+        std::fs::write(&path, &bytes).unwrap();
+        let end = expect_torn(dir.path(), &list, 1, &format!("header cut at byte {k}"));
+        assert_eq!(
+            (end.segment, end.next_seq),
+            if k < 80 { (1, 3) } else { (2, 3) }
+        );
+        assert_eq!(
+            matches!(
+                end.tail,
+                Tail::Torn {
+                    segment: 2,
+                    offset: 0,
+                    ..
+                }
+            ),
+            0 < k && k < 80
+        );
+        if k % 13 == 0 {
+            let mut list = list[..2].to_vec();
+            let mut journal = resume(dir.path(), &end);
+            append(&mut journal, &mut list, &body(12_000, 4));
+            journal.flush().unwrap();
+            drop(journal);
+            assert_eq!(read(dir.path()).unwrap().0, list);
+        }
+    }
+}
+
+/// Flips each byte of `range` of a segment in one bit, which changes from byte to byte.
+fn flips(path: &Path, range: std::ops::Range<u64>, mut check: impl FnMut(u64)) {
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    for at in range {
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 1 << (at % 8)], at).unwrap();
+        check(at);
+        file.write_all_at(&byte, at).unwrap();
+    }
+}
+
+#[test]
+fn a_bit_flipped_in_what_was_durable_is_found_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (list, last_batch, _) = three_batches(dir.path());
+    let path = dir.path().join(segment_name(1));
+    flips(&path, 0..last_batch, |at| match read(dir.path()) {
+        Err(JournalError::Corrupt {
+            segment: 1,
+            offset,
+            seq,
+            ..
+        }) => {
+            // The batch's or record's place: at the flip or shortly before it.
+            assert!(
+                offset <= at && at < offset + 8192,
+                "byte {at:#x} named at {offset:#x}"
+            );
+            assert!(seq >= 1 && seq <= list.len() as u64);
+        }
+        other => panic!("byte {at:#x}: {other:?}"),
+    });
+}
+
+#[test]
+fn a_bit_flipped_before_a_later_segment_is_found_there() {
+    let dir = tempfile::tempdir().unwrap();
+    build(
+        dir.path(),
+        &[
+            vec![body(12_000, 1)],
+            vec![body(12_000, 2)],
+            vec![body(12_000, 3)],
+        ],
+    );
+    let path = dir.path().join(segment_name(1));
+    flips(&path, 4096 + 2 * 12_288..CONFIG.segment_bytes, |at| {
+        let Err(JournalError::Corrupt { segment: 1, .. }) = read(dir.path()) else {
+            panic!("byte {at:#x} of the unused end of a segment");
+        };
+    });
+    let path = dir.path().join(segment_name(2));
+    flips(&path, 0..4096, |at| {
+        let Err(JournalError::Corrupt { .. }) = read(dir.path()) else {
+            panic!("byte {at:#x} of a segment header");
+        };
+    });
+}
+
+#[test]
+fn a_bit_flipped_in_the_last_batch_is_never_taken_for_a_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let (list, last_batch, last) = three_batches(dir.path());
+    let path = dir.path().join(segment_name(1));
+    let (mut refused, mut torn) = (0, 0);
+    flips(&path, last_batch..CONFIG.segment_bytes, |at| {
+        match read(dir.path()) {
+            Err(JournalError::Corrupt { segment: 1, .. }) => refused += 1,
+            Ok((
+                found,
+                End {
+                    tail: Tail::Torn { .. },
+                    ..
+                },
+            )) => {
+                let whole = &list[..found.len()];
+                assert!(
+                    found == whole && found.len() + last >= list.len(),
+                    "byte {at:#x}"
+                );
+                torn += 1;
+            }
+            other => panic!("byte {at:#x}: {other:?}"),
+        }
+    });
+    // Nearly all flips inside the batch are told from a cut write.
+    assert!(refused > 1400 && torn > 0, "{refused} refused, {torn} torn");
+}
+
+#[test]
+fn an_error_names_segment_offset_and_record() {
+    let dir = tempfile::tempdir().unwrap();
+    three_batches(dir.path());
+    let path = dir.path().join(segment_name(1));
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    // In the body of record 3, the first of the second batch.
+    file.write_all_at(&[0], 0x2000 + 64 + 40).unwrap();
+    let error = read(dir.path()).unwrap_err().to_string();
+    let place = "journal-00000001.seg offset 0x2040: record 3: crc mismatch (stored 0x";
+    assert!(error.starts_with(place), "{error}");
+}
+
+#[test]
+fn a_zeroed_batch_before_a_whole_one_is_a_hole_not_an_end() {
+    let dir = tempfile::tempdir().unwrap();
+    three_batches(dir.path());
+    let path = dir.path().join(segment_name(1));
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.write_all_at(&[0; 8192], 0x2000).unwrap();
+    let error = read(dir.path()).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "journal-00000001.seg offset 0x2000: record 3: nothing here, but a later batch at \
+         journal-00000001.seg offset 0x4000 is whole"
+    );
+}
+
+#[test]
+fn a_batch_of_another_journal_or_place_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, last_batch, _) = three_batches(dir.path());
+    let path = dir.path().join(segment_name(1));
+    let good = std::fs::read(&path).unwrap();
+    // The second batch again where the third was, then where the fourth would be.
+    for at in [last_batch as usize, last_batch as usize + 4096] {
+        let mut bytes = good.clone();
+        bytes.copy_within(8192..16384, at);
+        std::fs::write(&path, &bytes).unwrap();
+        let error = read(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("it belongs to segment 1 block 2"), "{error}");
+    }
+    let other = tempfile::tempdir().unwrap();
+    let batches = [
+        vec![body(48, 1), body(5, 2)],
+        vec![body(96, 0), body(0, 4), body(4000, 5)],
+    ];
+    build(other.path(), &batches);
+    let foreign = std::fs::read(other.path().join(segment_name(1))).unwrap();
+    let mut bytes = good.clone();
+    bytes[8192..16384].copy_from_slice(&foreign[8192..16384]);
+    std::fs::write(&path, &bytes).unwrap();
+    let error = read(dir.path()).unwrap_err().to_string();
+    assert!(
+        error.contains("offset 0x4000") && error.contains("chain hash differs"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_missing_segment_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    build(
+        dir.path(),
+        &[
+            vec![body(12_000, 1)],
+            vec![body(12_000, 2)],
+            vec![body(12_000, 3)],
+        ],
+    );
+    std::fs::remove_file(dir.path().join(segment_name(2))).unwrap();
+    let error = read(dir.path()).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "journal-00000002.seg is missing, but journal-00000003.seg exists"
+    );
+}
+
+#[test]
+fn a_second_writer_is_refused_until_the_first_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = JournalDir::open(dir.path()).unwrap();
+    let error = JournalDir::open(dir.path()).unwrap_err().to_string();
+    assert!(
+        error.ends_with("is in use by another process (it holds the lock)"),
+        "{error}"
+    );
+    drop(first);
+    JournalDir::open(dir.path()).unwrap();
+}
+
+#[test]
+fn a_full_writer_gives_the_record_back_and_goes_on_when_a_write_completes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = resume(dir.path(), &End::genesis());
+    let body = body(16_000, 1);
+    let record = |seq| Record {
+        seq,
+        time_ns: 0,
+        template: 0,
+        source: 0,
+        session: 0,
+        body: &body,
+    };
+    journal.append(&record(1)).unwrap();
+    assert_eq!(journal.append(&record(2)), Err(journal::Full));
+    // The header of the segment, then the first record, which frees the other buffer.
+    assert!(journal.poll().unwrap() && journal.poll().unwrap());
+    journal.append(&record(2)).unwrap();
+    assert_eq!(journal.append(&record(3)), Err(journal::Full));
+    assert_eq!(journal.durable_seq(), 0);
+    journal.flush().unwrap();
+    assert_eq!((journal.durable_seq(), journal.next_seq()), (2, 3));
+    assert_eq!(journal.free_segments(), 2);
+}
+
+#[test]
+#[should_panic(expected = "records are numbered without gaps")]
+fn a_gap_in_the_numbers_stops_the_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = resume(dir.path(), &End::genesis());
+    let record = Record {
+        seq: 2,
+        time_ns: 0,
+        template: 0,
+        source: 0,
+        session: 0,
+        body: &[],
+    };
+    let _ = journal.append(&record);
+}
