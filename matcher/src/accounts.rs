@@ -204,7 +204,8 @@ impl Exposure {
     fn worst(self, table: &RiskTable, s: usize) -> i64 {
         let c = &table.columns[self.instrument];
         let lot_price = i64::from(self.price.0) * i64::from(c.tick_value_micro);
-        let fee = (lot_price * i64::from(table.taker_fee_ppm) + 999_999) / 1_000_000;
+        let rate = table.taker_fee_ppm.max(table.maker_fee_ppm);
+        let fee = (lot_price * i64::from(rate) + 999_999) / 1_000_000;
         let gain = self.side.sign() * (c.scenario_micro[s] - lot_price) - fee;
         (self.lots * gain).min(0)
     }
