@@ -177,7 +177,11 @@ pub fn build_table(
     Ok(table)
 }
 
-fn check_params(params: &RiskParams) -> Result<(), TableError> {
+/// Checks shocks and fees.
+///
+/// # Errors
+/// [`TableError::Shocks`] or [`TableError::Fees`].
+pub fn check_params(params: &RiskParams) -> Result<(), TableError> {
     let sound = |shocks: &[i32]| {
         shocks.iter().all(|s| (1 - PPM..=SHOCK_PPM_MAX).contains(s))
             && shocks.is_sorted_by(|a, b| a < b)

@@ -1,0 +1,484 @@
+//! The configuration: one TOML file, typed, checked once at boot. Unknown keys are refused.
+
+use firmware::limits::{GATE_ACCOUNTS, GATE_MEMBERS, INSTRUMENTS};
+use firmware::units::{InstrumentId, MemberId, TimeNs};
+use firmware::wire::input::{InDomain, InInstrument};
+use handshake::PublicKey;
+use matcher::instrument::{Collar, InstrumentKind, InstrumentSpec, OptionTerms};
+use matcher::risk_table::RiskParams;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::net::SocketAddrV4;
+use std::path::{Path, PathBuf};
+
+/// Why a configuration is refused: one line for people.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {what}")]
+pub struct ConfigError {
+    path: PathBuf,
+    what: String,
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Who we are.
+    pub venue: Venue,
+    /// Addresses and NIC backend.
+    pub net: Net,
+    /// Durability.
+    pub journal: Journal,
+    /// Which tiles share a core.
+    pub topology: Topology,
+    /// Admin socket.
+    pub admin: Admin,
+    /// Rules of the risk domain.
+    pub domain: Domain,
+    /// Who may log in.
+    #[serde(default)]
+    pub members: Vec<Member>,
+    /// Whose prices count.
+    #[serde(default)]
+    pub oracles: Vec<Oracle>,
+    /// What is listed at the start of the day.
+    #[serde(default)]
+    pub instruments: Vec<Instrument>,
+}
+
+/// `[venue]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Venue {
+    /// Holds `journal/` and `batches/`.
+    pub data_dir: PathBuf,
+    /// Hex seed of the venue's Ed25519 key, mode 0600.
+    pub key_file: PathBuf,
+    /// MoldUDP64 session, exactly ten ASCII characters.
+    pub feed_session: String,
+    /// Offer tag suite `none` to loopback clients: for laboratories only.
+    #[serde(default)]
+    pub allow_untagged: bool,
+}
+
+/// `[net]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Net {
+    /// `uring`.
+    pub backend: Backend,
+    /// Where orders come in.
+    pub order_entry: SocketAddrV4,
+    /// Where the feed comes from and re-requests go to.
+    pub feed_source: SocketAddrV4,
+    /// Where the feed goes.
+    pub feed_destinations: Vec<SocketAddrV4>,
+}
+
+/// NIC backends of this release.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// io_uring over kernel UDP sockets: works anywhere, needs no rights.
+    Uring,
+}
+
+/// `[journal]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Journal {
+    /// `fsync` or `relaxed`.
+    pub durability: Durability,
+    /// Size of a segment file.
+    #[serde(default = "segment_mib_default")]
+    pub segment_mib: u64,
+}
+
+const fn segment_mib_default() -> u64 {
+    64
+}
+
+/// When something may leave the box.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Once its record is on disk.
+    Fsync,
+    /// Once its record is handed to the kernel. Lost when the machine stops; named in every status.
+    Relaxed,
+}
+
+/// `[topology]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topology {
+    /// `shared`.
+    pub name: TopologyName,
+    /// Core of the hot tile; free to move when absent.
+    pub hot_core: Option<usize>,
+}
+
+/// Topologies of this release.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TopologyName {
+    /// Two cores: ingress, engine and egress run to completion on one tile; journal and control beside it.
+    Shared,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// Unix socket, made with mode 0600.
+    pub socket: PathBuf,
+}
+
+/// `[domain]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Domain {
+    /// A settlement runs when the index moved by this, ppm.
+    pub delta_threshold_ppm: u32,
+    /// A settlement runs when this has passed.
+    pub settlement_interval_ms: u64,
+    /// Initial margin over maintenance margin, ppm of the loss in the worst scenario.
+    pub initial_extra_ppm: u32,
+    /// Fee of takers, ppm of the notional.
+    pub taker_fee_ppm: i32,
+    /// Fee of makers; negative is a rebate.
+    pub maker_fee_ppm: i32,
+    /// An open batch is sealed when it is this old.
+    pub batch_interval_ms: u64,
+    /// A new risk table is made at most this often.
+    pub risk_epoch_ms: u64,
+    /// An oracle report older than this halts orders that may add risk.
+    pub oracle_stale_ms: u64,
+}
+
+/// `[[members]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// 1 to 255.
+    pub id: u32,
+    /// For people.
+    pub name: String,
+    /// Ed25519, hex.
+    pub public_key: String,
+    /// Accounts that it trades for.
+    pub accounts: Vec<u32>,
+    /// Requests a second; cancels are not counted.
+    #[serde(default = "orders_per_second_default")]
+    pub orders_per_second: u32,
+}
+
+const fn orders_per_second_default() -> u32 {
+    1_000
+}
+
+/// `[[oracles]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Oracle {
+    /// Key id in its reports.
+    pub id: u32,
+    /// Ed25519, hex.
+    pub public_key: String,
+}
+
+/// `[[instruments]]`: decimals are strings, so that nothing is rounded on the way.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instrument {
+    /// Column of the risk table.
+    pub id: u16,
+    /// At most 16 characters.
+    pub symbol: String,
+    /// `perpetual`, `call` or `put`.
+    pub kind: Kind,
+    /// Units of the settlement asset; options only.
+    pub strike: Option<String>,
+    /// Seconds since the epoch; options only.
+    pub expiry_unix_s: Option<u64>,
+    /// Price step.
+    pub tick: String,
+    /// Units of the underlying in one lot.
+    pub lot: String,
+    /// Lowest price of the book.
+    pub band_low: String,
+    /// Highest price of the book.
+    pub band_high: String,
+    /// Trades are confined to the mark plus or minus this share of the index.
+    pub collar_ppm: u32,
+    /// Largest order, lots.
+    pub order_lots_max: i64,
+    /// Largest position, lots.
+    pub position_lots_max: i64,
+    /// Which volatility of the oracle's reports prices it, 0 to 3.
+    #[serde(default)]
+    pub vol_slot: u8,
+}
+
+/// Kinds of instrument.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Perpetual.
+    Perpetual,
+    /// European call.
+    Call,
+    /// European put.
+    Put,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// One line: the file, the key and what is wrong with it.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let fail = |what: String| ConfigError { path: path.to_owned(), what };
+        let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+        Self::parse(&text).map_err(fail)
+    }
+
+    /// Parses and checks a text.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|e| one_line(&e.to_string()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.venue.feed_session.len() != 10 || !self.venue.feed_session.is_ascii() {
+            return Err("venue.feed_session must be ten ASCII characters".into());
+        }
+        if !(1..=4096).contains(&self.journal.segment_mib) {
+            return Err("journal.segment_mib must be in 1..=4096".into());
+        }
+        self.check_members()?;
+        for o in &self.oracles {
+            PublicKey::from_hex(&o.public_key).map_err(|e| format!("oracle {}: public_key: {e}", o.id))?;
+        }
+        if self.oracles.is_empty() {
+            return Err("at least one [[oracles]] is needed: without prices nothing trades".into());
+        }
+        if self.instruments.is_empty() {
+            return Err("at least one [[instruments]] is needed".into());
+        }
+        let mut ids = BTreeSet::new();
+        for i in &self.instruments {
+            if !ids.insert(i.id) {
+                return Err(format!("instrument {} is listed twice", i.id));
+            }
+            i.listing()?;
+        }
+        matcher::risk_table::check_params(&self.risk_params()).map_err(|e| format!("domain: {e}"))
+    }
+
+    fn check_members(&self) -> Result<(), String> {
+        let (mut ids, mut accounts) = (BTreeSet::new(), BTreeSet::new());
+        for m in &self.members {
+            if m.id == 0 || m.id as usize >= GATE_MEMBERS {
+                return Err(format!("member {}: id must be in 1..{GATE_MEMBERS}", m.id));
+            }
+            if !ids.insert(m.id) {
+                return Err(format!("member {} stands there twice", m.id));
+            }
+            PublicKey::from_hex(&m.public_key).map_err(|e| format!("member {}: public_key: {e}", m.id))?;
+            for a in &m.accounts {
+                if *a == 0 || *a as usize >= GATE_ACCOUNTS {
+                    return Err(format!("member {}: account {a} must be in 1..{GATE_ACCOUNTS}", m.id));
+                }
+                if !accounts.insert(*a) {
+                    return Err(format!("account {a} belongs to two members"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Margin and fee rules.
+    #[must_use]
+    pub fn risk_params(&self) -> RiskParams {
+        RiskParams {
+            taker_fee_ppm: self.domain.taker_fee_ppm,
+            maker_fee_ppm: self.domain.maker_fee_ppm,
+            ..RiskParams::default()
+        }
+    }
+
+    /// The domain's record at the start of the journal.
+    #[must_use]
+    pub const fn domain_record(&self) -> InDomain {
+        InDomain {
+            delta_threshold_ppm: self.domain.delta_threshold_ppm,
+            initial_extra_ppm: self.domain.initial_extra_ppm,
+            settlement_interval_ns: self.domain.settlement_interval_ms * 1_000_000,
+            oracle_stale_ns: self.domain.oracle_stale_ms * 1_000_000,
+        }
+    }
+
+    /// Directory of the journal.
+    #[must_use]
+    pub fn journal_dir(&self) -> PathBuf {
+        self.venue.data_dir.join("journal")
+    }
+
+    /// Directory of the sealed batches.
+    #[must_use]
+    pub fn batches_dir(&self) -> PathBuf {
+        self.venue.data_dir.join("batches")
+    }
+}
+
+impl Member {
+    /// Its id.
+    #[must_use]
+    pub const fn member(&self) -> MemberId {
+        MemberId(self.id)
+    }
+}
+
+impl Instrument {
+    /// The listing's record, checked like the instrument that it describes.
+    ///
+    /// # Errors
+    /// What is wrong with which key.
+    pub fn listing(&self) -> Result<InInstrument, String> {
+        let name = format!("instrument {} ({})", self.id, self.symbol);
+        let fail = |key: &str, why: &str| format!("{name}: {key}: {why}");
+        if self.id as usize >= INSTRUMENTS {
+            return Err(fail("id", &format!("must be below {INSTRUMENTS}")));
+        }
+        if self.symbol.is_empty() || self.symbol.len() > 16 {
+            return Err(fail("symbol", "must have 1 to 16 characters"));
+        }
+        if self.vol_slot > 3 {
+            return Err(fail("vol_slot", "must be 0 to 3"));
+        }
+        let is_option = self.kind != Kind::Perpetual;
+        if is_option != self.strike.is_some() || is_option != self.expiry_unix_s.is_some() {
+            return Err(fail("strike, expiry_unix_s", "options need both, perpetuals have none"));
+        }
+        let micro = |key: &str, text: &str| decimal(text, 6).map_err(|e| fail(key, &e));
+        let tick_micro = micro("tick", &self.tick)?;
+        let (low, high) = (micro("band_low", &self.band_low)?, micro("band_high", &self.band_high)?);
+        if tick_micro < 1 || low % tick_micro != 0 || high % tick_micro != 0 || high < low {
+            return Err(fail("tick, band_low, band_high", "the band must rise and be whole ticks"));
+        }
+        let ticks = |price: i64| i32::try_from(price / tick_micro).map_err(|_| fail("band_high", "too many ticks"));
+        let mut symbol = [0; 16];
+        symbol[..self.symbol.len()].copy_from_slice(self.symbol.as_bytes());
+        let listing = InInstrument {
+            strike_micro: self.strike.as_deref().map_or(Ok(0), |s| micro("strike", s))?,
+            expiry: self.expiry_unix_s.unwrap_or(0).saturating_mul(1_000_000_000),
+            lot_e9: decimal(&self.lot, 9).map_err(|e| fail("lot", &e))?,
+            tick_micro,
+            order_lots_max: self.order_lots_max,
+            position_lots_max: self.position_lots_max,
+            base_ticks: ticks(low)?,
+            width_ticks: ticks(high)?.saturating_sub(ticks(low)?).saturating_add(1),
+            collar_ppm: self.collar_ppm,
+            instrument: self.id,
+            kind: self.kind as u8,
+            vol_slot: self.vol_slot,
+            symbol,
+        };
+        spec(&listing).validate().map_err(|e| format!("{name}: {e}"))?;
+        Ok(listing)
+    }
+}
+
+/// What a listing record says, as the pricing side reads it.
+#[must_use]
+pub fn spec(l: &InInstrument) -> InstrumentSpec {
+    let terms = OptionTerms { strike_micro: l.strike_micro, expiry: TimeNs(l.expiry) };
+    InstrumentSpec {
+        id: InstrumentId(l.instrument),
+        kind: match l.kind {
+            0 => InstrumentKind::Perpetual,
+            1 => InstrumentKind::Call(terms),
+            _ => InstrumentKind::Put(terms),
+        },
+        lot_e9: l.lot_e9,
+        tick_micro: l.tick_micro,
+        collar: Collar::PpmOfIndex(l.collar_ppm),
+        book_base_ticks: l.base_ticks,
+        book_width_ticks: l.width_ticks,
+        order_lots_max: l.order_lots_max,
+        position_lots_max: l.position_lots_max,
+    }
+}
+
+/// A decimal such as `100000.5` to an integer of `digits` decimals, exactly.
+fn decimal(text: &str, digits: usize) -> Result<i64, String> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || !is_number(whole) || !is_number(part) {
+        return Err(format!("'{text}' is not a decimal number"));
+    }
+    if part.len() > digits {
+        return Err(format!("'{text}' has more than {digits} decimals"));
+    }
+    format!("{whole}{part:0<digits$}").parse().map_err(|_| format!("'{text}' is too large"))
+}
+
+/// Keeps an error of the TOML parser on one line.
+fn one_line(text: &str) -> String {
+    let parts = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('|'));
+    parts.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> String {
+        let key = handshake::SecretKey::from_seed(&[7; 32]).public();
+        let key: String = key.to_bytes().iter().map(|b| format!("{b:02x}")).collect();
+        include_str!("../tests/example.toml").replace("PUBLIC_KEY", &key)
+    }
+
+    #[test]
+    fn the_example_is_accepted() {
+        let c = Config::parse(&example()).unwrap();
+        let perp = c.instruments[0].listing().unwrap();
+        assert_eq!((perp.tick_micro, perp.lot_e9, perp.base_ticks), (500_000, 1_000_000, 20_000));
+    }
+
+    #[test]
+    fn each_mistake_gets_one_precise_line() {
+        let table = [
+            ("name = \"shared\"", "name = \"pinned\"", "unknown variant `pinned`"),
+            ("[topology]", "[topology]\ncolour = 1", "unknown field `colour`"),
+            ("tick = \"0.5\"", "tick = \"0.3\"", "whole ticks"),
+            ("tick = \"0.5\"", "tick = \"abc\"", "'abc' is not a decimal number"),
+            ("id = 1\nname", "id = 0\nname", "id must be in 1..256"),
+            ("accounts = [1, 2]", "accounts = [1, 1]", "account 1 belongs to two members"),
+            ("feed_session = \"DELTA00001\"", "feed_session = \"X\"", "ten ASCII characters"),
+            ("durability = \"fsync\"", "durability = \"maybe\"", "unknown variant `maybe`"),
+            ("127.0.0.1:4000", "localhost", "invalid socket address"),
+            ("kind = \"call\"", "kind = \"perpetual\"", "perpetuals have none"),
+        ];
+        for (from, to, want) in table {
+            let text = example();
+            assert!(text.contains(from), "{from}");
+            let error = Config::parse(&text.replacen(from, to, 1)).unwrap_err();
+            assert!(error.contains(want) && !error.contains('\n'), "{to}: {error}");
+        }
+    }
+
+    #[test]
+    fn decimals_are_exact_or_refused() {
+        assert_eq!(decimal("100000.5", 6), Ok(100_000_500_000));
+        assert_eq!(decimal("0.000001", 6), Ok(1));
+        for bad in ["", "-1", "1e3", "0.0000001", ".5", "99999999999999999999"] {
+            assert!(decimal(bad, 6).is_err(), "{bad}");
+        }
+    }
+}
