@@ -166,7 +166,7 @@ fn show_failure(step: &Step<'_>, why: &str) {
 
 fn fmt(step: &mut Step<'_>) -> Result<String> {
     let mut command = step.place.cargo();
-    step.run(command.args("fmt --all --check".split(' ')))?;
+    step.run(command.args("fmt --all --check -- --color=never".split(' ')))?;
     Ok(String::new())
 }
 
@@ -189,7 +189,9 @@ fn deny(step: &mut Step<'_>) -> Result<String> {
     let program = setup::cargo_deny(step)?;
     let mut command = step.place.command(program);
     // Named checks, so that the advisory database is neither read nor fetched.
-    step.run(command.args("--log-level warn --locked check bans licenses sources".split(' ')))?;
+    step.run(command.args(
+        "--log-level warn --locked check --hide-inclusion-graph bans licenses sources".split(' '),
+    ))?;
     Ok("licences, bans, sources; not advisories: their database is not a package".into())
 }
 

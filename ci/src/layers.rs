@@ -98,7 +98,7 @@ pub(crate) fn check(step: &mut Step<'_>) -> Result<String> {
     let packages = packages(&step.place.metadata)?;
     let wrong = wrong_arrows(&packages);
     for line in &wrong {
-        step.say(line);
+        step.note(line);
     }
     if !wrong.is_empty() {
         bail!("{} wrong: {}", wrong.len(), wrong.join("; "));

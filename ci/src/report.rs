@@ -114,7 +114,11 @@ pub(crate) fn excerpt(log: &str) -> Vec<&str> {
     let lines: Vec<&str> = log.lines().collect();
     let mut picked = failed_tests(&lines);
     if picked.is_empty() {
-        let first = lines.iter().position(|line| line.starts_with("error"));
+        let first = lines.iter().position(|line| {
+            ["error", "ERROR", "npm error"]
+                .iter()
+                .any(|start| line.starts_with(start))
+        });
         let end_from = lines.len().saturating_sub(40);
         if let Some(first) = first.filter(|&first| first < end_from) {
             let stop = (first + EXCERPT_LINES_MAX - 40).min(end_from);

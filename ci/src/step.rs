@@ -73,6 +73,11 @@ impl<'a> Step<'a> {
         self.write_log(line);
     }
 
+    /// Tells only the log, which is shown when the gate fails.
+    pub(crate) fn note(&mut self, line: &str) {
+        self.write_log(line);
+    }
+
     /// Runs a command to its end; anything but exit code 0 is an error.
     pub(crate) fn run(&mut self, command: &mut Command) -> Result<()> {
         self.run_lines(command, |_| {})
