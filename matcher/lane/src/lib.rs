@@ -10,7 +10,9 @@
 mod park;
 mod pin;
 mod queue;
+mod watermark;
 
 pub use park::{Parker, Waker};
 pub use pin::{PinError, pin_to_core};
 pub use queue::{Consumer, Producer, bounded};
+pub use watermark::{Watermark, WatermarkReader};
