@@ -130,9 +130,10 @@ impl Band {
     /// The place of `price` in the band, from 0.
     #[must_use]
     pub const fn offset(self, price: PriceTicks) -> Option<u32> {
-        let offset = price.0 as i64 - self.base.0 as i64;
-        if offset >= 0 && offset < self.width_ticks as i64 {
-            Some(offset as u32)
+        // Prices below the base wrap to offsets above any width.
+        let offset = price.0.wrapping_sub(self.base.0) as u32;
+        if offset < self.width_ticks {
+            Some(offset)
         } else {
             None
         }
@@ -319,10 +320,8 @@ pub trait OrderBook {
 #[inline]
 #[must_use]
 pub const fn reaches(side: Side, price: PriceTicks, limit: PriceTicks) -> bool {
-    match side {
-        Side::Buy => price.0 >= limit.0,
-        Side::Sell => price.0 <= limit.0,
-    }
+    // Sides are as good as random, so a branch on them is mispredicted half of the time.
+    (price.0 as i64 - limit.0 as i64) * side.sign() >= 0
 }
 
 /// A trade that [`match_limit`] is about to make.
@@ -370,12 +369,16 @@ pub fn match_limit<B: OrderBook>(
     let side = taker_side.opposite();
     let mut remaining = lots;
     while remaining > 0 {
-        let Some(maker) = book.front(instrument, side) else {
-            break;
-        };
-        if !reaches(side, maker.price, limit) {
+        // Most orders meet nothing: look at the best price before touching an order.
+        if !book
+            .best(instrument, side)
+            .is_some_and(|best| reaches(side, best, limit))
+        {
             break;
         }
+        let maker = book
+            .front(instrument, side)
+            .expect("the best level holds an order");
         let traded = remaining.min(maker.lots);
         let meeting = Meeting {
             maker,

@@ -389,6 +389,33 @@ fn the_matching_loop_obeys_every_action() {
     every_action_does_what_it_says::<LadderBook>();
 }
 
+fn a_guess_is_refused<B: OrderBook>() {
+    let mut run = Run::<B>::new();
+    run.rest("a", Side::Sell, 200, 1);
+    let guesses = [
+        run.book.next_id().unwrap(),
+        OrderId(0),
+        OrderId::new(0, 1),
+        OrderId::new(ORDERS + 1, 1),
+        OrderId(u64::MAX),
+    ];
+    for id in guesses {
+        assert_eq!(run.book.get(id), None);
+        assert_eq!(run.book.cancel(id), None);
+        assert_eq!(run.book.reduce(id, 1), Err(BookError::DeadOrder));
+        assert_eq!(run.book.info_mut(id), None);
+        assert_eq!(run.book.next_in_level(id), None);
+    }
+    run.book.check_invariants();
+    assert_eq!(run.queue(Side::Sell), "200: a 1");
+}
+
+#[test]
+fn an_id_that_was_never_given_names_no_order() {
+    a_guess_is_refused::<ReferenceBook>();
+    a_guess_is_refused::<LadderBook>();
+}
+
 fn limits_are_checked<B: OrderBook>() {
     let refused = [(0, 1), (257, 1), (1, 0), (1, 1 << 20)];
     for (instruments, orders) in refused {

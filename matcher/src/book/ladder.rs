@@ -25,12 +25,12 @@ use firmware::units::{InstrumentId, OrderId, PriceTicks, Side};
 
 /// No order: slot 0 is never handed out.
 const NIL: u32 = 0;
-const SIDE_BIT: u32 = 1 << 31;
+const SIDE_SHIFT: u32 = 31;
+const SIDE_BIT: u32 = 1 << SIDE_SHIFT;
 const OFFSET_MASK: u32 = (1 << PRICE_BITS) - 1;
-/// Best bid of a side without bids: below every level.
-const NO_BID: i32 = -1;
-/// Best ask of a side without asks: above every level.
-const NO_ASK: i32 = i32::MAX;
+/// Best offset of a side without orders, worse than every level: as an unsigned number it is beyond
+/// every band on both sides.
+const NONE: [i32; 2] = [-1, i32::MAX];
 
 const _: () = assert!((BOOK_INSTRUMENTS_MAX as u64) << PRICE_BITS <= 1 << 32);
 const _: () = assert!(ORDER_LOTS_MAX < SIDE_BIT as i64);
@@ -117,8 +117,8 @@ fn share(lots: u32) -> u64 {
 #[derive(Debug)]
 struct Instrument {
     band: Band,
-    best_bid: i32,
-    best_ask: i32,
+    /// Offset of the best level, by side.
+    best: [i32; 2],
     levels: Box<[Level]>,
     occupied: Bitmap,
 }
@@ -127,8 +127,7 @@ impl Instrument {
     fn new(band: Band) -> Self {
         Self {
             band,
-            best_bid: NO_BID,
-            best_ask: NO_ASK,
+            best: NONE,
             levels: taken(Level::EMPTY, band.width_ticks as usize),
             occupied: Bitmap::new(band.width_ticks),
         }
@@ -137,10 +136,15 @@ impl Instrument {
     /// Offset of the best level of a side.
     #[inline]
     fn best(&self, side: Side) -> Option<u32> {
-        match side {
-            Side::Buy => (self.best_bid != NO_BID).then_some(self.best_bid as u32),
-            Side::Sell => (self.best_ask != NO_ASK).then_some(self.best_ask as u32),
-        }
+        let best = self.best[side as usize] as u32;
+        (best < self.band.width_ticks).then_some(best)
+    }
+
+    /// How many ticks `offset` is better than the best level of `of`, seen from `side`. Reckoned, not
+    /// branched on: sides are as good as random.
+    #[inline]
+    fn better_than_best(&self, side: Side, offset: u32, of: Side) -> i64 {
+        (i64::from(offset) - i64::from(self.best[of as usize])) * side.sign()
     }
 
     #[inline]
@@ -151,10 +155,7 @@ impl Instrument {
     /// The level at `price` if orders of `side` rest there.
     fn resting(&self, side: Side, price: PriceTicks) -> Option<&Level> {
         let offset = self.band.offset(price)?;
-        let of_side = match side {
-            Side::Buy => offset as i32 <= self.best_bid,
-            Side::Sell => offset as i32 >= self.best_ask,
-        };
+        let of_side = self.better_than_best(side, offset, side) <= 0;
         of_side
             .then(|| &self.levels[offset as usize])
             .filter(|level| level.sum != 0)
@@ -164,9 +165,8 @@ impl Instrument {
     #[inline]
     fn filled(&mut self, side: Side, offset: u32) {
         self.occupied.set(offset);
-        match side {
-            Side::Buy => self.best_bid = self.best_bid.max(offset as i32),
-            Side::Sell => self.best_ask = self.best_ask.min(offset as i32),
+        if self.better_than_best(side, offset, side) > 0 {
+            self.best[side as usize] = offset as i32;
         }
     }
 
@@ -174,14 +174,12 @@ impl Instrument {
     #[inline]
     fn emptied(&mut self, side: Side, offset: u32) {
         self.occupied.clear(offset);
-        match side {
-            Side::Buy if self.best_bid == offset as i32 => {
-                self.best_bid = self.occupied.below(offset).map_or(NO_BID, |o| o as i32);
-            }
-            Side::Sell if self.best_ask == offset as i32 => {
-                self.best_ask = self.occupied.above(offset).map_or(NO_ASK, |o| o as i32);
-            }
-            _ => {}
+        if self.best[side as usize] == offset as i32 {
+            let next = match side {
+                Side::Buy => self.occupied.below(offset),
+                Side::Sell => self.occupied.above(offset),
+            };
+            self.best[side as usize] = next.map_or(NONE[side as usize], |o| o as i32);
         }
     }
 }
@@ -375,10 +373,7 @@ impl OrderBook for LadderBook {
         if slot == NIL {
             return Err(BookError::Full);
         }
-        let crosses = match side {
-            Side::Buy => offset as i32 >= at.best_ask,
-            Side::Sell => offset as i32 <= at.best_bid,
-        };
+        let crosses = at.better_than_best(side, offset, side.opposite()) >= 0;
         assert!(!crosses, "an order that crosses the book was rested");
 
         let lots = lots as u32;
@@ -396,7 +391,7 @@ impl OrderBook for LadderBook {
         *node = Node {
             next: NIL,
             prev: tail,
-            lots: lots | if side == Side::Sell { SIDE_BIT } else { 0 },
+            lots: lots | (side as u32) << SIDE_SHIFT,
             place: u32::from(instrument.0) << PRICE_BITS | offset,
         };
         let rest = &mut self.rest[slot as usize];
@@ -528,13 +523,14 @@ impl OrderBook for LadderBook {
         let mut orders = 0;
         for (i, at) in self.instruments.iter().enumerate() {
             let id = InstrumentId(i as u16);
-            assert!(at.best_bid < at.best_ask, "crossed");
+            let [best_bid, best_ask] = at.best;
+            assert!(best_bid < best_ask, "crossed");
             at.occupied.check();
             let occupied = (0..at.band.width_ticks).filter(|&o| at.levels[o as usize].sum != 0);
             for offset in occupied.clone() {
-                let bid = offset as i32 <= at.best_bid;
+                let bid = offset as i32 <= best_bid;
                 assert!(
-                    bid || offset as i32 >= at.best_ask,
+                    bid || offset as i32 >= best_ask,
                     "level {offset} is inside the spread"
                 );
                 orders += self.check_level(id, if bid { Side::Buy } else { Side::Sell }, offset);
@@ -549,12 +545,9 @@ impl OrderBook for LadderBook {
                 assert_eq!(level.head == NIL, level.sum == 0, "head of level {offset}");
                 assert_eq!(level.tail == NIL, level.sum == 0, "tail of level {offset}");
             }
-            let best_bid = occupied.clone().rfind(|&o| o as i32 <= at.best_bid);
-            let best_ask = occupied.clone().find(|&o| o as i32 >= at.best_ask);
-            assert_eq!(
-                (at.best(Side::Buy), at.best(Side::Sell)),
-                (best_bid, best_ask)
-            );
+            let bid = occupied.clone().rfind(|&o| o as i32 <= best_bid);
+            let ask = occupied.clone().find(|&o| o as i32 >= best_ask);
+            assert_eq!((at.best(Side::Buy), at.best(Side::Sell)), (bid, ask));
         }
         assert_eq!(orders, self.live, "orders in levels");
         let (mut free, mut slot) = (0, self.free);
