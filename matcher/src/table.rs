@@ -16,9 +16,10 @@ pub struct Column {
     pub delta_e9: i64,
     /// Lowest price that may trade.
     pub collar_lo_ticks: i32,
-    /// Number of prices that may trade: `lo <= price < lo + width`. Zero: not listed.
+    /// Number of prices that may trade: `lo <= price < lo + width`. Zero: nothing trades (not listed,
+    /// expired, or the mark is outside the book window).
     pub collar_width_ticks: i32,
-    /// Value of one tick for one lot.
+    /// Value of one tick for one lot. Zero: not listed.
     pub tick_value_micro: u32,
     /// Written as zero.
     pub pad: u32,

@@ -4,7 +4,7 @@
 use std::f64::consts::{FRAC_2_SQRT_PI, PI, SQRT_2};
 
 /// Nanoseconds in a year of 365 days.
-pub const YEAR_NS: f64 = 365.0 * 86_400.0 * 1e9;
+pub(crate) const YEAR_NS: f64 = 365.0 * 86_400.0 * 1e9;
 
 /// Error function for `0 <= x <= 2`: the series of positive terms, DLMF 7.6.2.
 fn erf_series(x: f64) -> f64 {
@@ -26,8 +26,8 @@ fn erfc_fraction(x: f64) -> f64 {
     (-x * x).exp() / (PI.sqrt() * tail)
 }
 
-/// Distribution function of the standard normal distribution, relative error about 1e-14.
-pub fn cdf(x: f64) -> f64 {
+/// Distribution function of the standard normal distribution, error about 1e-16.
+pub(crate) fn cdf(x: f64) -> f64 {
     let z = x.abs() / SQRT_2;
     let upper = if z < 2.0 {
         (1.0 - erf_series(z)) / 2.0
@@ -38,7 +38,7 @@ pub fn cdf(x: f64) -> f64 {
 }
 
 /// cdf(x) - 1/2 without cancellation near 0.
-pub fn cdf_odd(x: f64) -> f64 {
+pub(crate) fn cdf_odd(x: f64) -> f64 {
     let z = x.abs() / SQRT_2;
     let odd = if z < 2.0 {
         erf_series(z) / 2.0
@@ -49,22 +49,22 @@ pub fn cdf_odd(x: f64) -> f64 {
 }
 
 /// Density of the standard normal distribution.
-pub fn phi(x: f64) -> f64 {
+pub(crate) fn phi(x: f64) -> f64 {
     (-x * x / 2.0).exp() / (2.0 * PI).sqrt()
 }
 
 /// Price and sensitivities of a call (Black, The pricing of commodity contracts, 1976), undiscounted.
-pub struct Twin {
-    pub call: f64,
-    pub put: f64,
-    pub delta: f64,
-    pub gamma: f64,
-    pub vega: f64,
-    pub theta_per_day: f64,
+pub(crate) struct Twin {
+    pub(crate) call: f64,
+    pub(crate) put: f64,
+    pub(crate) delta: f64,
+    pub(crate) gamma: f64,
+    pub(crate) vega: f64,
+    pub(crate) theta_per_day: f64,
 }
 
 /// The twin at forward `f`, strike `k`, volatility `sigma` a year, `years` to expiry.
-pub fn twin(f: f64, k: f64, sigma: f64, years: f64) -> Twin {
+pub(crate) fn twin(f: f64, k: f64, sigma: f64, years: f64) -> Twin {
     let v = sigma * years.sqrt();
     let d1 = (f / k).ln() / v + v / 2.0;
     let d2 = d1 - v;
