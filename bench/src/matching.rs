@@ -40,7 +40,7 @@ pub(crate) enum Stage {
     Book,
 }
 
-/// `bench matching`.
+/// `bench match`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
     /// Workload file.
@@ -315,7 +315,7 @@ fn each(target: &mut impl Target, commands: &[Command], timer: &Timer, ticks: &m
     }
 }
 
-/// The value below which `permille` of `1000` of the sorted ticks lie, in ns, without the timer's cost.
+/// The value that `per_10_000` of ten thousand sorted ticks do not exceed, in ns, less the timer's cost.
 fn percentile(sorted: &[u32], per_10_000: usize, timer: &Timer) -> f64 {
     let at = (sorted.len() * per_10_000)
         .div_ceil(10_000)

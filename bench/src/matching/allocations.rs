@@ -1,7 +1,9 @@
 //! Counts the calls of the allocator, so that a bench can say that a timed part made none.
-//!
-//! The second reason for `unsafe` in this crate's own code besides the time-stamp counter: an
-//! allocator can only be wrapped by an `unsafe impl`.
+
+#![expect(
+    unsafe_code,
+    reason = "an allocator can only be wrapped by an unsafe impl"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -1,6 +1,14 @@
 //! A timer fine enough for a few tens of ns: the time-stamp counter between fences, or the
 //! monotonic clock where there is none.
 
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(
+        unsafe_code,
+        reason = "the time-stamp counter is read by an unsafe intrinsic"
+    )
+)]
+
 use std::time::{Duration, Instant};
 
 /// Reads ticks and knows what they are worth.
