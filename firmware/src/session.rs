@@ -248,7 +248,13 @@ impl KeepAlive {
     /// Whether a heartbeat is due: nothing was sent for our interval.
     #[must_use]
     pub const fn heartbeat_due(&self, now: TimeNs) -> bool {
-        now.0.saturating_sub(self.last_sent.0) >= self.own_ns
+        self.quiet_for(now, self.own_ns)
+    }
+
+    /// Whether nothing was sent for `span_ns`.
+    #[must_use]
+    pub const fn quiet_for(&self, now: TimeNs, span_ns: u64) -> bool {
+        now.0.saturating_sub(self.last_sent.0) >= span_ns
     }
 
     /// Whether the peer is lost: silent for three of its intervals.

@@ -1,1 +1,32 @@
-//! Placeholder.
+//! A member's side of the wire: order entry and market data over UDP.
+//!
+//! It promises: reports come once each and in order, whatever the network loses, repeats or reorders; a
+//! request is never sent twice, and one that got lost comes back as [`Event::NotApplied`], for the caller
+//! to decide; books change only in whole matching events. It never blocks: everything happens in `poll`,
+//! with the time handed in.
+//! What may never enter: a thread, a runtime, or a strategy.
+//!
+//! Start with `examples/hello.rs`.
+#![forbid(unsafe_code)]
+
+mod book;
+mod feed;
+mod helpers;
+mod link;
+mod ordered;
+mod session;
+mod wire;
+
+pub use book::{Book, BookOrder, Level};
+pub use feed::{Feed, FeedConfig, FeedCounters, FeedEvent};
+pub use helpers::{
+    E9, OrderIds, ParseE9Error, cancel, limit_order, market_order, mass_cancel, now, parse_e9,
+};
+pub use session::{Config, EndReason, Event, SendError, Session, SessionCounters};
+pub use wire::{Udp, Wire};
+
+pub use firmware::units::{MemberId, Side, TimeNs};
+pub use firmware::wire::feed::FeedMessage;
+pub use firmware::wire::order::Request;
+pub use firmware::wire::report::Report;
+pub use handshake::{Credentials, PublicKey, SecretKey};

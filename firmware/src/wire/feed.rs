@@ -235,4 +235,12 @@ impl FeedMessage {
         };
         *flags |= FLAG_LAST;
     }
+
+    /// Whether the message is the last of its matching event.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        let mut last = *self;
+        last.set_last();
+        last == *self
+    }
 }

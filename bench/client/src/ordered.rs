@@ -1,0 +1,131 @@
+//! Numbered items that come with gaps, repeats and out of order; they leave once each and in order.
+
+use firmware::units::TimeNs;
+use std::collections::BTreeMap;
+
+/// Items waiting behind a gap; what comes beyond is dropped and asked for again.
+const HELD_MAX: usize = 1 << 16;
+
+/// The flow of one sender.
+#[derive(Debug)]
+pub(crate) struct Ordered<T> {
+    /// Number of the next item to leave.
+    next: u64,
+    /// All numbers below are known to exist.
+    end: u64,
+    held: BTreeMap<u64, T>,
+    /// The request in flight: from where, and when it was made.
+    asked: Option<(u64, TimeNs)>,
+}
+
+impl<T> Ordered<T> {
+    pub(crate) const fn starting_at(next: u64) -> Self {
+        Self {
+            next,
+            end: next,
+            held: BTreeMap::new(),
+            asked: None,
+        }
+    }
+
+    pub(crate) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// All numbers below `end` exist, says the sender.
+    pub(crate) fn announce(&mut self, end: u64) {
+        self.end = self.end.max(end);
+    }
+
+    /// Takes an item; `false` when it was there before, or when there is no room.
+    pub(crate) fn offer(&mut self, number: u64, item: T) -> bool {
+        self.announce(number.saturating_add(1));
+        let room = self.held.len() < HELD_MAX || number == self.next;
+        if number < self.next || !room || self.held.contains_key(&number) {
+            return false;
+        }
+        self.held.insert(number, item);
+        true
+    }
+
+    /// The next item, if it is there.
+    pub(crate) fn pop(&mut self) -> Option<(u64, T)> {
+        let number = self.next;
+        let item = self.held.remove(&number)?;
+        self.next += 1;
+        Some((number, item))
+    }
+
+    /// The first gap: from where, and how many.
+    pub(crate) fn missing(&self) -> Option<(u64, u64)> {
+        let until = self.held.keys().next().copied().unwrap_or(self.end);
+        (self.next < until).then(|| (self.next, until - self.next))
+    }
+
+    /// The gap to ask for now: one request at a time, again after `retry_ns`, and at once when an answer
+    /// has moved the gap.
+    pub(crate) fn request_due(&mut self, now: TimeNs, retry_ns: u64) -> Option<(u64, u64)> {
+        let Some((from, count)) = self.missing() else {
+            self.asked = None;
+            return None;
+        };
+        if let Some((asked, at)) = self.asked
+            && asked == from
+            && now.0.saturating_sub(at.0) < retry_ns
+        {
+            return None;
+        }
+        self.asked = Some((from, now));
+        Some((from, count))
+    }
+
+    /// Gives up the first gap: it cannot be had any more.
+    pub(crate) fn skip_gap(&mut self) -> Option<(u64, u64)> {
+        let gap = self.missing()?;
+        self.next = gap.0 + gap.1;
+        self.asked = None;
+        Some(gap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_leave_once_and_in_order_and_gaps_are_asked_for_once_per_retry() {
+        let mut o = Ordered::starting_at(1);
+        assert!(o.offer(3, 'c') && !o.offer(3, 'x') && o.offer(4, 'd'));
+        assert_eq!(o.pop(), None);
+        assert_eq!(o.request_due(TimeNs(100), 50), Some((1, 2)));
+        assert_eq!(o.request_due(TimeNs(149), 50), None);
+        assert_eq!(o.request_due(TimeNs(150), 50), Some((1, 2)));
+        assert!(o.offer(1, 'a'));
+        assert_eq!(o.pop(), Some((1, 'a')));
+        assert_eq!(o.request_due(TimeNs(151), 50), Some((2, 1)), "moved");
+        assert!(o.offer(2, 'b') && !o.offer(1, 'x'));
+        let rest: Vec<_> = std::iter::from_fn(|| o.pop()).collect();
+        assert_eq!(rest, [(2, 'b'), (3, 'c'), (4, 'd')]);
+        assert_eq!(o.request_due(TimeNs(152), 50), None);
+        o.announce(8);
+        assert_eq!(o.missing(), Some((5, 3)), "a gap at the end");
+        assert_eq!(o.skip_gap(), Some((5, 3)));
+        assert_eq!((o.next(), o.missing()), (8, None));
+    }
+
+    #[test]
+    fn a_full_buffer_still_takes_the_item_that_is_next() {
+        let mut o = Ordered::starting_at(1);
+        for n in 0..HELD_MAX as u64 {
+            assert!(o.offer(2 + n, n));
+        }
+        assert!(!o.offer(2 + HELD_MAX as u64, 0) && o.offer(1, 7));
+        assert_eq!(o.pop(), Some((1, 7)));
+        let last = std::iter::from_fn(|| o.pop()).last().unwrap().0;
+        assert_eq!(
+            o.missing(),
+            Some((last + 1, 1)),
+            "the dropped one is asked for"
+        );
+    }
+}
