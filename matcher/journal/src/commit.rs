@@ -22,7 +22,8 @@ pub trait Disk {
         buffers: [&[u8]; 3],
     ) -> Result<(), DiskError>;
 
-    /// Asks for all segments up to `segment` to be made, in the background. Asking again is free.
+    /// Asks for all segments up to `segment` to be made, in the background, and takes note of those that
+    /// are. Called at every turn: asking again must cost next to nothing.
     ///
     /// # Errors
     /// If an earlier one failed for another reason than lack of space.
@@ -137,14 +138,11 @@ impl<D: Disk> GroupCommit<D> {
             self.is_in_flight = false;
             is_busy = true;
         }
+        self.disk.prepare(self.writer.wanted_segment())?;
         if let Some(batch) = self.writer.take_batch(self.disk.ready()) {
-            let begins_segment = batch.last_seq().is_none();
             self.disk.submit(batch)?;
             self.is_in_flight = true;
             is_busy = true;
-            if begins_segment {
-                self.disk.prepare(self.writer.wanted_segment())?;
-            }
         }
         Ok(is_busy)
     }

@@ -72,7 +72,7 @@ impl JournalDir {
         match handle.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(DiskError::Locked { path }),
-            Err(TryLockError::Error(e)) => return Err(DiskError::io("lock", path)(e)),
+            Err(TryLockError::Error(e)) => return Err(DiskError::io("lock", &path)(e)),
         }
         for segment in segments(&path).map_err(DiskError::io("list", &path))? {
             let file = path.join(segment_name(segment));
@@ -80,7 +80,7 @@ impl JournalDir {
                 .write(true)
                 .open(&file)
                 .and_then(|f| f.sync_all());
-            sync.map_err(DiskError::io("fsync", file))?;
+            sync.map_err(DiskError::io("fsync", &file))?;
         }
         handle.sync_all().map_err(DiskError::io("fsync", &path))?;
         Ok(Self { path, handle })
@@ -129,7 +129,7 @@ impl JournalDir {
     /// Zeros a range of `segment`, chosen by the file's length; nothing if the range is empty.
     fn zero(&self, segment: u32, range: impl FnOnce(u64) -> (u64, u64)) -> Result<(), DiskError> {
         let path = self.path.join(segment_name(segment));
-        let fail = |op| DiskError::io(op, path.clone());
+        let fail = |op| DiskError::io(op, &path);
         let file = File::options()
             .write(true)
             .open(&path)

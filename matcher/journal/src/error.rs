@@ -1,7 +1,7 @@
 //! What can be wrong, said so that an operator can find the byte.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A journal that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -130,8 +130,8 @@ pub enum DiskError {
 
 impl DiskError {
     /// An answer of the system, for `map_err`.
-    pub fn io(op: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
+    pub fn io(op: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_path_buf();
         move |source| Self::Io { op, path, source }
     }
 

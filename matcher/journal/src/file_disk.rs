@@ -78,7 +78,7 @@ impl Disk for FileDisk {
         let write = file.write_all_at(batch.bytes(), batch.offset());
         write
             .and_then(|()| file.sync_data())
-            .map_err(DiskError::io("write", path))?;
+            .map_err(DiskError::io("write", &path))?;
         self.open = Some((batch.segment(), file));
         self.done = Some(batch);
         Ok(())
