@@ -5,13 +5,12 @@ use alloy::sol;
 use alloy::sol_types::SolInterface;
 
 sol!(
-    #[sol(rpc, all_derives)]
+    #[sol(all_derives)]
     "contracts/ISettlement.sol"
 );
 
 sol! {
     /// The parts of the collateral token that are used here; `mint` is the test token's own.
-    #[sol(rpc)]
     #[derive(Debug)]
     interface IToken {
         error BalanceTooLow(address from, uint256 held, uint256 asked);
@@ -22,7 +21,6 @@ sol! {
     }
 
     /// What a generated verifier offers.
-    #[sol(rpc)]
     #[derive(Debug)]
     interface IGroth16Verifier {
         error InputNotInField(uint256 index);
@@ -52,6 +50,12 @@ pub(crate) fn verifier_bytecode() -> Bytes {
 /// Creation bytecode of the test token.
 pub(crate) fn test_token_bytecode() -> Bytes {
     creation_bytecode(include_str!("../artifacts/TestToken.json"))
+}
+
+/// Whether that key is a development key: the contract's source says so, which is known before anything is sent.
+pub(crate) fn verifier_is_insecure() -> bool {
+    !include_str!("../contracts/Groth16Verifier.sol")
+        .contains("bool public constant INSECURE = false;")
 }
 
 fn creation_bytecode(artifact: &str) -> Bytes {

@@ -338,3 +338,124 @@ fn blocks_of<'a>(chain: &'a Chain, filter: &eth::Filter) -> Result<Vec<&'a Block
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const METHODS: [&str; 18] = [
+        "eth_feeHistory",
+        "eth_getBlockByNumber",
+        "eth_getBlockByHash",
+        "eth_getBalance",
+        "eth_getTransactionCount",
+        "eth_getCode",
+        "eth_getStorageAt",
+        "eth_call",
+        "eth_estimateGas",
+        "eth_sendRawTransaction",
+        "eth_getTransactionReceipt",
+        "eth_getTransactionByHash",
+        "eth_getLogs",
+        "evm_mine",
+        "evm_increaseTime",
+        "eth_chainId",
+        "net_version",
+        "eth_nonsense",
+    ];
+
+    /// Values that come near to what some parameter wants.
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[ -~]{0,12}".prop_map(Value::from),
+            prop::collection::vec(any::<u8>(), 0..70)
+                .prop_map(|b| Value::from(Bytes::from(b).to_string())),
+            any::<u64>().prop_map(|n| Value::from(format!("{n:#x}"))),
+            any::<[u8; 20]>().prop_map(|a| Value::from(Address::from(a).to_string())),
+            any::<[u8; 32]>().prop_map(|h| Value::from(B256::from(h).to_string())),
+            prop_oneof!["latest", "earliest", "pending", "safe"].prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 24, 6, |inner| {
+            let name = prop_oneof![
+                "from",
+                "to",
+                "data",
+                "input",
+                "gas",
+                "value",
+                "fromBlock",
+                "toBlock",
+                "address",
+                "topics",
+                "blockHash",
+                "blockNumber",
+                "accessList",
+                "type",
+                "chainId"
+            ];
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::vec((name, inner), 0..5)
+                    .prop_map(|pairs| Value::from(serde_json::Map::from_iter(pairs))),
+            ]
+        })
+    }
+
+    fn chain() -> Chain {
+        Chain::new(31_337, [Address::repeat_byte(1)].into_iter())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn any_bytes_get_an_answer_that_is_json_rpc(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let answered = answer(&mut chain(), &body);
+            prop_assert!(answered.is_none_or(|a| a["error"].is_object()));
+        }
+
+        #[test]
+        fn any_parameters_get_a_result_or_an_error_and_change_no_state(
+            method in prop::sample::select(&METHODS[..]),
+            params in prop::collection::vec(value(), 0..4),
+        ) {
+            let mut chain = chain();
+            let request = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params });
+            let answered = answer(&mut chain, request.to_string().as_bytes()).unwrap();
+            prop_assert_eq!(&answered["id"], &json!(7));
+            prop_assert!(answered["error"].is_object() != answered.get("result").is_some());
+            let mined = u64::from(method == "evm_mine");
+            prop_assert_eq!(chain.head_number(), mined);
+        }
+    }
+
+    #[test]
+    fn a_transaction_cut_short_or_for_another_chain_is_refused_in_words() {
+        let mut chain = chain();
+        // The example of EIP-155: a legacy transaction for chain 1.
+        let raw = "0xf86c098504a817c800825208943535353535353535353535353535353535353535880de0b6b3a76400008025a0\
+                   28ef61340bd939bc2195fe537567866003e1a15d3c71ff63e1590620aa636276a067cbe9d8997f761aecb703304b38\
+                   00ccf555c9f3dc64214b297fb1966a3b6d83";
+        let mut send = |raw: &str| {
+            let request = json!({ "id": 1, "method": "eth_sendRawTransaction", "params": [raw] });
+            let answered = answer(&mut chain, request.to_string().as_bytes()).unwrap();
+            answered["error"]["message"].as_str().unwrap().to_owned()
+        };
+        assert!(send(raw).contains("for chain Some(1), not 31337"));
+        for cut in [2, 4, 10, 100, raw.len() - 2] {
+            assert!(
+                send(&raw[..cut]).contains("does not decode"),
+                "{}",
+                send(&raw[..cut])
+            );
+        }
+        assert!(send(&format!("{raw}00")).contains("does not decode"));
+        assert!(send("0x03c0").contains("does not decode"));
+    }
+}

@@ -66,7 +66,7 @@ fn g2(p: &G2Affine) -> [U256; 4] {
 }
 
 /// The verifying key as words.
-pub fn verifying_key() -> VerifyingKeyWords {
+pub(crate) fn verifying_key() -> VerifyingKeyWords {
     let vk = &key().vk;
     let ic: Vec<[U256; 2]> = vk.gamma_abc_g1.iter().map(g1).collect();
     VerifyingKeyWords {
@@ -80,7 +80,7 @@ pub fn verifying_key() -> VerifyingKeyWords {
 }
 
 /// A proof for these public inputs.
-pub fn prove(inputs: [U256; 3]) -> [U256; 8] {
+pub(crate) fn prove(inputs: [U256; 3]) -> [U256; 8] {
     let inputs = inputs.map(|w| Fr::from_be_bytes_mod_order(&w.to_be_bytes::<32>()));
     let mut rng = StdRng::seed_from_u64(1);
     let proof =
@@ -90,7 +90,7 @@ pub fn prove(inputs: [U256; 3]) -> [U256; 8] {
 }
 
 /// Where the contract made from this key is kept.
-pub fn contract_path() -> &'static Path {
+pub(crate) fn contract_path() -> &'static Path {
     Path::new(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/contracts/test/TinyVerifier.sol"

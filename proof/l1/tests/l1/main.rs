@@ -1,0 +1,10 @@
+//! The contracts, the client and the development chain together: real transactions, real proofs, real HTTP.
+
+mod anvil;
+mod client;
+mod devnet;
+mod settlement;
+mod tiny;
+mod tokens;
+mod verifier;
+mod world;
