@@ -3,10 +3,12 @@
 //! Nothing in the batch is believed: old leaves must be those of the prover's own tree, and new
 //! leaves, fund and amounts are worked out again from the fills and rows.
 
-use crate::field::{Fr, Word, to_word};
+use crate::field::{Fr, Word, address, to_word};
 use crate::native::{equity_micro, table_fault};
 use crate::state::{Path, State, Tree, leaf_hash, state_root, table_digest};
-use crate::statement::{ChainContext, HEAD, MoneyRow, Words, assemble, journal_word, tier_word};
+use crate::statement::{
+    ChainContext, HEAD, MoneyRow, Words, assemble, at, journal_word, tier_word,
+};
 use ark_ff::AdditiveGroup;
 use firmware::limits::{
     ACCOUNTS, AMOUNT_BITS, BATCH_ACCOUNTS, BATCH_DEPOSITS, BATCH_FILLS, BATCH_LANE,
@@ -250,19 +252,18 @@ impl BatchWitness {
     }
 
     pub(crate) fn word_elements(&self, chain: &ChainContext) -> Words {
-        let head: [Fr; HEAD] = [
-            tier_word(),
-            Fr::from(chain.chain_id),
-            crate::field::address(&chain.contract),
-            Fr::from(self.batch_no),
-            self.old_root_element(),
-            self.new_root_element(),
-            journal_word(self.journal_hash),
-            Fr::from(self.last_seq),
-            Fr::from(self.time_ns),
-            Fr::from(self.deposits.len() as u64),
-            Fr::from(self.withdrawals.len() as u64),
-        ];
+        let mut head = [Fr::ZERO; HEAD];
+        head[at::TIER] = tier_word();
+        head[at::CHAIN_ID] = Fr::from(chain.chain_id);
+        head[at::CONTRACT] = address(&chain.contract);
+        head[at::BATCH_NO] = Fr::from(self.batch_no);
+        head[at::OLD_ROOT] = self.old_root_element();
+        head[at::NEW_ROOT] = self.new_root_element();
+        head[at::JOURNAL_HASH] = journal_word(self.journal_hash);
+        head[at::LAST_SEQ] = Fr::from(self.last_seq);
+        head[at::TIME_NS] = Fr::from(self.time_ns);
+        head[at::DEPOSITS] = Fr::from(self.deposits.len() as u64);
+        head[at::WITHDRAWALS] = Fr::from(self.withdrawals.len() as u64);
         assemble(head, &self.deposits, &self.withdrawals)
     }
 

@@ -1,5 +1,8 @@
 //! Tests of the statement as a whole.
 
+mod circuit;
+mod forgeries;
 mod native;
+mod proof;
 pub(crate) mod scenario;
 mod vectors;

@@ -1,28 +1,55 @@
-//! The vectors that the contract's tests share: what the contract must derive from its own words.
+//! The vectors that the contract's tests share: words of three batches from genesis, what the
+//! contract must derive from them, the development verifying key, and a proof for each batch.
 //!
-//! `DELTABOX_WRITE_VECTORS=1 cargo test -p proof vectors` writes them again after a change of the
-//! statement.
+//! `DELTABOX_WRITE_VECTORS=1 cargo test -p proof` writes them again after a change of the statement.
 
-use super::scenario::{CHAIN, Market};
+use super::scenario::{CHAIN, Market, table};
 use crate::field::Word;
+use crate::groth16::VerifyingKeyEvm;
+use crate::prover::BatchProof;
 use crate::state::State;
 use crate::statement::PublicInputs;
 use crate::witness::BatchWitness;
 use serde_json::{Value, json};
 
-pub(crate) const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/small.json");
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/small.json");
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub(super) fn writing() -> bool {
+    std::env::var_os("DELTABOX_WRITE_VECTORS").is_some()
+}
+
+pub(super) fn write(vectors: &Value) {
+    let text = serde_json::to_string_pretty(vectors).expect("a JSON value");
+    std::fs::write(FILE, text + "\n").expect("the vectors folder is writable");
+}
+
+pub(super) fn committed() -> Value {
+    let text = std::fs::read_to_string(FILE).expect("vectors are committed");
+    serde_json::from_str(&text).expect("vectors are JSON")
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
     let digits: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
     format!("0x{digits}")
 }
 
-/// Genesis, a batch of deposits, a batch of everything, an empty batch.
-pub(crate) fn witnesses() -> Vec<BatchWitness> {
+fn bytes<const N: usize>(value: &Value) -> [u8; N] {
+    let digits = value.as_str().and_then(|text| text.strip_prefix("0x"));
+    let digits = digits.expect("0x and digits");
+    assert_eq!(digits.len(), 2 * N);
+    std::array::from_fn(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).expect("hex"))
+}
+
+fn hexes(words: &[Word]) -> Vec<String> {
+    words.iter().map(|word| hex(word)).collect()
+}
+
+/// A batch of deposits, a batch of everything, a batch of nothing.
+pub(super) fn witnesses() -> Vec<BatchWitness> {
     let mut market = Market::new();
     let funding = market.funding();
     let busy = market.busy();
-    let quiet = market.seal(super::scenario::table(3), &[], &[], &[]);
+    let quiet = market.seal(table(3), &[], &[], &[]);
     [funding, busy, quiet]
         .iter()
         .map(|batch| market.prove(batch))
@@ -31,23 +58,19 @@ pub(crate) fn witnesses() -> Vec<BatchWitness> {
 
 fn batch(witness: &BatchWitness) -> Value {
     let public = PublicInputs::of(&witness.word_elements(&CHAIN));
-    let words: Vec<String> = witness
-        .words(&CHAIN)
-        .iter()
-        .map(|w: &Word| hex(w))
-        .collect();
     json!({
         "batch_no": witness.batch_no(),
         "old_root": hex(&witness.old_root()),
         "new_root": hex(&witness.new_root()),
-        "words": words,
+        "words": hexes(&witness.words(&CHAIN)),
         "c": hex(&public.c),
         "z": hex(&public.z),
         "y": hex(&public.y),
     })
 }
 
-pub(crate) fn statement() -> Value {
+/// All but the key and the proofs.
+pub(super) fn statement() -> Value {
     json!({
         "chain_id": CHAIN.chain_id,
         "contract": hex(&CHAIN.contract),
@@ -56,19 +79,33 @@ pub(crate) fn statement() -> Value {
     })
 }
 
-pub(crate) fn committed() -> Value {
-    let text = std::fs::read_to_string(FILE).expect("vectors are committed");
-    serde_json::from_str(&text).expect("vectors are JSON")
+pub(super) fn verifying_key(key: &VerifyingKeyEvm) -> Value {
+    json!({
+        "alpha1": hexes(&key.alpha1),
+        "beta2": hexes(&key.beta2),
+        "gamma2": hexes(&key.gamma2),
+        "delta2": hexes(&key.delta2),
+        "ic": key.ic.iter().map(|point| hexes(point)).collect::<Vec<_>>(),
+    })
+}
+
+pub(super) fn proof_of(batch: &Value) -> BatchProof {
+    let words = batch["words"].as_array().expect("a list");
+    BatchProof {
+        proof_evm: bytes(&batch["proof"]),
+        words: words.iter().map(bytes).collect(),
+        c: bytes(&batch["c"]),
+        z: bytes(&batch["z"]),
+        y: bytes(&batch["y"]),
+    }
 }
 
 #[test]
-fn the_committed_vectors_are_what_the_code_derives() {
-    let fresh = statement();
-    if std::env::var_os("DELTABOX_WRITE_VECTORS").is_some() {
-        let text = serde_json::to_string_pretty(&fresh).expect("a JSON value");
-        std::fs::write(FILE, text + "\n").expect("the vectors folder is writable");
+fn the_committed_words_are_what_the_code_derives() {
+    if writing() {
+        return;
     }
-    let committed = committed();
+    let (fresh, committed) = (statement(), committed());
     for part in ["chain_id", "contract", "genesis_root"] {
         assert_eq!(committed[part], fresh[part], "{part}");
     }
@@ -77,11 +114,8 @@ fn the_committed_vectors_are_what_the_code_derives() {
     assert_eq!(committed.len(), fresh.len());
     for (committed, fresh) in committed.iter().zip(fresh) {
         for (name, value) in fresh.as_object().expect("an object") {
-            assert_eq!(
-                &committed[name], value,
-                "batch {}, {name}",
-                fresh["batch_no"]
-            );
+            let batch = &fresh["batch_no"];
+            assert_eq!(&committed[name], value, "batch {batch}, {name}");
         }
     }
 }
