@@ -393,7 +393,7 @@ pub fn control_datagram<'b, M: Message>(buf: &'b mut DatagramBuilder, message: &
     buf.finish(KIND_CONTROL, 0, 0, 0, 0, |_, _| [0; TAG_LEN])
 }
 
-/// Why a payload is not an untagged control datagram. It is counted and never answered.
+/// Why a payload is not a control datagram. It is counted and never answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ControlError {
     /// Not a datagram.
@@ -406,7 +406,8 @@ pub enum ControlError {
     Message(SbeError),
 }
 
-/// Reads an untagged control datagram: exactly one session message.
+/// Reads an untagged control datagram: exactly one session message. Those under keys are tagged, and read with
+/// [`read_session_message`].
 ///
 /// # Errors
 /// See [`ControlError`].
@@ -416,6 +417,14 @@ pub fn read_control(payload: &[u8]) -> Result<SessionMessage, ControlError> {
     if header.kind != KIND_CONTROL || header.conn_id != 0 || numbers != 0 || *tag != [0; TAG_LEN] {
         return Err(ControlError::NotControl);
     }
+    read_session_message(body)
+}
+
+/// Reads the body of a control datagram whose tag is verified: exactly one session message.
+///
+/// # Errors
+/// [`ControlError::NotOneMessage`] or [`ControlError::Message`].
+pub fn read_session_message(body: &[u8]) -> Result<SessionMessage, ControlError> {
     let mut messages = datagram::messages(body);
     match (messages.next(), messages.next()) {
         (Some(Ok(bytes)), None) => SessionMessage::decode(bytes).map_err(ControlError::Message),

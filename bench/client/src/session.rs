@@ -6,7 +6,7 @@ use crate::wire::{Udp, Wire};
 use firmware::limits::DATAGRAM_MAX;
 use firmware::session::{
     KEEP_ALIVE_MS_MAX, KEEP_ALIVE_MS_MIN, KeepAlive, RETRANSMIT_TOO_LOW, SEQ_NO_MAX, SessionReject,
-    TERMINATE_FINISHED, control_datagram, read_control,
+    TERMINATE_FINISHED, control_datagram, read_control, read_session_message,
 };
 use firmware::units::TimeNs;
 use firmware::wire::datagram::{
@@ -500,24 +500,18 @@ impl<W: Wire> Session<W> {
     }
 
     fn on_control(&mut self, body: &[u8], now: TimeNs) {
-        for message in messages(body) {
-            let Ok(Ok(message)) = message.map(SessionMessage::decode) else {
-                self.counters.malformed += 1;
-                return;
-            };
-            match message {
-                SessionMessage::EstablishmentAck(m) => self.on_established(&m, now),
-                SessionMessage::EstablishmentReject(m) => {
-                    if matches!(self.state, State::Establishing(_)) {
-                        let code = SessionReject::from_wire(m.reason);
-                        let unknown = LoginError::RejectedUnknown(m.reason);
-                        self.end(code.map_or(EndReason::Login(unknown), EndReason::Refused));
-                    }
+        match read_session_message(body) {
+            Ok(SessionMessage::EstablishmentAck(m)) => self.on_established(&m, now),
+            Ok(SessionMessage::EstablishmentReject(m)) => {
+                if matches!(self.state, State::Establishing(_)) {
+                    let code = SessionReject::from_wire(m.reason);
+                    let unknown = LoginError::RejectedUnknown(m.reason);
+                    self.end(code.map_or(EndReason::Login(unknown), EndReason::Refused));
                 }
-                SessionMessage::Terminate(m) => self.end(EndReason::Terminated(m.reason)),
-                SessionMessage::RetransmitReject(m) => self.on_retransmit_reject(&m),
-                _ => self.counters.malformed += 1,
             }
+            Ok(SessionMessage::Terminate(m)) => self.end(EndReason::Terminated(m.reason)),
+            Ok(SessionMessage::RetransmitReject(m)) => self.on_retransmit_reject(&m),
+            _ => self.counters.malformed += 1,
         }
     }
 

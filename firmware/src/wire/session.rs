@@ -6,7 +6,7 @@ use super::sbe::{messages, union};
 
 messages! {
     /// Client to venue: asks for a session. Sent twice: first with a zero cookie and signature, then with
-    /// the venue's cookie and the member's signature. Its 200 bytes make the request longer than any reply.
+    /// the venue's cookie and the member's signature. Its 192 bytes make the request longer than any reply.
     1 Negotiate {
         /// Microseconds since the epoch, never reused: names this attempt.
         session_id: u64,
