@@ -1,1 +1,120 @@
-fn main() {}
+//! The daemon's command line.
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use hostd::config::Config;
+use hostd::core::Core;
+use hostd::recover::{recover, tail_note};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "hostd", version, about = "Matching and delta-settlement daemon")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the box until it is told to stop.
+    Run {
+        /// TOML file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Check a configuration and say what is wrong with it.
+    CheckConfig {
+        /// TOML file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Replay a journal and say what state it leads to.
+    Replay {
+        /// The venue's data_dir (holds `journal/`).
+        #[arg(long)]
+        data: PathBuf,
+        /// JSON instead of lines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a key file and print the public key.
+    Keygen {
+        /// Where to.
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("hostd: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run { config } => hostd::topology::run(&Config::load(&config)?),
+        Command::CheckConfig { config } => {
+            Config::load(&config)?;
+            println!("{}: ok", config.display());
+            Ok(())
+        }
+        Command::Replay { data, json } => replay(&data, json),
+        Command::Keygen { out } => {
+            let key = handshake::SecretKey::generate_file(&out)?;
+            println!("{}", hostd::admin::hex(&key.public().to_bytes()));
+            Ok(())
+        }
+    }
+}
+
+fn replay(data: &std::path::Path, json: bool) -> anyhow::Result<()> {
+    let dir = data.join("journal");
+    anyhow::ensure!(dir.is_dir(), "{}: no journal there", dir.display());
+    let r = recover(&dir, Core::new(), None).context("replay")?;
+    let engine = &r.core.engine;
+    engine.assert_conserved();
+    let accounts: Vec<_> = engine
+        .accounts()
+        .funded()
+        .iter()
+        .filter_map(|id| engine.accounts().get(*id).map(|a| (id, a)))
+        .map(|(id, a)| {
+            serde_json::json!({
+                "account": id.0,
+                "member": a.member.0,
+                "cash_pico": a.leaf.cash_pico.to_string(),
+                "nonce": a.leaf.nonce,
+                "positions": a.leaf.positions,
+            })
+        })
+        .collect();
+    let (deposits, withdrawals) = engine.flows_micro();
+    let tail = tail_note(&r.end.tail).unwrap_or_else(|| "clean".into());
+    let hash = hostd::admin::hex(&engine.state_hash());
+    if json {
+        let all = serde_json::json!({
+            "records": r.records,
+            "last_seq": engine.last_seq().0,
+            "state_hash": hash,
+            "journal_hash": hostd::admin::hex(&r.end.chain),
+            "batches_sealed": engine.batch_no() - 1,
+            "accounts": accounts,
+            "fund_pico": engine.fund_pico().to_string(),
+            "deposits_micro": deposits,
+            "withdrawals_micro": withdrawals,
+            "contracts_sum_zero": engine.accounts().contracts().iter().all(|n| *n == 0),
+            "tail": tail,
+        });
+        println!("{}", serde_json::to_string_pretty(&all)?);
+    } else {
+        println!("records {}  state {hash}  tail {tail}", r.records);
+        println!("accounts {}  deposits {deposits}  withdrawals {withdrawals} micro-units", accounts.len());
+    }
+    Ok(())
+}

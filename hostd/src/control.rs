@@ -1,0 +1,441 @@
+//! The control tile: logins, oracle reports, risk tables, the admin socket's requests, measurements.
+//! Everything slow; it can delay the hot tile by nothing but what it sends there.
+
+use crate::admin::{AdminRequest, DepositBody};
+use crate::clock::Clock;
+use crate::journal_tile::JournalStats;
+use crate::lanes::{ControlDatagram, FromHot, Snapshot, StageTimes, ToHot};
+use crate::sessions::conn_id;
+use crate::status::{Stages, Status};
+use firmware::limits::INSTRUMENTS;
+use firmware::session::{SessionReject, is_fresh, read_control};
+use firmware::units::{MemberId, TimeNs};
+use firmware::wire::datagram::DatagramBuilder;
+use firmware::wire::input::{InDeposit, InInstrument, InOracle};
+use firmware::wire::session::{Negotiate, OracleReport, SessionMessage};
+use handshake::{PublicKey, SourceLimiter, VenueLogin, VenueReply, verify_oracle};
+use lane::{Consumer, Parker, Producer, Waker};
+use matcher::engine::DepositError;
+use matcher::instrument::InstrumentSpec;
+use matcher::risk_table::{RiskParams, VolInput, build_table};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, oneshot};
+
+/// Logins a second from one address.
+const LOGINS_PER_SECOND: u32 = 20;
+
+/// Ends of the lanes that the control tile holds.
+pub struct ControlLanes {
+    /// To the hot tile.
+    pub to_hot: Producer<ToHot>,
+    /// Wakes the hot tile.
+    pub hot: Waker,
+    /// From the hot tile.
+    pub from_hot: Consumer<FromHot>,
+    /// Stage times of requests.
+    pub samples: Consumer<StageTimes>,
+    /// Snapshots of the hot tile.
+    pub snapshots: Consumer<Snapshot>,
+    /// Where this tile sleeps.
+    pub parker: Parker,
+}
+
+/// What the control tile is made of.
+pub struct ControlTile<C> {
+    /// Lanes.
+    pub lanes: ControlLanes,
+    /// Time.
+    pub clock: C,
+    /// Logins.
+    pub login: VenueLogin,
+    /// Oracle.
+    pub oracle: OracleDesk,
+    /// What is shown.
+    pub stages: Stages,
+    /// Name of the durability mode.
+    pub durability: &'static str,
+    /// The journal's measurements.
+    pub journal: Arc<Mutex<JournalStats>>,
+    /// State for the admin socket.
+    pub desk: Desk,
+}
+
+/// Things that the control tile keeps for itself.
+#[derive(Debug)]
+pub struct Desk {
+    limiter: SourceLimiter,
+    logins: u32,
+    snapshot: Option<Snapshot>,
+    deposits: VecDeque<oneshot::Sender<Result<u64, DepositError>>>,
+    seals: VecDeque<oneshot::Sender<u64>>,
+    stop: Option<oneshot::Sender<FromHot>>,
+    bad_control: u64,
+    bad_reports: u64,
+}
+
+impl Desk {
+    /// An empty desk.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            limiter: SourceLimiter::new(1 << 10, LOGINS_PER_SECOND),
+            logins: 0,
+            snapshot: None,
+            deposits: VecDeque::new(),
+            seals: VecDeque::new(),
+            stop: None,
+            bad_control: 0,
+            bad_reports: 0,
+        }
+    }
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Signed prices in, risk tables out.
+pub struct OracleDesk {
+    keys: BTreeMap<u32, PublicKey>,
+    latest: BTreeMap<u32, OracleReport>,
+    specs: Vec<InstrumentSpec>,
+    vol_slots: [u8; INSTRUMENTS],
+    params: RiskParams,
+    epoch: u64,
+    epoch_ns: u64,
+    stale_ns: u64,
+    last_table: TimeNs,
+    /// Why the last table could not be made.
+    pub last_error: Option<String>,
+}
+
+/// Why an oracle report is not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReportRefused {
+    /// No such key.
+    Key,
+    /// Wrong signature.
+    Signature,
+    /// Not newer than the last one of this key.
+    Replayed,
+    /// Too old, or from the future.
+    Stale,
+    /// Index or volatility that nobody can mean.
+    Value,
+}
+
+impl OracleDesk {
+    /// A desk that goes on after risk epoch `epoch`.
+    #[must_use]
+    pub fn new(
+        keys: BTreeMap<u32, PublicKey>,
+        listings: &[InInstrument],
+        params: RiskParams,
+        epoch: u64,
+        epoch_ns: u64,
+        stale_ns: u64,
+    ) -> Self {
+        let mut vol_slots = [0; INSTRUMENTS];
+        listings.iter().for_each(|l| vol_slots[l.instrument as usize] = l.vol_slot);
+        Self {
+            keys,
+            latest: BTreeMap::new(),
+            specs: listings.iter().map(crate::config::spec).collect(),
+            vol_slots,
+            params,
+            epoch,
+            epoch_ns,
+            stale_ns,
+            last_table: TimeNs(0),
+            last_error: None,
+        }
+    }
+
+    /// Checks a report; a good one replaces the last one of its key.
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    pub fn report(&mut self, report: &OracleReport, now: TimeNs) -> Result<InOracle, ReportRefused> {
+        let key = self.keys.get(&report.key_id).ok_or(ReportRefused::Key)?;
+        let last = self.latest.get(&report.key_id);
+        if last.is_some_and(|l| report.report_no <= l.report_no || report.timestamp < l.timestamp) {
+            return Err(ReportRefused::Replayed);
+        }
+        if !is_fresh(TimeNs(report.timestamp), now) {
+            return Err(ReportRefused::Stale);
+        }
+        let vols = [report.vol0_e9, report.vol1_e9, report.vol2_e9, report.vol3_e9];
+        if report.index_micro <= 0 || vols.iter().any(|v| *v < 0) {
+            return Err(ReportRefused::Value);
+        }
+        if !verify_oracle(key, report) {
+            return Err(ReportRefused::Signature);
+        }
+        self.latest.insert(report.key_id, *report);
+        Ok(InOracle {
+            report_no: report.report_no,
+            timestamp: report.timestamp,
+            index_micro: report.index_micro,
+            vol0_e9: report.vol0_e9,
+            vol1_e9: report.vol1_e9,
+            vol2_e9: report.vol2_e9,
+            vol3_e9: report.vol3_e9,
+            key_id: report.key_id,
+            pad1: 0,
+            signature: report.signature,
+        })
+    }
+
+    /// The next risk table if one is due: from the median of the fresh reports.
+    pub fn table(&mut self, now: TimeNs) -> Option<matcher::table::RiskTable> {
+        if now.0 < self.last_table.0 + self.epoch_ns {
+            return None;
+        }
+        let fresh: Vec<_> =
+            self.latest.values().filter(|r| now.0.saturating_sub(r.timestamp) <= self.stale_ns).collect();
+        let index = median(fresh.iter().map(|r| r.index_micro))?;
+        let slot = |n: u8| {
+            let pick = |r: &&OracleReport| [r.vol0_e9, r.vol1_e9, r.vol2_e9, r.vol3_e9][n as usize];
+            median(fresh.iter().map(|r| pick(r)))
+        };
+        let mut vol = VolInput::flat(0);
+        for (i, n) in self.vol_slots.iter().enumerate() {
+            vol.vol_e9[i] = slot(*n)?;
+        }
+        match build_table(self.epoch + 1, now, index, &vol, &self.params, &self.specs) {
+            Ok(table) => {
+                self.epoch += 1;
+                self.last_table = now;
+                self.last_error = None;
+                Some(table)
+            }
+            Err(e) => {
+                self.last_error = Some(e.to_string());
+                None
+            }
+        }
+    }
+}
+
+/// The middle value; of an even number the lower of the two in the middle.
+fn median(values: impl Iterator<Item = i64>) -> Option<i64> {
+    let mut all: Vec<_> = values.collect();
+    all.sort_unstable();
+    all.get(all.len().checked_sub(1)? / 2).copied()
+}
+
+/// How the tile ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The operator asked for it.
+    Stopped,
+    /// A signal asked for it.
+    Signal,
+    /// The hot tile is gone.
+    HotTileLost,
+}
+
+impl<C: Clock> ControlTile<C> {
+    /// Runs until the box stops.
+    ///
+    /// # Errors
+    /// When the eventfd cannot be watched.
+    pub async fn run(
+        mut self,
+        mut admin: mpsc::Receiver<AdminRequest>,
+        mut signal: tokio::signal::unix::Signal,
+    ) -> anyhow::Result<Ended> {
+        let parker = std::mem::replace(&mut self.lanes.parker, Parker::new()?);
+        let event = AsyncFd::new(parker)?;
+        let mut ended = Ended::Stopped;
+        loop {
+            event.get_ref().announce();
+            if self.has_work() {
+                event.get_ref().resume();
+            } else {
+                tokio::select! {
+                    ready = event.readable() => ready?.clear_ready(),
+                    request = admin.recv() => if let Some(r) = request { self.on_admin(r) },
+                    _ = signal.recv(), if !matches!(ended, Ended::Signal) => {
+                        ended = Ended::Signal;
+                        self.send(ToHot::Stop);
+                    },
+                    () = tokio::time::sleep(Duration::from_millis(20)) => {},
+                }
+                event.get_ref().resume();
+            }
+            while let Some(sample) = self.lanes.samples.pop() {
+                self.stages.record(&sample);
+            }
+            while let Some(snapshot) = self.lanes.snapshots.pop() {
+                self.desk.snapshot = Some(snapshot);
+            }
+            while let Some(message) = self.lanes.from_hot.pop() {
+                if self.on_hot(message) {
+                    return Ok(ended);
+                }
+            }
+            if self.lanes.from_hot.is_abandoned() && self.lanes.from_hot.is_empty() {
+                return Ok(Ended::HotTileLost);
+            }
+            let now = self.clock.now();
+            if let Some(table) = self.oracle.table(now) {
+                self.send(ToHot::RiskTable(Box::new(table)));
+            }
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.lanes.from_hot.is_empty() || !self.lanes.snapshots.is_empty()
+    }
+
+    fn send(&mut self, message: ToHot) -> bool {
+        let sent = self.lanes.to_hot.push(message).is_ok();
+        self.lanes.hot.wake();
+        sent
+    }
+
+    /// Returns whether the box has stopped.
+    fn on_hot(&mut self, message: FromHot) -> bool {
+        match message {
+            FromHot::Control(d) => self.on_control(&d),
+            FromHot::Deposit(answer) => {
+                if let Some(reply) = self.desk.deposits.pop_front() {
+                    let _ = reply.send(answer);
+                }
+            }
+            FromHot::Sealed(batch_no) => {
+                if let Some(reply) = self.desk.seals.pop_front() {
+                    let _ = reply.send(batch_no);
+                }
+            }
+            stopped @ FromHot::Stopped { .. } => {
+                if let Some(reply) = self.desk.stop.take() {
+                    let _ = reply.send(stopped);
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    fn on_control(&mut self, d: &ControlDatagram) {
+        match read_control(d.payload()) {
+            Ok(SessionMessage::Negotiate(m)) => self.on_negotiate(&m, d),
+            Ok(SessionMessage::OracleReport(m)) => {
+                let now = self.clock.now();
+                match self.oracle.report(&m, now) {
+                    Ok(input) => {
+                        self.send(ToHot::Oracle(input));
+                    }
+                    Err(_) => self.desk.bad_reports += 1,
+                }
+            }
+            _ => self.desk.bad_control += 1,
+        }
+    }
+
+    fn on_negotiate(&mut self, m: &Negotiate, d: &ControlDatagram) {
+        let now = self.clock.now();
+        let from = SocketAddr::V4(d.peer);
+        if !self.desk.limiter.allow(from.ip(), now) {
+            self.desk.bad_control += 1;
+            return;
+        }
+        let next = self.desk.logins + 1;
+        let open = |member: MemberId| -> Result<u32, SessionReject> { Ok(conn_id(member, next)) };
+        let mut reply = self.login.on_negotiate(m, from, now, open);
+        if let VenueReply::Response { session, .. } = &mut reply
+            && let Some(session) = session.take()
+        {
+            self.desk.logins = next;
+            // Before the answer, so that the Establish finds its keys.
+            self.send(ToHot::Login(session, d.peer));
+        }
+        let mut buffer = DatagramBuilder::new();
+        if let Some(datagram) = reply.datagram(&mut buffer).and_then(|b| ControlDatagram::new(d.peer, b)) {
+            self.send(ToHot::Send(datagram));
+        }
+    }
+
+    fn on_admin(&mut self, request: AdminRequest) {
+        match request {
+            AdminRequest::Status(reply) => {
+                let _ = reply.send(Box::new(self.status()));
+            }
+            AdminRequest::Deposit(body, reply) => {
+                self.desk.deposits.push_back(reply);
+                self.send(ToHot::Deposit(deposit_input(&body)));
+            }
+            AdminRequest::Seal(reply) => {
+                self.desk.seals.push_back(reply);
+                self.send(ToHot::Seal);
+            }
+            AdminRequest::Shutdown(reply) => {
+                self.desk.stop = Some(reply);
+                self.send(ToHot::Stop);
+            }
+        }
+    }
+
+    fn status(&self) -> Status {
+        let journal = self.journal.lock().expect("nobody panics with the lock held");
+        Status::new(
+            self.desk.snapshot.as_ref(),
+            &self.stages,
+            &journal,
+            self.durability,
+            self.oracle.last_error.clone(),
+            [self.desk.bad_control, self.desk.bad_reports],
+        )
+    }
+}
+
+const fn deposit_input(body: &DepositBody) -> InDeposit {
+    InDeposit {
+        queue_index: body.queue_index,
+        amount: body.amount_micro,
+        account: body.account,
+        owner: body.owner.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytemuck::Zeroable;
+    use handshake::{SecretKey, sign_oracle};
+
+    #[test]
+    fn the_median_of_an_even_number_is_the_lower_middle() {
+        assert_eq!(median([].into_iter()), None);
+        assert_eq!(median([5].into_iter()), Some(5));
+        assert_eq!(median([9, 1].into_iter()), Some(1));
+        assert_eq!(median([3, 1, 2].into_iter()), Some(2));
+    }
+
+    #[test]
+    fn a_bad_oracle_report_is_refused_for_its_reason() {
+        let key = SecretKey::from_seed(&[1; 32]);
+        let keys = BTreeMap::from([(7, key.public())]);
+        let mut desk = OracleDesk::new(keys, &[], RiskParams::default(), 0, 1, 5_000_000_000);
+        let now = TimeNs(100_000_000_000);
+        let good = OracleReport { report_no: 2, timestamp: now.0, index_micro: 5, key_id: 7, ..Zeroable::zeroed() };
+        let signed = sign_oracle(&key, &good);
+        assert_eq!(desk.report(&OracleReport { key_id: 8, ..signed }, now), Err(ReportRefused::Key));
+        assert_eq!(desk.report(&OracleReport { index_micro: 6, ..signed }, now), Err(ReportRefused::Signature));
+        let zero = sign_oracle(&key, &OracleReport { index_micro: 0, ..good });
+        assert_eq!(desk.report(&zero, now), Err(ReportRefused::Value));
+        let old = sign_oracle(&key, &OracleReport { timestamp: 1, ..good });
+        assert_eq!(desk.report(&old, now), Err(ReportRefused::Stale));
+        assert!(desk.report(&signed, now).is_ok());
+        assert_eq!(desk.report(&signed, now), Err(ReportRefused::Replayed));
+        assert_eq!(desk.table(now).map(|t| (t.epoch, t.index_micro)), Some((1, 5)));
+    }
+}

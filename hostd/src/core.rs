@@ -1,0 +1,172 @@
+//! Everything right of the sequencer, and the gate: the part of the daemon that is a function of the
+//! journal. The live box and a replay run the same code.
+
+use crate::logs::{FEED, FeedLog, Log, REPORTS, ReportLog};
+use firmware::gate::{Gate, GateInstrument};
+use firmware::limits::{ACCOUNTS, GATE_MEMBERS};
+use firmware::session::Inbound;
+use firmware::units::{AccountId, InstrumentId, MemberId, PriceTicks};
+use firmware::wire::input::{InDomain, InInstrument};
+use firmware::wire::report::Report;
+use journal::RecordView;
+use matcher::book::LadderBook;
+use matcher::engine::{Engine, EngineLimits};
+use matcher::outbox::{Outbox, Outcome};
+use matcher::sequencer::{Input, ReplayError, Sequenced, Sequencer};
+use std::collections::BTreeMap;
+
+/// Requests a second of a member before its configuration is read.
+const RATE_UNTIL_CONFIGURED: u32 = 1_000;
+
+/// Counts by reject code; the index is the code.
+pub type RejectCounts = [u64; 64];
+
+/// One member's place in the core.
+#[derive(Debug)]
+pub struct MemberFlow {
+    /// Which request number comes next.
+    pub inbound: Inbound,
+    /// What it was told.
+    pub reports: ReportLog,
+}
+
+/// The deterministic part.
+#[derive(Debug)]
+pub struct Core {
+    /// Numbers inputs.
+    pub sequencer: Sequencer,
+    /// Lets requests through.
+    pub gate: Box<Gate>,
+    /// Applies inputs.
+    pub engine: Engine<LadderBook>,
+    /// What the last input caused.
+    pub outbox: Outbox,
+    /// By member id.
+    pub members: Vec<Option<MemberFlow>>,
+    /// What everybody was told.
+    pub feed: FeedLog,
+    /// Rejects by code.
+    pub rejects: RejectCounts,
+    /// What the journal lists, by instrument.
+    pub listings: BTreeMap<u16, InInstrument>,
+    /// What the journal binds: account to member.
+    pub accounts: BTreeMap<u32, u32>,
+    /// The journal's domain record.
+    pub domain: Option<InDomain>,
+}
+
+impl Core {
+    /// An empty core. All its memory is taken here, but for the members'.
+    #[must_use]
+    pub fn new() -> Self {
+        let limits = EngineLimits { accounts: ACCOUNTS, ..EngineLimits::default() };
+        Self {
+            sequencer: Sequencer::new(),
+            gate: Box::new(Gate::new()),
+            engine: Engine::new(limits).expect("the default limits are within the books' bounds"),
+            outbox: Outbox::new(),
+            members: (0..GATE_MEMBERS).map(|_| None).collect(),
+            feed: Log::new(FEED),
+            rejects: [0; 64],
+            listings: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            domain: None,
+        }
+    }
+
+    /// Registers a member; its rate can be set again later.
+    pub fn add_member(&mut self, member: MemberId, requests_per_second: u32) {
+        assert!(self.gate.add_member(member, requests_per_second), "member ids are checked with the configuration");
+        let slot = &mut self.members[member.0 as usize];
+        if slot.is_none() {
+            *slot = Some(MemberFlow { inbound: Inbound::default(), reports: Log::new(REPORTS) });
+        }
+    }
+
+    /// Takes the next record of a journal: everything that the live box did after sequencing it.
+    ///
+    /// # Errors
+    /// When the record does not follow, or is not one of this release.
+    pub fn replay(&mut self, record: &RecordView<'_>) -> Result<(), ReplayError> {
+        let h = &record.header;
+        let input = self.sequencer.replay(h.seq, h.time_ns, h.template, h.session, record.body)?;
+        let member = input.member();
+        match *input.input() {
+            Input::NewOrder(m) => {
+                self.gate.note_cl_ord_id(member, m.cl_ord_id);
+                self.note_client_seq(member, m.client_seq + 1);
+            }
+            Input::Replace(m) => {
+                self.gate.note_cl_ord_id(member, m.cl_ord_id);
+                self.note_client_seq(member, m.client_seq + 1);
+            }
+            Input::Cancel(m) => self.note_client_seq(member, m.client_seq + 1),
+            Input::MassCancel(m) => self.note_client_seq(member, m.client_seq + 1),
+            Input::Withdraw(m) => self.note_client_seq(member, m.client_seq + 1),
+            Input::Refused(m) => self.note_client_seq(member, m.client_seq + 1),
+            Input::Gap(m) => self.note_client_seq(member, m.from_seq_no + m.count),
+            _ => {}
+        }
+        // The compiler cannot see that `input` borrows the record, not the core.
+        let input: Sequenced<'_> = input;
+        self.apply(&input);
+        Ok(())
+    }
+
+    fn note_client_seq(&mut self, member: MemberId, next: u64) {
+        if let Some(Some(flow)) = self.members.get_mut(member.0 as usize)
+            && next > flow.inbound.expected()
+        {
+            flow.inbound = Inbound::resume(next);
+        }
+    }
+
+    /// Applies a sequenced input: venue records set up gate and members, then the engine runs, then
+    /// reports and feed messages get their numbers.
+    pub fn apply(&mut self, input: &Sequenced<'_>) {
+        match *input.input() {
+            Input::Account(m) => {
+                let bound = self.gate.bind_account(AccountId(m.account), MemberId(m.member));
+                assert!(bound, "accounts are checked with the configuration");
+                self.accounts.insert(m.account, m.member);
+                if self.members[m.member as usize].is_none() {
+                    self.add_member(MemberId(m.member), RATE_UNTIL_CONFIGURED);
+                }
+            }
+            Input::Instrument(m) => {
+                let listed = GateInstrument {
+                    tick_e9: m.tick_micro * 1_000,
+                    base: PriceTicks(m.base_ticks),
+                    width_ticks: m.width_ticks,
+                    order_lots_max: m.order_lots_max,
+                };
+                assert!(self.gate.list(InstrumentId(m.instrument), listed), "instruments are checked before");
+                self.listings.insert(m.instrument, *m);
+            }
+            Input::Domain(m) => self.domain = Some(*m),
+            _ => {}
+        }
+        self.engine.apply(input, &mut self.outbox);
+        for outcome in self.outbox.outcomes() {
+            match outcome {
+                Outcome::Report(member, report) => {
+                    if let Report::Rejected(r) = report {
+                        self.rejects[r.reason as usize % 64] += 1;
+                    }
+                    if let Some(Some(flow)) = self.members.get_mut(member.0 as usize) {
+                        flow.reports.push(*report);
+                    }
+                }
+                Outcome::Feed(message) => {
+                    self.feed.push((input.seq().0, *message));
+                }
+            }
+        }
+    }
+}
+
+impl Default for Core {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,650 @@
+//! The hot tile of topology `shared`: ingress, gate, sequencer, engine and egress, run to completion.
+//!
+//! One turn: take what the control tile sent, take a burst off the NIC, run each request through to its
+//! outcomes, let out what has become durable. Nothing is sent before its record is durable, and while the
+//! journal has no room nothing is taken in: packets wait in the socket, nothing is half done.
+
+use crate::clock::Clock;
+use crate::core::Core;
+use crate::egress::{Egress, FeedTargets};
+use crate::lanes::{
+    ControlDatagram, FromHot, RecordHead, SMALL_BODY_MAX, Snapshot, StageTimes, ToHot, ToJournal, WireCounters,
+};
+use crate::nic::{Endpoint, Nic, RxBurst};
+use crate::recover::Listing;
+use crate::sessions::{Authentic, Connection, Connections, Place};
+use bytemuck::Zeroable;
+use firmware::gate::{Command, refuse_malformed};
+use firmware::session::{COD_ALL, Offer, Terms};
+use firmware::units::{MemberId, TimeNs};
+use firmware::wire::datagram::{
+    self, DatagramHeader, KIND_CONTROL, KIND_DATA, KIND_HEARTBEAT,
+};
+use firmware::wire::input::{
+    InGap, InSession, InTimer, SESSION_ESTABLISHED, SESSION_LOST, SESSION_REPLACED, SESSION_TERMINATED,
+    TIMER_OPERATOR, TIMER_SEAL,
+};
+use firmware::wire::order::Request;
+use firmware::wire::session::{Establish, EstablishmentReject, RetransmitRequest, SessionMessage, Terminate};
+use lane::{Consumer, Parker, Producer, Waker, WatermarkReader};
+use matcher::sequencer::{Input, Sequenced};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Room that the journal's lane must have before a burst is taken: the requests of one datagram, each
+/// with a batch that it may seal, and then some.
+const JOURNAL_ROOM: usize = 256;
+/// Control messages taken in one turn.
+const CONTROL_BURST: usize = 16;
+/// Turns without work before the tile parks.
+const SPINS: u32 = 64;
+/// Longest sleep: heartbeats and timers are looked at when it ends.
+const PARK: Duration = Duration::from_millis(5);
+/// How often sessions and timers are looked at, ns.
+const HOUSEKEEPING_NS: u64 = 2_000_000;
+/// How often the time is sequenced, ns: interval settlements run then.
+const TIMER_NS: u64 = 500_000_000;
+/// How often a snapshot is shown, ns.
+const SNAPSHOT_NS: u64 = 100_000_000;
+
+/// Ends of the lanes that the hot tile holds.
+pub struct HotLanes {
+    /// From the control tile.
+    pub control_in: Consumer<ToHot>,
+    /// To the control tile.
+    pub control_out: Producer<FromHot>,
+    /// Wakes the control tile.
+    pub control: Waker,
+    /// To the journal tile.
+    pub journal: Producer<ToJournal>,
+    /// Wakes the journal tile.
+    pub journal_waker: Waker,
+    /// Buffers for sealed batches, back from the journal tile.
+    pub spares: Consumer<Vec<u8>>,
+    /// What is durable.
+    pub durable: WatermarkReader,
+    /// Stage times, to the control tile.
+    pub samples: Producer<StageTimes>,
+    /// Snapshots, to the control tile.
+    pub snapshots: Producer<Snapshot>,
+    /// Where this tile sleeps.
+    pub parker: Parker,
+}
+
+/// The tile.
+pub struct HotTile<N, C> {
+    nic: N,
+    clock: C,
+    core: Core,
+    lanes: HotLanes,
+    io: TileIo,
+    batch_interval_ns: u64,
+    next_housekeeping: u64,
+    next_timer: u64,
+    next_seal: u64,
+    next_snapshot: u64,
+    is_stopping: bool,
+}
+
+/// The part of the tile that sends.
+struct TileIo {
+    connections: Connections,
+    egress: Egress,
+    counters: WireCounters,
+    /// Requests whose reports wait for the disk.
+    in_flight: VecDeque<StageTimes>,
+}
+
+impl<N: Nic, C: Clock> HotTile<N, C> {
+    /// A tile around a core that has replayed its journal.
+    pub fn new(
+        nic: N,
+        clock: C,
+        core: Core,
+        lanes: HotLanes,
+        feed: FeedTargets,
+        batch_interval_ns: u64,
+    ) -> Self {
+        let durable = lanes.durable.get();
+        Self {
+            nic,
+            clock,
+            io: TileIo {
+                connections: Connections::new(),
+                egress: Egress::new(feed, &core, durable),
+                counters: WireCounters::default(),
+                in_flight: VecDeque::with_capacity(1 << 16),
+            },
+            core,
+            lanes,
+            batch_interval_ns,
+            next_housekeeping: 0,
+            next_timer: 0,
+            next_seal: 0,
+            next_snapshot: 0,
+            is_stopping: false,
+        }
+    }
+
+    /// Sequences what the journal lacks for this configuration, before anything else.
+    pub fn open_day(&mut self, listing: &Listing) {
+        let now = self.clock.now();
+        if let Some(domain) = &listing.domain {
+            self.venue(domain, now);
+        }
+        listing.instruments.iter().for_each(|i| self.venue(i, now));
+        listing.accounts.iter().for_each(|a| self.venue(a, now));
+        self.lanes.journal_waker.wake();
+    }
+
+    /// Runs until the control tile says stop.
+    ///
+    /// # Errors
+    /// When the NIC fails, or the journal tile is gone: the box stops.
+    pub fn run(mut self) -> anyhow::Result<()> {
+        let mut burst = RxBurst::new();
+        let mut idle = 0;
+        loop {
+            let work = self.turn(&mut burst)?;
+            if self.is_stopping && self.is_drained() {
+                self.finish();
+                return Ok(());
+            }
+            if self.lanes.journal.is_abandoned() {
+                anyhow::bail!("the journal has stopped");
+            }
+            idle = if work > 0 { 0 } else { idle + 1 };
+            if idle > SPINS {
+                self.park()?;
+                idle = 0;
+            }
+        }
+    }
+
+    fn park(&mut self) -> anyhow::Result<()> {
+        self.lanes.parker.announce();
+        let durable_moved = self.io.egress.is_waiting() && self.lanes.durable.get() > self.io.egress.durable();
+        if self.lanes.control_in.is_empty() && !durable_moved {
+            self.nic.wait(&self.lanes.parker, PARK)?;
+        }
+        self.lanes.parker.resume();
+        Ok(())
+    }
+
+    /// One turn of the loop; returns how much was done.
+    fn turn(&mut self, burst: &mut RxBurst) -> anyhow::Result<usize> {
+        let now = self.clock.now();
+        let mut work = self.take_control(now);
+        if self.lanes.journal.room() < JOURNAL_ROOM {
+            self.io.counters.journal_stalls += 1;
+        } else if !self.is_stopping {
+            let count = self.nic.poll(burst)?;
+            for i in 0..count {
+                let frame = burst.get(i);
+                if frame.socket == ORDERS {
+                    self.on_datagram(frame.from, frame.payload, frame.rx_time);
+                } else {
+                    self.io.on_feed_request(&self.core, frame.from, frame.payload, now, &mut self.nic);
+                }
+            }
+            work += count;
+        }
+        if now.0 >= self.next_housekeeping {
+            self.next_housekeeping = now.0 + HOUSEKEEPING_NS;
+            self.housekeeping(now);
+        }
+        if work > 0 {
+            self.lanes.journal_waker.wake();
+        }
+        work += self.let_out();
+        Ok(work)
+    }
+
+    fn take_control(&mut self, now: TimeNs) -> usize {
+        for taken in 0..CONTROL_BURST {
+            if self.lanes.journal.room() < JOURNAL_ROOM {
+                return taken;
+            }
+            let Some(message) = self.lanes.control_in.pop() else { return taken };
+            self.on_control(message, now);
+        }
+        CONTROL_BURST
+    }
+
+    fn on_control(&mut self, message: ToHot, now: TimeNs) {
+        match message {
+            ToHot::Login(session, peer) => {
+                let member = session.member;
+                self.io.connections.add_pending(member, Connection::new(*session, peer, now));
+            }
+            ToHot::Send(d) => self.io.egress.control(&mut self.nic, d.peer, d.payload(), &mut self.io.counters),
+            ToHot::Oracle(report) => self.venue(&report, now),
+            ToHot::RiskTable(table) => self.adopt(table, now),
+            ToHot::Deposit(deposit) => {
+                let answer = self.core.engine.check_deposit(&deposit).map(|()| {
+                    self.venue(&deposit, now);
+                    self.core.engine.next_deposit()
+                });
+                self.answer(FromHot::Deposit(answer));
+            }
+            ToHot::Seal => {
+                self.venue(&InTimer { flags: TIMER_SEAL | TIMER_OPERATOR, pad1: 0 }, now);
+                self.answer(FromHot::Sealed(self.core.engine.batch_no() - 1));
+            }
+            ToHot::Stop => self.is_stopping = true,
+        }
+    }
+
+    fn answer(&mut self, message: FromHot) {
+        // The control tile asks one thing at a time and has room for the answer.
+        let sent = self.lanes.control_out.push(message);
+        assert!(sent.is_ok(), "the control tile left no room for an answer that it asked for");
+        self.lanes.control.wake();
+    }
+
+    /// Sequences and applies an input of the venue.
+    fn venue<'a>(&mut self, input: impl Into<Input<'a>>, now: TimeNs) {
+        let sequenced = self.core.sequencer.venue(input, now);
+        self.journal(&sequenced);
+        self.apply(&sequenced);
+    }
+
+    fn adopt(&mut self, table: Box<matcher::table::RiskTable>, now: TimeNs) {
+        let sequenced = self.core.sequencer.venue(&*table, now);
+        let head = head(&sequenced);
+        self.apply(&sequenced);
+        // A batch that the table closes covers the table's own record, so the record goes first.
+        let sealed = self.take_sealed();
+        self.push(ToJournal::RiskTable(head, table));
+        sealed.into_iter().for_each(|b| self.push(ToJournal::Sealed(b)));
+    }
+
+    fn journal(&mut self, s: &Sequenced<'_>) {
+        let bytes = s.input().bytes();
+        let mut body = [0; SMALL_BODY_MAX];
+        body[..bytes.len()].copy_from_slice(bytes);
+        self.push(ToJournal::Record { head: head(s), len: bytes.len() as u16, body });
+    }
+
+    fn push(&mut self, item: ToJournal) {
+        let pushed = self.lanes.journal.push(item);
+        assert!(pushed.is_ok(), "the journal's lane was looked at before");
+    }
+
+    /// Applies an input whose record the journal has been given.
+    fn apply(&mut self, s: &Sequenced<'_>) {
+        self.core.apply(s);
+        self.io.egress.expect();
+        if !matches!(s.input(), Input::RiskTable(_)) {
+            for batch in self.take_sealed() {
+                self.push(ToJournal::Sealed(batch));
+            }
+        }
+    }
+
+    /// Batches that the last input closed, each in a buffer of its own.
+    fn take_sealed(&mut self) -> Vec<Vec<u8>> {
+        // An empty Vec takes no memory; batches are closed every few seconds at most.
+        let spares = &mut self.lanes.spares;
+        let copy = |bytes: &[u8]| {
+            let mut buffer = spares.pop().unwrap_or_default();
+            buffer.clear();
+            buffer.extend_from_slice(bytes);
+            buffer
+        };
+        self.core.outbox.sealed().map(copy).collect()
+    }
+
+    fn on_datagram(&mut self, from: Endpoint, payload: &[u8], rx_time: TimeNs) {
+        self.io.counters.rx_datagrams += 1;
+        let Ok((header, body, tag)) = datagram::split(payload) else {
+            self.io.counters.bad_frame += 1;
+            return;
+        };
+        if header.kind == KIND_CONTROL && header.conn_id == 0 {
+            return self.forward(from, payload);
+        }
+        let Some((member, place, connection)) = self.io.connections.find(header.conn_id) else {
+            self.io.counters.unknown_connection += 1;
+            return;
+        };
+        let signed = &payload[..payload.len() - tag.len()];
+        match connection.authenticate(&header, signed, tag) {
+            Authentic::Yes => {}
+            Authentic::Replayed => {
+                self.io.counters.replayed += 1;
+                return;
+            }
+            Authentic::BadTag => {
+                self.io.counters.bad_tag += 1;
+                return;
+            }
+        }
+        connection.keep_alive.heard(rx_time);
+        connection.peer = from;
+        match (header.kind, place) {
+            (KIND_CONTROL, _) => self.on_session_message(member, place, payload, rx_time),
+            (KIND_DATA, Place::Live) => self.on_requests(member, &header, body, rx_time),
+            (KIND_HEARTBEAT, Place::Live) => {
+                self.offer(member, header.next_seq_no, 0, rx_time);
+            }
+            _ => self.io.counters.bad_frame += 1,
+        }
+    }
+
+    /// Logins and oracle reports cost hundreds of microseconds: they are the control tile's.
+    fn forward(&mut self, from: Endpoint, payload: &[u8]) {
+        let sent = ControlDatagram::new(from, payload)
+            .is_some_and(|d| self.lanes.control_out.room() > 8 && self.lanes.control_out.push(FromHot::Control(d)).is_ok());
+        if sent {
+            self.lanes.control.wake();
+        } else {
+            self.io.counters.control_dropped += 1;
+        }
+    }
+
+    /// Offers numbers to a member's flow; a gap is sequenced and reported. Returns how many requests at
+    /// the start of the datagram are to be skipped, or `None` when all are.
+    fn offer(&mut self, member: MemberId, first: u64, count: u32, now: TimeNs) -> Option<u32> {
+        let flow = self.core.members[member.0 as usize].as_mut()?;
+        match flow.inbound.offer(first, count) {
+            Offer::Apply { skip } => {
+                self.io.counters.duplicate_requests += u64::from(skip);
+                Some(skip)
+            }
+            Offer::Duplicate => {
+                self.io.counters.duplicate_requests += u64::from(count);
+                None
+            }
+            Offer::Gap { from, count } => {
+                self.io.counters.gaps += count;
+                let gap = InGap { from_seq_no: from, count };
+                self.member_input(member, &gap, now);
+                Some(0)
+            }
+            Offer::OutOfRange => {
+                self.io.counters.bad_frame += 1;
+                None
+            }
+        }
+    }
+
+    fn member_input<'a>(&mut self, member: MemberId, input: impl Into<Input<'a>>, now: TimeNs) {
+        let sequenced = self.core.sequencer.session(member, input, now);
+        self.journal(&sequenced);
+        self.apply(&sequenced);
+    }
+
+    fn on_requests(&mut self, member: MemberId, header: &DatagramHeader, body: &[u8], rx_time: TimeNs) {
+        let count = datagram::messages(body).count() as u32;
+        let Some(skip) = self.offer(member, header.next_seq_no, count, rx_time) else { return };
+        for (i, message) in datagram::messages(body).enumerate().skip(skip as usize) {
+            let client_seq = header.next_seq_no + i as u64;
+            match message.ok().and_then(|m| Request::decode(m).ok()) {
+                Some(request) => self.request(Command { member, client_seq, rx_time, request }),
+                None => {
+                    self.io.counters.malformed += 1;
+                    let head = message.ok().and_then(|m| firmware::wire::sbe::split(m).ok()).map(|(h, _)| h);
+                    self.member_input(member, &refuse_malformed(head, client_seq, rx_time), rx_time);
+                }
+            }
+        }
+    }
+
+    fn request(&mut self, command: Command) {
+        let now = self.clock.now();
+        let checked = self.core.gate.check(&command, now);
+        let gated = self.clock.now();
+        let mut times = StageTimes { rx: command.rx_time.0, gated: gated.0, ..StageTimes::default() };
+        times.seq = self.core.sequencer.next_seq().0;
+        let sequenced = match &checked {
+            Ok(admitted) => self.core.sequencer.admit(admitted, now),
+            Err(refused) => self.core.sequencer.session(command.member, refused, now),
+        };
+        self.journal(&sequenced);
+        times.sequenced = self.clock.now().0;
+        self.apply(&sequenced);
+        times.matched = self.clock.now().0;
+        if self.io.in_flight.len() < self.io.in_flight.capacity() {
+            self.io.in_flight.push_back(times);
+        } else {
+            self.io.counters.samples_dropped += 1;
+        }
+    }
+
+    fn on_session_message(&mut self, member: MemberId, place: Place, payload: &[u8], now: TimeNs) {
+        match (firmware::session::read_control(payload), place) {
+            (Ok(SessionMessage::Establish(m)), _) => self.establish(member, place, &m, now),
+            (Ok(SessionMessage::Terminate(m)), Place::Live) => self.terminate(member, &m, now),
+            (Ok(SessionMessage::RetransmitRequest(m)), Place::Live) => self.retransmit(member, &m),
+            _ => self.io.counters.bad_frame += 1,
+        }
+    }
+
+    fn establish(&mut self, member: MemberId, place: Place, m: &Establish, now: TimeNs) {
+        let Some(connection) = self.io.connections.at(member, place) else { return };
+        let terms = match Terms::of(m, connection.session_id, now) {
+            Ok(terms) => terms,
+            Err(code) => {
+                let reject =
+                    EstablishmentReject { session_id: m.session_id, reason: code as u16, pad1: 0, pad2: 0 };
+                return self.io.egress.session(&mut self.nic, connection, &reject, now, &mut self.io.counters);
+            }
+        };
+        if place == Place::Pending {
+            if self.io.connections.promote(member).is_some() {
+                let event = InSession::zeroed();
+                self.member_input(member, &InSession { event: SESSION_REPLACED, ..event }, now);
+            }
+            self.io.counters.established += 1;
+            let event = InSession {
+                session_id: m.session_id,
+                event: SESSION_ESTABLISHED,
+                cod_policy: terms.cod_policy.min(COD_ALL),
+                pad1: 0,
+                pad2: 0,
+            };
+            self.member_input(member, &event, now);
+        }
+        // An Establish that comes again was not answered, or the answer was lost: it is answered again.
+        self.io.acknowledge(&self.core, member, place == Place::Pending, &terms, now, &mut self.nic);
+    }
+
+    fn terminate(&mut self, member: MemberId, m: &Terminate, now: TimeNs) {
+        if let Some(mut connection) = self.io.connections.close(member) {
+            let bye = Terminate { session_id: m.session_id, reason: 0, pad1: 0, pad2: 0 };
+            self.io.egress.session(&mut self.nic, &mut connection, &bye, now, &mut self.io.counters);
+            let event = InSession { event: SESSION_TERMINATED, session_id: m.session_id, ..InSession::zeroed() };
+            self.member_input(member, &event, now);
+        }
+    }
+
+    fn retransmit(&mut self, member: MemberId, m: &RetransmitRequest) {
+        let now = self.clock.now();
+        self.io.retransmit(&self.core, member, m, now, &mut self.nic);
+    }
+
+    fn housekeeping(&mut self, now: TimeNs) {
+        if self.lanes.journal.room() < JOURNAL_ROOM {
+            return;
+        }
+        let lost = |c: &mut Connections, m: MemberId| c.live_of(m).is_some_and(|c| c.keep_alive.lost(now));
+        while let Some(member) = self.io.first_live_where(lost) {
+            self.io.counters.lost_sessions += 1;
+            let closed = self.io.connections.close(member).expect("it is live");
+            let event = InSession { event: SESSION_LOST, session_id: closed.session_id, ..InSession::zeroed() };
+            self.member_input(member, &event, now);
+        }
+        self.io.heartbeats(&self.core, now, &mut self.nic);
+        if now.0 >= self.next_timer && !self.is_stopping {
+            self.next_timer = now.0 + TIMER_NS;
+            if self.core.engine.batch_is_empty() {
+                self.next_seal = now.0 + self.batch_interval_ns;
+            }
+            let seal = now.0 >= self.next_seal;
+            if seal {
+                self.next_seal = now.0 + self.batch_interval_ns;
+            }
+            self.venue(&InTimer { flags: if seal { TIMER_SEAL } else { 0 }, pad1: 0 }, now);
+            self.lanes.journal_waker.wake();
+        }
+        if now.0 >= self.next_snapshot {
+            self.next_snapshot = now.0 + SNAPSHOT_NS;
+            // No room: the control tile has newer ones to read than it reads.
+            let _ = self.lanes.snapshots.push(self.snapshot());
+            self.lanes.control.wake();
+        }
+    }
+
+    /// Sends what has become durable; returns how much that was.
+    fn let_out(&mut self) -> usize {
+        let durable = self.lanes.durable.get();
+        if !self.io.egress.is_waiting() && durable == self.io.egress.durable() {
+            return 0;
+        }
+        let seen = self.clock.now();
+        let sent = self.io.let_out(&self.core, durable, seen, &mut self.nic);
+        let tx = self.clock.now();
+        while let Some(front) = self.io.in_flight.front_mut() {
+            if front.seq > durable {
+                break;
+            }
+            front.durable = seen.0;
+            front.tx = tx.0;
+            let sample = *front;
+            self.io.in_flight.pop_front();
+            if self.lanes.samples.push(sample).is_err() {
+                self.io.counters.samples_dropped += 1;
+            }
+        }
+        sent
+    }
+
+    fn is_drained(&self) -> bool {
+        self.lanes.durable.get() >= self.core.engine.last_seq().0 && !self.io.egress.is_waiting()
+    }
+
+    fn finish(&mut self) {
+        let now = self.clock.now();
+        self.io.say_goodbye(&self.core, now, &mut self.nic);
+        let _ = self.lanes.snapshots.push(self.snapshot());
+        self.answer(FromHot::Stopped {
+            engine_seq: self.core.engine.last_seq().0,
+            state_hash: self.core.engine.state_hash(),
+            batches_sealed: self.core.engine.batch_no() - 1,
+        });
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            engine_seq: self.core.engine.last_seq().0,
+            durable_seq: self.lanes.durable.get(),
+            sessions: self.io.connections.live().len() as u32,
+            live_orders: matcher::book::OrderBook::live(self.core.engine.book()) as u64,
+            next_deposit: self.core.engine.next_deposit(),
+            batches_sealed: self.core.engine.batch_no() - 1,
+            risk_epoch: self.core.engine.table().map_or(0, |t| t.epoch),
+            engine: self.core.engine.counters(),
+            rejects: self.core.rejects,
+            wire: self.io.counters,
+        }
+    }
+}
+
+/// The order port's place among the NIC's sockets.
+pub const ORDERS: usize = 0;
+/// The feed port's.
+pub const FEED: usize = 1;
+
+fn head(s: &Sequenced<'_>) -> RecordHead {
+    RecordHead {
+        seq: s.seq().0,
+        time_ns: s.time().0,
+        template: s.input().template(),
+        session: s.member().0,
+    }
+}
+
+impl TileIo {
+    fn first_live_where(&mut self, is: impl Fn(&mut Connections, MemberId) -> bool) -> Option<MemberId> {
+        let live: usize = self.connections.live().len();
+        (0..live).map(|i| self.connections.live()[i]).find(|m| is(&mut self.connections, *m))
+    }
+
+    /// Answers an Establish and sets where the flow of reports goes on.
+    fn acknowledge<N: Nic>(
+        &mut self,
+        core: &Core,
+        member: MemberId,
+        is_fresh: bool,
+        terms: &Terms,
+        now: TimeNs,
+        nic: &mut N,
+    ) {
+        let Self { connections, egress, counters, .. } = self;
+        let (Some(c), Some(Some(flow))) = (connections.live_of(member), core.members.get(member.0 as usize)) else {
+            return;
+        };
+        egress.acknowledge(nic, c, flow, is_fresh, terms, now, counters);
+    }
+
+    fn retransmit<N: Nic>(&mut self, core: &Core, member: MemberId, m: &RetransmitRequest, now: TimeNs, nic: &mut N) {
+        let Self { connections, egress, counters, .. } = self;
+        let (Some(c), Some(Some(flow))) = (connections.live_of(member), core.members.get(member.0 as usize)) else {
+            return;
+        };
+        egress.retransmit(nic, c, flow, m, now, counters);
+    }
+
+    fn on_feed_request<N: Nic>(&mut self, core: &Core, from: Endpoint, payload: &[u8], now: TimeNs, nic: &mut N) {
+        self.egress.feed_request(nic, &core.feed, from, payload, now, &mut self.counters);
+    }
+
+    fn heartbeats<N: Nic>(&mut self, core: &Core, now: TimeNs, nic: &mut N) {
+        let Self { connections, egress, counters, .. } = self;
+        for i in 0..connections.live().len() {
+            let member = connections.live()[i];
+            let (Some(c), Some(Some(flow))) = (connections.live_of(member), core.members.get(member.0 as usize)) else {
+                continue;
+            };
+            if c.keep_alive.heartbeat_due(now) {
+                egress.heartbeat(nic, c, flow, now, counters);
+            }
+        }
+        egress.feed_heartbeat(nic, now, counters);
+        nic.flush();
+    }
+
+    fn let_out<N: Nic>(&mut self, core: &Core, durable: u64, now: TimeNs, nic: &mut N) -> usize {
+        let Self { connections, egress, counters, .. } = self;
+        egress.advance(durable);
+        let mut sent = 0;
+        let mut is_all = true;
+        for i in 0..connections.live().len() {
+            let member = connections.live()[i];
+            let (Some(c), Some(Some(flow))) = (connections.live_of(member), core.members.get(member.0 as usize)) else {
+                continue;
+            };
+            let (n, done) = egress.reports(nic, c, flow, now, counters);
+            sent += n;
+            is_all &= done;
+        }
+        let (n, done) = egress.feed(nic, &core.feed, now, counters);
+        egress.set_waiting(!(is_all && done), core.engine.last_seq().0);
+        nic.flush();
+        sent + n
+    }
+
+    fn say_goodbye<N: Nic>(&mut self, core: &Core, now: TimeNs, nic: &mut N) {
+        let Self { connections, egress, counters, .. } = self;
+        for i in 0..connections.live().len() {
+            let member = connections.live()[i];
+            if let Some(c) = connections.live_of(member) {
+                let bye = Terminate { session_id: c.session_id, reason: 4, pad1: 0, pad2: 0 };
+                egress.session(nic, c, &bye, now, counters);
+            }
+        }
+        egress.feed_end(nic, &core.feed, counters);
+        nic.flush();
+    }
+}

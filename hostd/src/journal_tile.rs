@@ -1,0 +1,177 @@
+//! The journal tile: takes records off its lane, commits them in groups, says what is durable, and writes
+//! sealed batches once their last record is.
+
+use crate::lanes::{RecordHead, ToJournal};
+use anyhow::Context;
+use hdrhistogram::Histogram;
+use journal::{Chain, Disk, GroupCommit, Record};
+use lane::{Consumer, Parker, Producer, Waker, Watermark};
+use std::collections::VecDeque;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// What a group commit costs, for people.
+#[derive(Debug)]
+pub struct JournalStats {
+    /// Bytes of record bodies and headers.
+    pub bytes: u64,
+    /// Group commits.
+    pub commits: u64,
+    /// Duration of a commit, us.
+    pub commit_us: Histogram<u64>,
+}
+
+impl JournalStats {
+    /// Nothing measured yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let commit_us = Histogram::new_with_bounds(1, 60_000_000, 3).expect("the bounds are sound");
+        Self { bytes: 0, commits: 0, commit_us }
+    }
+}
+
+impl Default for JournalStats {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The tile.
+pub struct JournalTile<D> {
+    /// The journal.
+    pub commit: GroupCommit<D>,
+    /// What comes in.
+    pub lane: Consumer<ToJournal>,
+    /// Buffers of written batches, back to the hot tile.
+    pub spares: Producer<Vec<u8>>,
+    /// Where it sleeps.
+    pub parker: Parker,
+    /// Who waits for durability.
+    pub hot: Waker,
+    /// Last durable record.
+    pub durable: Watermark,
+    /// Where sealed batches go.
+    pub batches: PathBuf,
+    /// Measurements.
+    pub stats: Arc<Mutex<JournalStats>>,
+}
+
+/// A batch that waits for its last record to be durable.
+struct Waiting {
+    last_seq: u64,
+    batch_no: u64,
+    bytes: Vec<u8>,
+}
+
+impl<D: Disk> JournalTile<D> {
+    /// Runs until the hot tile is gone and everything is durable.
+    ///
+    /// # Errors
+    /// Any failure of the disk: nothing is tried again, the box stops.
+    pub fn run(mut self) -> anyhow::Result<()> {
+        let mut waiting = VecDeque::new();
+        let mut chain = self.commit.chain();
+        loop {
+            let taken = self.take(&mut chain, &mut waiting)?;
+            if taken == 0 {
+                if self.lane.is_abandoned() && self.lane.is_empty() {
+                    return Ok(());
+                }
+                let lane = &self.lane;
+                self.parker.park(Duration::from_millis(50), || !lane.is_empty()).context("journal tile")?;
+                continue;
+            }
+            self.commit_group(taken)?;
+            self.write_batches(&mut waiting)?;
+        }
+    }
+
+    /// Appends what the lane holds; returns the bytes taken (at least 1 if anything came).
+    fn take(&mut self, chain: &mut Chain, waiting: &mut VecDeque<Waiting>) -> anyhow::Result<u64> {
+        let mut bytes = 0;
+        while let Some(item) = self.lane.peek() {
+            let (head, body): (RecordHead, &[u8]) = match item {
+                ToJournal::Record { head, len, body } => (*head, &body[..*len as usize]),
+                ToJournal::RiskTable(head, table) => (*head, bytemuck::bytes_of(&**table)),
+                ToJournal::Sealed(_) => {
+                    let Some(ToJournal::Sealed(bytes)) = self.lane.pop() else { unreachable!("just peeked") };
+                    waiting.push_back(with_chain(bytes, *chain));
+                    continue;
+                }
+            };
+            let record = Record {
+                seq: head.seq,
+                time_ns: head.time_ns,
+                template: head.template,
+                source: u16::from(head.session != 0),
+                session: head.session,
+                body,
+            };
+            match self.commit.append(&record) {
+                Ok(after) => *chain = after,
+                Err(journal::Full) => break,
+            }
+            bytes += body.len() as u64 + 32;
+            self.lane.pop();
+        }
+        Ok(bytes)
+    }
+
+    fn commit_group(&mut self, bytes: u64) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        self.commit.flush().context("journal")?;
+        self.durable.raise(self.commit.durable_seq());
+        self.hot.wake();
+        let us = begun.elapsed().as_micros() as u64;
+        let mut stats = self.stats.lock().expect("nobody panics with the lock held");
+        stats.bytes += bytes;
+        stats.commits += 1;
+        stats.commit_us.saturating_record(us.max(1));
+        Ok(())
+    }
+
+    fn write_batches(&mut self, waiting: &mut VecDeque<Waiting>) -> anyhow::Result<()> {
+        while waiting.front().is_some_and(|w| w.last_seq <= self.commit.durable_seq()) {
+            let Some(w) = waiting.pop_front() else { break };
+            write_batch(&self.batches, w.batch_no, &w.bytes)?;
+            // A full lane of spares is fine: the hot tile has enough then.
+            let _ = self.spares.push(w.bytes);
+        }
+        Ok(())
+    }
+}
+
+/// Fills in the hash of the journal up to the batch's last record.
+fn with_chain(mut bytes: Vec<u8>, chain: Chain) -> Waiting {
+    let mut batch = matcher::batch::decode(&bytes).expect("the engine encoded it");
+    batch.journal_hash = chain;
+    bytes.clear();
+    matcher::batch::encode(&batch, &mut bytes);
+    Waiting { last_seq: batch.last_seq.0, batch_no: batch.batch_no, bytes }
+}
+
+/// Name of a sealed batch's file.
+#[must_use]
+pub fn batch_name(batch_no: u64) -> String {
+    format!("batch-{batch_no:08}.sealed")
+}
+
+/// Writes a sealed batch so that a reader sees it whole or not at all.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn write_batch(dir: &Path, batch_no: u64, bytes: &[u8]) -> anyhow::Result<()> {
+    let name = batch_name(batch_no);
+    let (temp, path) = (dir.join(format!(".{name}")), dir.join(name));
+    let write = || {
+        let mut file = fs::File::create(&temp)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temp, &path)?;
+        fs::File::open(dir)?.sync_all()
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,206 @@
+//! What travels between tiles.
+
+use firmware::wire::input::{InDeposit, InOracle};
+use handshake::NewSession;
+use matcher::engine::{DepositError, EngineCounters};
+use matcher::table::RiskTable;
+use std::net::SocketAddrV4;
+
+/// Largest control datagram: a Negotiate is 258 bytes.
+pub const CONTROL_MAX: usize = 320;
+/// Largest body of a record that travels by value; only a risk table is larger.
+pub const SMALL_BODY_MAX: usize = 136;
+
+const _: () = assert!(size_of::<InOracle>() <= SMALL_BODY_MAX);
+
+/// A datagram by value.
+#[derive(Clone, Copy, Debug)]
+pub struct ControlDatagram {
+    /// Where from or where to.
+    pub peer: SocketAddrV4,
+    len: u16,
+    bytes: [u8; CONTROL_MAX],
+}
+
+impl ControlDatagram {
+    /// A copy of `payload`; `None` when it is longer than any control datagram.
+    #[must_use]
+    pub fn new(peer: SocketAddrV4, payload: &[u8]) -> Option<Self> {
+        let mut bytes = [0; CONTROL_MAX];
+        bytes.get_mut(..payload.len())?.copy_from_slice(payload);
+        Some(Self { peer, len: payload.len() as u16, bytes })
+    }
+
+    /// The payload.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes[..self.len as usize]
+    }
+}
+
+/// Control tile to hot tile.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "by value on purpose: the hot tile takes no memory")]
+pub enum ToHot {
+    /// Keys of a login that waits for its Establish.
+    Login(Box<NewSession>, SocketAddrV4),
+    /// A control datagram to send.
+    Send(ControlDatagram),
+    /// A verified oracle report.
+    Oracle(InOracle),
+    /// The next risk table.
+    RiskTable(Box<RiskTable>),
+    /// A deposit that is final on L1.
+    Deposit(InDeposit),
+    /// The operator asks for a seal.
+    Seal,
+    /// Stop taking requests, make everything durable, answer with [`FromHot::Stopped`].
+    Stop,
+}
+
+/// Hot tile to control tile.
+#[derive(Debug)]
+pub enum FromHot {
+    /// A control datagram that came in.
+    Control(ControlDatagram),
+    /// Answer to a deposit: the next place in the queue, or why not.
+    Deposit(Result<u64, DepositError>),
+    /// Answer to a seal: the number of the batch that was sealed last.
+    Sealed(u64),
+    /// Everything is durable and sent.
+    Stopped {
+        /// Last record.
+        engine_seq: u64,
+        /// State after it.
+        state_hash: [u8; 32],
+        /// Batches sealed.
+        batches_sealed: u64,
+    },
+}
+
+/// Hot tile to journal tile.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "by value on purpose: the hot tile takes no memory")]
+pub enum ToJournal {
+    /// A record.
+    Record {
+        /// Number, time, template, member.
+        head: RecordHead,
+        /// Length of the body.
+        len: u16,
+        /// Body.
+        body: [u8; SMALL_BODY_MAX],
+    },
+    /// A risk table's record.
+    RiskTable(RecordHead, Box<RiskTable>),
+    /// A batch that the record before closed, encoded, in a buffer that goes back by the spare lane.
+    Sealed(Vec<u8>),
+}
+
+/// What a record's header needs.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordHead {
+    /// Number.
+    pub seq: u64,
+    /// Time.
+    pub time_ns: u64,
+    /// Template.
+    pub template: u16,
+    /// Member, or zero.
+    pub session: u32,
+}
+
+/// Times of one request on its way through, ns.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StageTimes {
+    /// Record.
+    pub seq: u64,
+    /// Datagram received.
+    pub rx: u64,
+    /// Tag, session, decode and gate done.
+    pub gated: u64,
+    /// Numbered and handed to the journal.
+    pub sequenced: u64,
+    /// Engine done.
+    pub matched: u64,
+    /// Seen to be durable.
+    pub durable: u64,
+    /// Report handed to the NIC.
+    pub tx: u64,
+}
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident),+ $(,)?) => {
+        /// Counts of the datagram side.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
+        pub struct WireCounters { $($(#[doc = $doc])+ pub $name: u64),+ }
+    };
+}
+
+counters! {
+    /// Datagrams received on the order port.
+    rx_datagrams,
+    /// Datagrams sent to members.
+    tx_datagrams,
+    /// Feed packets sent, per destination.
+    feed_packets,
+    /// Shorter than header and tag, another version, or a wrong length.
+    bad_frame,
+    /// No connection of that id.
+    unknown_connection,
+    /// Number seen before or too old.
+    replayed,
+    /// Wrong tag: dropped in silence.
+    bad_tag,
+    /// Requests applied before.
+    duplicate_requests,
+    /// Numbers that were skipped and are dead.
+    gaps,
+    /// Messages that are no requests.
+    malformed,
+    /// Control datagrams that the control tile had no room for.
+    control_dropped,
+    /// Logins established.
+    established,
+    /// Sessions lost by silence.
+    lost_sessions,
+    /// Retransmission requests served.
+    retransmissions,
+    /// Retransmission requests refused.
+    retransmit_rejects,
+    /// Feed re-requests served.
+    feed_requests,
+    /// Feed re-requests refused.
+    feed_rejects,
+    /// Turns of the loop in which the journal had no room, so that nothing was taken in.
+    journal_stalls,
+    /// Turns of the loop in which the NIC had no room to send.
+    tx_stalls,
+    /// Stage samples that the control tile had no room for.
+    samples_dropped,
+}
+
+/// What the hot tile shows of itself, a few times a second.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot {
+    /// Last record.
+    pub engine_seq: u64,
+    /// Last durable record.
+    pub durable_seq: u64,
+    /// Live sessions.
+    pub sessions: u32,
+    /// Resting orders.
+    pub live_orders: u64,
+    /// Next place in the L1 deposit queue.
+    pub next_deposit: u64,
+    /// Batches sealed.
+    pub batches_sealed: u64,
+    /// Risk epoch in force.
+    pub risk_epoch: u64,
+    /// Engine's counts.
+    pub engine: EngineCounters,
+    /// Rejects by code.
+    pub rejects: [u64; 64],
+    /// Datagram side's counts.
+    pub wire: WireCounters,
+}

@@ -1,0 +1,23 @@
+//! The daemon: composes the other crates, and holds the hot path's only sockets, files, clocks and
+//! threads.
+//!
+//! Start at [`topology`]: the whole machine on a page. [`core`] is everything that is a function of the
+//! journal; [`hot`] drives it with packets, [`recover`] with what the journal holds.
+
+pub mod admin;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod core;
+pub mod disk;
+pub mod egress;
+pub mod hot;
+pub mod journal_tile;
+pub mod lanes;
+pub mod log;
+pub mod logs;
+pub mod nic;
+pub mod recover;
+pub mod sessions;
+pub mod status;
+pub mod topology;

@@ -1,0 +1,112 @@
+//! Recovery: a journal becomes a core. `hostd run` and `hostd replay` start here alike.
+
+use crate::config::Config;
+use crate::core::Core;
+use crate::journal_tile::{batch_name, write_batch};
+use anyhow::{Context, bail};
+use firmware::wire::input::{InAccount, InDomain, InInstrument};
+use journal::{End, Reader, Tail};
+use std::path::Path;
+
+/// A core at the end of its journal.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The state.
+    pub core: Core,
+    /// Where the journal goes on.
+    pub end: End,
+    /// Records replayed.
+    pub records: u64,
+}
+
+/// Replays the journal in `dir`. With `batches`, sealed batches that are missing there are written again.
+///
+/// # Errors
+/// Damage is named with segment, offset and record; nothing is skipped or cut off in silence.
+pub fn recover(dir: &Path, mut core: Core, batches: Option<&Path>) -> anyhow::Result<Recovered> {
+    let mut records = 0;
+    let mut reader = Reader::open(dir).with_context(|| format!("cannot read the journal in {}", dir.display()))?;
+    while let Some(view) = reader.next().context("journal")? {
+        let seq = view.header.seq;
+        core.replay(&view).with_context(|| format!("journal record {seq}"))?;
+        records += 1;
+        if let Some(batches) = batches {
+            for bytes in core.outbox.sealed() {
+                write_missing(batches, bytes, view.chain)?;
+            }
+        }
+    }
+    Ok(Recovered { core, end: reader.end().clone(), records })
+}
+
+/// A crash between the journal's write and the batch's leaves the batch to be written now.
+fn write_missing(dir: &Path, bytes: &[u8], chain: journal::Chain) -> anyhow::Result<()> {
+    let mut batch = matcher::batch::decode(bytes).expect("the engine encoded it");
+    batch.journal_hash = chain;
+    let mut bytes = Vec::new();
+    matcher::batch::encode(&batch, &mut bytes);
+    let path = dir.join(batch_name(batch.batch_no));
+    match std::fs::read(&path) {
+        Ok(held) if held == bytes => Ok(()),
+        Ok(_) => bail!("{} differs from what the journal says", path.display()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => write_batch(dir, batch.batch_no, &bytes),
+        Err(e) => Err(e).with_context(|| path.display().to_string()),
+    }
+}
+
+/// One line about a tail that was not clean.
+#[must_use]
+pub fn tail_note(tail: &Tail) -> Option<String> {
+    match tail {
+        Tail::Clean => None,
+        Tail::Torn { segment, offset, bytes, fault } => Some(format!(
+            "segment {segment} offset {offset:#x}: a write of {bytes} bytes was cut off before it was durable ({fault}); it is dropped"
+        )),
+    }
+}
+
+/// Records that the journal lacks for this configuration, in order.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// At the start only.
+    pub domain: Option<InDomain>,
+    /// At the start only.
+    pub instruments: Vec<InInstrument>,
+    /// New accounts.
+    pub accounts: Vec<InAccount>,
+}
+
+/// Compares the configuration with what the journal holds.
+///
+/// # Errors
+/// When the two contradict each other: the journal is the truth of the day, so the operator must choose.
+pub fn missing(config: &Config, core: &Core) -> anyhow::Result<Listing> {
+    let mut listing = Listing::default();
+    let domain = config.domain_record();
+    match core.domain {
+        None => listing.domain = Some(domain),
+        Some(held) if held == domain => {}
+        Some(_) => bail!("[domain] differs from what the journal holds; parameters change with a new data_dir only"),
+    }
+    for i in &config.instruments {
+        let wanted = i.listing().map_err(anyhow::Error::msg)?;
+        match core.listings.get(&i.id) {
+            None if core.domain.is_none() => listing.instruments.push(wanted),
+            Some(held) if *held == wanted => {}
+            _ => bail!("instrument {} ({}) differs from what the journal holds", i.id, i.symbol),
+        }
+    }
+    if let Some(id) = core.listings.keys().find(|id| config.instruments.iter().all(|i| i.id != **id)) {
+        bail!("instrument {id} stands in the journal but not in the configuration");
+    }
+    for m in &config.members {
+        for account in &m.accounts {
+            match core.accounts.get(account) {
+                None => listing.accounts.push(InAccount { account: *account, member: m.id }),
+                Some(held) if *held == m.id => {}
+                Some(held) => bail!("account {account} belongs to member {held} in the journal, not to {}", m.id),
+            }
+        }
+    }
+    Ok(listing)
+}

@@ -1,0 +1,183 @@
+//! Connections of members: keys, anti-replay window, heartbeats, where to send.
+//!
+//! A member has at most one live connection. A login that is not confirmed yet waits beside it: only an
+//! Establish under its keys makes it the live one, so that a replayed Negotiate disturbs nobody.
+
+use firmware::limits::GATE_MEMBERS;
+use firmware::session::{KeepAlive, Window};
+use firmware::units::{MemberId, TimeNs};
+use firmware::wire::datagram::{DatagramHeader, TAG_LEN};
+use handshake::{NewSession, TagKey, TagKeys};
+use std::net::SocketAddrV4;
+
+/// Interval of the venue's own heartbeats, ms.
+pub const VENUE_KEEP_ALIVE_MS: u32 = 250;
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Of the Negotiate.
+    pub session_id: u64,
+    /// In every datagram.
+    pub conn_id: u32,
+    /// Where the last authentic datagram came from.
+    pub peer: SocketAddrV4,
+    /// Heartbeats.
+    pub keep_alive: KeepAlive,
+    /// Number of the last report sent plus one.
+    pub next_report: u64,
+    keys: TagKeys,
+    window: Window,
+    tx_packet_no: u64,
+}
+
+impl Connection {
+    /// A connection whose keys were just agreed.
+    #[must_use]
+    pub fn new(session: NewSession, peer: SocketAddrV4, now: TimeNs) -> Self {
+        Self {
+            session_id: session.session_id,
+            conn_id: session.conn_id,
+            peer,
+            keep_alive: KeepAlive::new(VENUE_KEEP_ALIVE_MS, VENUE_KEEP_ALIVE_MS, now),
+            next_report: 1,
+            keys: session.keys,
+            window: Window::new(),
+            tx_packet_no: 0,
+        }
+    }
+
+    /// Checks number and tag of a datagram; `signed` is everything before the tag.
+    pub fn authenticate(&mut self, header: &DatagramHeader, signed: &[u8], tag: &[u8; TAG_LEN]) -> Authentic {
+        if self.window.check(header.packet_no).is_err() {
+            return Authentic::Replayed;
+        }
+        if !self.keys.c2s.verify(header.packet_no, signed, tag) {
+            return Authentic::BadTag;
+        }
+        self.window.mark(header.packet_no);
+        Authentic::Yes
+    }
+
+    /// Number of the next datagram to send, and the keys that sign it.
+    pub const fn next_packet(&mut self) -> (u64, &TagKey) {
+        self.tx_packet_no += 1;
+        (self.tx_packet_no, &self.keys.s2c)
+    }
+}
+
+/// Whether a datagram is what it claims to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Authentic {
+    /// It is.
+    Yes,
+    /// Its number was seen before or is too old.
+    Replayed,
+    /// Its tag is wrong.
+    BadTag,
+}
+
+/// Which of a member's two places a connection holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Established.
+    Live,
+    /// Keys agreed, not established.
+    Pending,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    live: Option<Connection>,
+    pending: Option<Connection>,
+}
+
+/// All connections, by member. A connection id has the member in its low byte, so finding one takes
+/// one look.
+#[derive(Debug)]
+pub struct Connections {
+    slots: Vec<Slot>,
+    /// Members with a live connection.
+    live: Vec<MemberId>,
+}
+
+const _: () = assert!(GATE_MEMBERS <= 256);
+
+/// The `n`-th connection id of a member.
+#[must_use]
+pub const fn conn_id(member: MemberId, n: u32) -> u32 {
+    n << 8 | member.0 & 0xFF
+}
+
+impl Connections {
+    /// No connections.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            slots: (0..GATE_MEMBERS).map(|_| Slot::default()).collect(),
+            live: Vec::with_capacity(GATE_MEMBERS),
+        }
+    }
+
+    /// Members with a live connection.
+    #[must_use]
+    pub fn live(&self) -> &[MemberId] {
+        &self.live
+    }
+
+    /// Puts a fresh login beside the live connection, in place of an earlier one that was never confirmed.
+    pub fn add_pending(&mut self, member: MemberId, connection: Connection) {
+        self.slots[member.0 as usize].pending = Some(connection);
+    }
+
+    /// The connection of that id.
+    pub fn find(&mut self, conn_id: u32) -> Option<(MemberId, Place, &mut Connection)> {
+        let member = MemberId(conn_id & 0xFF);
+        let slot = self.slots.get_mut(member.0 as usize)?;
+        if slot.live.as_ref().is_some_and(|c| c.conn_id == conn_id) {
+            return slot.live.as_mut().map(|c| (member, Place::Live, c));
+        }
+        let pending = slot.pending.as_mut().filter(|c| c.conn_id == conn_id);
+        pending.map(|c| (member, Place::Pending, c))
+    }
+
+    /// The connection at a member's place.
+    pub fn at(&mut self, member: MemberId, place: Place) -> Option<&mut Connection> {
+        let slot = self.slots.get_mut(member.0 as usize)?;
+        match place {
+            Place::Live => slot.live.as_mut(),
+            Place::Pending => slot.pending.as_mut(),
+        }
+    }
+
+    /// A member's live connection.
+    pub fn live_of(&mut self, member: MemberId) -> Option<&mut Connection> {
+        self.slots.get_mut(member.0 as usize)?.live.as_mut()
+    }
+
+    /// Makes the pending connection the live one; returns the one that it takes the place of.
+    ///
+    /// # Panics
+    /// When none is pending.
+    pub fn promote(&mut self, member: MemberId) -> Option<Connection> {
+        let slot = &mut self.slots[member.0 as usize];
+        let fresh = slot.pending.take().expect("promoted without a pending connection");
+        let old = slot.live.replace(fresh);
+        if old.is_none() {
+            self.live.push(member);
+        }
+        old
+    }
+
+    /// Ends the live connection.
+    pub fn close(&mut self, member: MemberId) -> Option<Connection> {
+        self.live.retain(|m| *m != member);
+        self.slots.get_mut(member.0 as usize)?.live.take()
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self::new()
+    }
+}

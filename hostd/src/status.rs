@@ -1,0 +1,157 @@
+//! What the box shows of itself.
+
+use crate::journal_tile::JournalStats;
+use crate::lanes::{Snapshot, StageTimes, WireCounters};
+use firmware::reject::RejectCode;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Histograms of the stages of a request, ns.
+#[derive(Debug)]
+pub struct Stages {
+    stages: [(&'static str, Histogram<u64>); 6],
+}
+
+impl Stages {
+    /// Nothing recorded yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let h = || Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are sound");
+        let names = ["rx_gate", "gate_sequenced", "sequenced_matched", "matched_durable", "durable_tx", "rx_tx"];
+        Self { stages: names.map(|n| (n, h())) }
+    }
+
+    /// Adds one request.
+    pub fn record(&mut self, t: &StageTimes) {
+        let marks = [t.rx, t.gated, t.sequenced, t.matched, t.durable, t.tx];
+        for (i, pair) in marks.windows(2).enumerate() {
+            self.stages[i].1.saturating_record(pair[1].saturating_sub(pair[0]).max(1));
+        }
+        self.stages[5].1.saturating_record(t.tx.saturating_sub(t.rx).max(1));
+    }
+}
+
+impl Default for Stages {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Percentiles of one stage.
+#[derive(Clone, Debug, Serialize)]
+pub struct Percentiles {
+    p50: u64,
+    p90: u64,
+    p99: u64,
+    p999: u64,
+    max: u64,
+    count: u64,
+    /// `[percentile, value]` for a plot.
+    curve: Vec<(f64, u64)>,
+}
+
+impl Percentiles {
+    fn of(h: &Histogram<u64>) -> Self {
+        let curve = [0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99, 99.999, 100.0];
+        Self {
+            p50: h.value_at_quantile(0.5),
+            p90: h.value_at_quantile(0.9),
+            p99: h.value_at_quantile(0.99),
+            p999: h.value_at_quantile(0.999),
+            max: h.max(),
+            count: h.len(),
+            curve: curve.map(|p| (p, h.value_at_percentile(p))).to_vec(),
+        }
+    }
+}
+
+/// The journal's part.
+#[derive(Clone, Debug, Serialize)]
+pub struct JournalStatus {
+    durability: &'static str,
+    bytes: u64,
+    commits: u64,
+    p50_us: u64,
+    p99_us: u64,
+    max_us: u64,
+}
+
+/// Answer of `GET /v1/status`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    state: &'static str,
+    engine_seq: u64,
+    durable_seq: u64,
+    sessions: u32,
+    requests: u64,
+    acks: u64,
+    fills: u64,
+    fill_rows: u64,
+    rejects: BTreeMap<&'static str, u64>,
+    settlements: u64,
+    batches_sealed: u64,
+    deposits: u64,
+    withdrawals: u64,
+    deposits_next_queue_index: u64,
+    live_orders: u64,
+    risk_epoch: u64,
+    risk_error: Option<String>,
+    datagrams: WireCounters,
+    bad_control: u64,
+    bad_oracle_reports: u64,
+    stage_ns: BTreeMap<&'static str, Percentiles>,
+    journal: JournalStatus,
+}
+
+impl Status {
+    /// Puts the pieces together.
+    #[must_use]
+    pub fn new(
+        snapshot: Option<&Snapshot>,
+        stages: &Stages,
+        journal: &JournalStats,
+        durability: &'static str,
+        risk_error: Option<String>,
+        [bad_control, bad_oracle_reports]: [u64; 2],
+    ) -> Self {
+        let s = snapshot;
+        let named = |(code, n): (usize, &u64)| {
+            let code = RejectCode::from_wire(code as u16)?;
+            (*n > 0).then_some((code.name(), *n))
+        };
+        let is_open = s.is_some_and(|s| s.risk_epoch > 0);
+        let engine = s.map(|s| s.engine).unwrap_or_default();
+        Self {
+            state: if is_open { "open" } else { "waiting for the oracle" },
+            engine_seq: s.map_or(0, |s| s.engine_seq),
+            durable_seq: s.map_or(0, |s| s.durable_seq),
+            sessions: s.map_or(0, |s| s.sessions),
+            requests: engine.requests,
+            acks: engine.acks,
+            fills: engine.fills,
+            fill_rows: engine.fill_rows,
+            rejects: s.map(|s| s.rejects.iter().enumerate().filter_map(named).collect()).unwrap_or_default(),
+            settlements: engine.settlements,
+            batches_sealed: s.map_or(0, |s| s.batches_sealed),
+            deposits: engine.deposits,
+            withdrawals: engine.withdrawals,
+            deposits_next_queue_index: s.map_or(0, |s| s.next_deposit),
+            live_orders: s.map_or(0, |s| s.live_orders),
+            risk_epoch: s.map_or(0, |s| s.risk_epoch),
+            risk_error,
+            datagrams: s.map(|s| s.wire).unwrap_or_default(),
+            bad_control,
+            bad_oracle_reports,
+            stage_ns: stages.stages.iter().map(|(name, h)| (*name, Percentiles::of(h))).collect(),
+            journal: JournalStatus {
+                durability,
+                bytes: journal.bytes,
+                commits: journal.commits,
+                p50_us: journal.commit_us.value_at_quantile(0.5),
+                p99_us: journal.commit_us.value_at_quantile(0.99),
+                max_us: journal.commit_us.max(),
+            },
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The whole machine on a page: tiles, lanes, depths, who wakes whom.
+//!
+//! ```text
+//!  topology `shared`
+//!                      control_in  256
+//!   control ─────────────────────────────►  hot  ◄────────►  NIC: orders, feed
+//!   (login, oracle,  ◄────────────────────   │  ▲  ▲
+//!    risk tables,      control_out 256       │  │  │ spares 8 (buffers of sealed batches)
+//!    admin socket)   ◄── samples 65,536      │  │  │
+//!                    ◄── snapshots 16        │  │  │ durable (watermark)
+//!                                   journal  ▼  │  │
+//!                                     4,096  journal ──► segments, sealed batches
+//! ```
+//!
+//! `hot` runs ingress, gate, sequencer, engine and egress to completion. On two cores the hot tile has
+//! one, the other two share the rest of the machine.
+
+use crate::clock::RealClock;
+use crate::config::{Config, Durability, TopologyName};
+use crate::control::{ControlLanes, ControlTile, Desk, Ended, OracleDesk};
+use crate::core::Core;
+use crate::disk::{self, UringDisk};
+use crate::egress::FeedTargets;
+use crate::hot::{HotLanes, HotTile};
+use crate::journal_tile::{JournalStats, JournalTile};
+use crate::nic::UringNic;
+use crate::recover::{Listing, missing, recover, tail_note};
+use crate::status::Stages;
+use crate::{admin, log};
+use anyhow::{Context, bail};
+use firmware::tag::{Suite, SuiteSet};
+use firmware::units::TimeNs;
+use handshake::{PublicKey, SecretKey, VenueLogin};
+use journal::{GroupCommit, JournalDir};
+use lane::{Parker, Watermark, bounded};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Depth of the lane to the journal, records.
+const JOURNAL_DEPTH: usize = 4_096;
+/// Depth of the lanes between hot and control tile.
+const CONTROL_DEPTH: usize = 256;
+/// Stage samples under way.
+const SAMPLES_DEPTH: usize = 1 << 16;
+/// Snapshots under way.
+const SNAPSHOTS_DEPTH: usize = 16;
+/// Spare buffers of sealed batches.
+const SPARES_DEPTH: usize = 8;
+/// Admin requests under way.
+const ADMIN_DEPTH: usize = 64;
+
+type Tile = JoinHandle<anyhow::Result<()>>;
+
+/// Boots the box and runs it until it is told to stop.
+///
+/// # Errors
+/// Whatever stops it, in one line.
+pub fn run(config: &Config) -> anyhow::Result<()> {
+    match config.topology.name {
+        TopologyName::Shared => run_shared(config),
+    }
+}
+
+fn run_shared(config: &Config) -> anyhow::Result<()> {
+    let key = SecretKey::load(&config.venue.key_file).context("venue.key_file")?;
+    let batches = config.batches_dir();
+    std::fs::create_dir_all(&batches).with_context(|| format!("cannot make {}", batches.display()))?;
+    let dir = JournalDir::open(config.journal_dir()).context("journal")?;
+    let mut core = Core::new();
+    for m in &config.members {
+        core.add_member(m.member(), m.orders_per_second);
+    }
+    let recovered = recover(dir.path(), core, Some(&batches))?;
+    if let Some(note) = tail_note(&recovered.end.tail) {
+        log::event("journal_tail", &[("note", &note)]);
+    }
+    log::event("recovered", &[
+        ("records", &recovered.records),
+        ("state_hash", &admin::hex(&recovered.core.engine.state_hash())),
+    ]);
+    let core = recovered.core;
+    let listing = missing(config, &core)?;
+    let floor = TimeNs(recovered.end.last_time_ns);
+
+    let (control_in, hot_from_control) = bounded(CONTROL_DEPTH);
+    let (hot_to_control, control_out) = bounded(CONTROL_DEPTH);
+    let (samples_in, samples) = bounded(SAMPLES_DEPTH);
+    let (snapshots_in, snapshots) = bounded(SNAPSHOTS_DEPTH);
+    let (journal_in, journal_out) = bounded(JOURNAL_DEPTH);
+    let (spares_in, spares) = bounded(SPARES_DEPTH);
+    let (hot_parker, control_parker, journal_parker) = (Parker::new()?, Parker::new()?, Parker::new()?);
+    let (hot_waker, control_waker, journal_waker) =
+        (hot_parker.waker(), control_parker.waker(), journal_parker.waker());
+
+    let durability = match config.journal.durability {
+        Durability::Fsync => disk::Durability::Fsync,
+        Durability::Relaxed => disk::Durability::Relaxed,
+    };
+    let disk = UringDisk::open(dir, durability, None).context("journal")?;
+    let journal_config = journal::Config { segment_bytes: config.journal.segment_mib << 20, ..Default::default() };
+    let commit = GroupCommit::resume(journal_config, &recovered.end, disk).context("journal")?;
+    let durable = Watermark::new(commit.durable_seq());
+    let stats = Arc::new(Mutex::new(JournalStats::new()));
+    let tile = JournalTile {
+        commit,
+        lane: journal_out,
+        spares: spares_in,
+        parker: journal_parker,
+        hot: hot_waker.clone(),
+        durable,
+        batches,
+        stats: Arc::clone(&stats),
+    };
+    let durable = tile.durable.reader();
+    let journal = spawn("journal", move || tile.run())?;
+
+    let oracle = oracle_desk(config, &core, &listing);
+    let lanes = HotLanes {
+        control_in: hot_from_control,
+        control_out: hot_to_control,
+        control: control_waker,
+        journal: journal_in,
+        journal_waker,
+        spares,
+        durable,
+        samples: samples_in,
+        snapshots: snapshots_in,
+        parker: hot_parker,
+    };
+    let hot = start_hot(config, core, lanes, listing, floor)?;
+
+    let control = ControlTile {
+        lanes: ControlLanes {
+            to_hot: control_in,
+            hot: hot_waker,
+            from_hot: control_out,
+            samples,
+            snapshots,
+            parker: control_parker,
+        },
+        clock: RealClock::starting_after(floor),
+        login: login(config, key)?,
+        oracle,
+        stages: Stages::new(),
+        durability: match config.journal.durability {
+            Durability::Fsync => "fsync",
+            Durability::Relaxed => "relaxed",
+        },
+        journal: stats,
+        desk: Desk::new(),
+    };
+    let ended = control_loop(config, control);
+    finish(ended, hot, journal)
+}
+
+/// Starts the hot tile; a NIC belongs to the thread that made it, so its errors come back by a channel.
+fn start_hot(
+    config: &Config,
+    core: Core,
+    lanes: HotLanes,
+    listing: Listing,
+    floor: TimeNs,
+) -> anyhow::Result<Tile> {
+    let sockets = [config.net.order_entry, config.net.feed_source];
+    let targets = FeedTargets {
+        session: config.venue.feed_session.as_bytes().try_into().expect("ten characters, as checked"),
+        destinations: config.net.feed_destinations.clone(),
+    };
+    let (interval_ns, hot_core) = (config.domain.batch_interval_ms * 1_000_000, config.topology.hot_core);
+    let (ready, is_ready) = mpsc::channel();
+    let tile = spawn("hot", move || {
+        let pinned = hot_core.map_or(Ok(()), lane::pin_to_core).context("topology.hot_core");
+        let nic = match pinned.and_then(|()| UringNic::open(&sockets).map_err(anyhow::Error::from)) {
+            Ok(nic) => nic,
+            Err(e) => {
+                let _ = ready.send(Err(e));
+                return Ok(());
+            }
+        };
+        let mut tile = HotTile::new(nic, RealClock::starting_after(floor), core, lanes, targets, interval_ns);
+        tile.open_day(&listing);
+        let _ = ready.send(Ok(()));
+        tile.run()
+    })?;
+    match is_ready.recv() {
+        Ok(Ok(())) => Ok(tile),
+        Ok(Err(e)) => Err(e.context("net")),
+        Err(_) => bail!("the hot tile died at start"),
+    }
+}
+
+fn login(config: &Config, key: SecretKey) -> anyhow::Result<VenueLogin> {
+    let suites = if config.venue.allow_untagged { SuiteSet::SAFE.with(Suite::None) } else { SuiteSet::SAFE };
+    let mut login = VenueLogin::new(key, suites);
+    for m in &config.members {
+        login.register(m.member(), 1, PublicKey::from_hex(&m.public_key)?);
+    }
+    Ok(login)
+}
+
+fn oracle_desk(config: &Config, core: &Core, listing: &Listing) -> OracleDesk {
+    let keys = config.oracles.iter().map(|o| {
+        let key = PublicKey::from_hex(&o.public_key).expect("checked with the configuration");
+        (o.id, key)
+    });
+    let listings: Vec<_> = core.listings.values().chain(&listing.instruments).copied().collect();
+    let epoch = core.engine.table().map_or(0, |t| t.epoch);
+    let d = &config.domain;
+    OracleDesk::new(
+        keys.collect(),
+        &listings,
+        config.risk_params(),
+        epoch,
+        d.risk_epoch_ms * 1_000_000,
+        d.oracle_stale_ms * 1_000_000,
+    )
+}
+
+fn control_loop(config: &Config, control: ControlTile<RealClock>) -> anyhow::Result<Ended> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let socket: PathBuf = config.admin.socket.clone();
+    runtime.block_on(async move {
+        let (desk, requests) = tokio::sync::mpsc::channel(ADMIN_DEPTH);
+        admin::serve(&socket, desk)?;
+        let signal = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        println!("hostd: ready");
+        let ended = control.run(requests, signal).await;
+        // The answer to the shutdown request is on its way out.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let _ = std::fs::remove_file(&socket);
+        ended
+    })
+}
+
+fn finish(ended: anyhow::Result<Ended>, hot: Tile, journal: Tile) -> anyhow::Result<()> {
+    let ended = ended?;
+    let died = |e: Box<dyn std::any::Any + Send>| {
+        let text = e.downcast_ref::<String>().cloned();
+        anyhow::anyhow!("a tile panicked: {}", text.unwrap_or_default())
+    };
+    // The journal first: when it fails, the hot tile only says that it is gone.
+    let hot = hot.join().map_err(died)?;
+    journal.join().map_err(died)?.context("journal")?;
+    hot.context("hot tile")?;
+    if matches!(ended, Ended::HotTileLost) {
+        bail!("the hot tile stopped by itself");
+    }
+    log::event("stopped", &[]);
+    Ok(())
+}
+
+fn spawn(name: &str, body: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> anyhow::Result<Tile> {
+    std::thread::Builder::new().name(name.into()).spawn(body).with_context(|| format!("cannot start tile {name}"))
+}
