@@ -26,7 +26,11 @@ function install() {
   for (const f of ["package.json", "package-lock.json"]) fs.copyFileSync(path.join(here, f), path.join(tools, f));
   // Install scripts stay off: neither tool needs one, and none should run on a developer's machine.
   const args = ["ci", "--prefix", tools, "--ignore-scripts", "--no-audit", "--no-fund"];
-  execFileSync("npm", args, { cwd: tools, stdio: "inherit" });
+  try {
+    execFileSync("npm", args, { cwd: tools, stdio: "inherit" });
+  } catch (e) {
+    fail(`npm could not install the tools of package-lock.json: ${e.message}`);
+  }
 }
 
 function loadSolc() {

@@ -108,6 +108,23 @@ async fn committing_a_batch_again_sends_nothing_and_tells_of_the_first_time() {
 }
 
 #[tokio::test]
+async fn two_provers_that_send_the_same_batch_at_once_both_end_well() {
+    let world = World::new().await;
+    let other = world.user(3).await;
+    for _ in 0..3 {
+        let batch = world.next_batch(&[], &[]).await;
+        let (a, b) = tokio::join!(
+            world.operator.commit_batch(&batch),
+            other.commit_batch(&batch)
+        );
+        let (a, b) = (a.unwrap(), b.unwrap());
+        assert_eq!((a.tx, a.block), (b.tx, b.block));
+        assert!(a.already != b.already, "one of them was first");
+    }
+    assert_eq!(other.status().await.unwrap().batch_no, 3);
+}
+
+#[tokio::test]
 async fn a_batch_before_its_turn_is_an_error_that_names_the_next() {
     let world = World::new().await;
     let refused = world.operator.commit_batch(&unproven(3, &[], &[])).await;

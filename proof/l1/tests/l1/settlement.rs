@@ -5,7 +5,7 @@ use l1::{COMMIT_GAS, Deposit, R, Withdrawal};
 
 use crate::world::{
     GENESIS_ROOT, ISettlement, World, assert_error, assert_no_proof, call_raw, commit_call, point,
-    reverted, test_bytecode, unproven, words,
+    reverted, send_transaction, test_bytecode, unproven, words,
 };
 
 #[tokio::test]
@@ -342,6 +342,9 @@ async fn a_batch_that_runs_out_of_gas_changes_nothing() {
             break;
         }
     }
+    // Mined all the same, as a failure.
+    assert!(!send_transaction(&world.url, at, data, 150_000).await);
+    assert_eq!(world.operator.status().await.unwrap().batch_no, 0);
     let used = world.operator.commit_batch(&batch).await.unwrap().gas_used;
     let least = least.expect("400,000 gas are enough for an empty batch");
     assert!(

@@ -1,11 +1,13 @@
 //! Tokens that behave badly.
 
-use alloy::primitives::{Address, Bytes, TxKind, U256};
+use alloy::primitives::{Address, Bytes, U256};
 use alloy::sol_types::{SolCall, SolError};
 use l1::Withdrawal;
 use l1::devnet::DEV_CHAIN_ID;
 
-use crate::world::{ISettlement, World, assert_error, call_raw, reverted, start_devnet};
+use crate::world::{
+    ISettlement, World, assert_error, call_raw, reverted, send_transaction, start_devnet,
+};
 
 alloy::sol! {
     function setFee(uint256 fee) external;
@@ -20,41 +22,8 @@ async fn world_with(token: &str) -> World {
     World::with_token(start_devnet(DEV_CHAIN_ID).await, Some(token)).await
 }
 
-/// Sends any call as a transaction of the operator, by the door that the client has for deployment.
 async fn send(world: &World, to: Address, data: Vec<u8>) {
-    use alloy::consensus::{SignableTransaction, TxEnvelope, TxLegacy};
-    use alloy::eips::eip2718::Encodable2718;
-    use alloy::providers::Provider;
-    use alloy::signers::{SignerSync, local::PrivateKeySigner};
-    let provider = crate::world::provider(&world.url);
-    let signer: PrivateKeySigner = l1::devnet::DEV_KEYS[9].parse().unwrap();
-    let tx = TxLegacy {
-        chain_id: Some(DEV_CHAIN_ID),
-        nonce: provider
-            .get_transaction_count(signer.address())
-            .await
-            .unwrap(),
-        gas_price: provider.get_gas_price().await.unwrap(),
-        gas_limit: 3_000_000,
-        to: TxKind::Call(to),
-        value: U256::ZERO,
-        input: data.into(),
-    };
-    let signature = signer.sign_hash_sync(&tx.signature_hash()).unwrap();
-    let tx = TxEnvelope::from(tx.into_signed(signature));
-    let hash = *provider
-        .send_raw_transaction(&tx.encoded_2718())
-        .await
-        .unwrap()
-        .tx_hash();
-    assert!(
-        provider
-            .get_transaction_receipt(hash)
-            .await
-            .unwrap()
-            .unwrap()
-            .status()
-    );
+    assert!(send_transaction(&world.url, to, data, 3_000_000).await);
 }
 
 #[tokio::test]

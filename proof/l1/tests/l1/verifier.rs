@@ -1,9 +1,11 @@
 //! The generated verifier: what it refuses, and that it never answers no by any other way than a revert.
 
+use std::path::Path;
+
 use alloy::primitives::{Address, U256};
 use alloy::sol_types::{SolCall, SolError};
-use l1::R;
 use l1::devnet::DEV_CHAIN_ID;
+use l1::{R, VerifyingKeyWords};
 
 use crate::tiny;
 use crate::world::{
@@ -42,6 +44,27 @@ fn the_test_verifier_is_the_one_made_from_the_test_key() {
         kept == text,
         "{} is stale: run this test with WRITE_TINY_VERIFIER=1, then node proof/l1/build.mjs",
         tiny::contract_path().display()
+    );
+}
+
+#[test]
+fn the_tiers_verifier_is_the_one_made_from_the_committed_key() {
+    let key = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../vectors/vk.json"));
+    let contract = Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/contracts/Groth16Verifier.sol"
+    ));
+    // Until the tier's circuit has its key, the test key stands in for it.
+    let key = if key.exists() {
+        VerifyingKeyWords::read(key).unwrap()
+    } else {
+        tiny::verifying_key()
+    };
+    let text = l1::render_verifier(&key, "Groth16Verifier", "./IVerifier.sol").unwrap();
+    assert!(
+        std::fs::read_to_string(contract).unwrap() == text,
+        "stale: cargo run -p l1 --example render_verifier -- proof/vectors/vk.json \
+         proof/l1/contracts/Groth16Verifier.sol && node proof/l1/build.mjs"
     );
 }
 

@@ -1,8 +1,11 @@
 //! A chain with the contracts on it, and an independent twin of the public words.
 
+use alloy::consensus::{SignableTransaction, TxEnvelope, TxLegacy};
+use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{Address, Bytes, TxKind, U256, keccak256};
 use alloy::providers::{DynProvider, Provider, ProviderBuilder};
 use alloy::rpc::types::TransactionRequest;
+use alloy::signers::{SignerSync, local::PrivateKeySigner};
 use alloy::sol;
 use alloy::sol_types::{SolCall, SolError, SolInterface};
 use alloy::transports::RpcError;
@@ -195,6 +198,41 @@ pub(crate) async fn call_raw(
         Err(RpcError::ErrorResp(e)) => Err(e.as_revert_data().unwrap_or_default()),
         Err(e) => panic!("the node does not answer: {e}"),
     }
+}
+
+/// Sends any call as a legacy transaction of the last development account, past the client; tells whether it
+/// succeeded.
+pub(crate) async fn send_transaction(
+    url: &str,
+    to: Address,
+    data: Vec<u8>,
+    gas_limit: u64,
+) -> bool {
+    let provider = provider(url);
+    let signer: PrivateKeySigner = DEV_KEYS[9].parse().unwrap();
+    let tx = TxLegacy {
+        chain_id: Some(DEV_CHAIN_ID),
+        nonce: provider
+            .get_transaction_count(signer.address())
+            .await
+            .unwrap(),
+        gas_price: provider.get_gas_price().await.unwrap(),
+        gas_limit,
+        to: TxKind::Call(to),
+        value: U256::ZERO,
+        input: data.into(),
+    };
+    let signature = signer.sign_hash_sync(&tx.signature_hash()).unwrap();
+    let tx = TxEnvelope::from(tx.into_signed(signature));
+    let sent = provider
+        .send_raw_transaction(&tx.encoded_2718())
+        .await
+        .unwrap();
+    let receipt = provider
+        .get_transaction_receipt(*sent.tx_hash())
+        .await
+        .unwrap();
+    receipt.unwrap().status()
 }
 
 pub(crate) fn unproven(
