@@ -55,6 +55,12 @@ fn nanos(clock: ClockId) -> u64 {
     tv_sec as u64 * 1_000_000_000 + tv_nsec as u64
 }
 
+/// The wall clock as it is, steps and all: to be compared with other machines' times, not to order by.
+#[must_use]
+pub fn wall_clock() -> TimeNs {
+    TimeNs(nanos(ClockId::Realtime))
+}
+
 /// A clock that moves when told to.
 #[derive(Clone, Debug, Default)]
 pub struct SteppedClock(TimeNs);
