@@ -3,6 +3,7 @@
 //! Order matters in one place: everything that the identities of S4, S5 and S6 speak about is on
 //! wires, in range, and absorbed by the transcript before a challenge is squeezed from it.
 
+mod bounds;
 mod fills;
 mod money;
 mod slots;

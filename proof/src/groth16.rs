@@ -188,7 +188,7 @@ pub(crate) fn prove(
     progress: Progress<'_>,
 ) -> Result<[u8; 256], ProofError> {
     let (r, s) = (random_scalar()?, random_scalar()?);
-    progress("quotient polynomial (FFT)", 0.10);
+    progress("quotient polynomial (FFT)", 0.03);
     let h = LibsnarkReduction::witness_map_from_matrices::<Fr, GeneralEvaluationDomain<Fr>>(
         &shape.matrices,
         shape.publics,
@@ -202,15 +202,15 @@ pub(crate) fn prove(
     let h = integers(&h);
     let all = integers(assignment);
 
-    progress("commitment to the quotient (MSM)", 0.25);
+    progress("commitment to the quotient (MSM)", 0.12);
     let quotient_sum = G1Projective::msm_bigint(&key.h_query, &h);
-    progress("commitment to the witness (MSM)", 0.50);
+    progress("commitment to the witness (MSM)", 0.30);
     let witness_sum = G1Projective::msm_bigint(&key.l_query, &all[shape.publics..]);
-    progress("A (MSM)", 0.60);
+    progress("A (MSM)", 0.40);
     let a = key.delta_g1 * r + key.vk.alpha_g1 + G1Projective::msm_bigint(&key.a_query, &all);
-    progress("B in G1 (MSM)", 0.70);
+    progress("B in G1 (MSM)", 0.51);
     let b1 = key.delta_g1 * s + key.beta_g1 + G1Projective::msm_bigint(&key.b_g1_query, &all);
-    progress("B in G2 (MSM)", 0.78);
+    progress("B in G2 (MSM)", 0.59);
     let b = key.vk.delta_g2 * s + key.vk.beta_g2 + G2Projective::msm_bigint(&key.b_g2_query, &all);
     let c = witness_sum + quotient_sum + a * s + b1 * r - key.delta_g1 * (r * s);
     progress("proof", 1.0);

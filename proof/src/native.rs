@@ -4,7 +4,7 @@
 
 use crate::field::{Fr, address, from_word};
 use crate::poseidon::{Domain, long_hash};
-use crate::state::{leaf_hash, root_of, state_root, table_digest};
+use crate::state::{SCENARIO_OFFSET, leaf_hash, root_of, state_root, table_digest};
 use crate::statement::{
     DEPOSITS_AT, PublicInputs, ROW, WITHDRAWALS_AT, Words, at, evaluate, tier_word,
 };
@@ -116,7 +116,7 @@ fn column_fault(column: &Column) -> Option<String> {
             return Some(format!("{name} {value} is not within {bits} bits"));
         }
     }
-    let range = -LOT_VALUE_MICRO_MAX..LOT_VALUE_MICRO_MAX;
+    let range = -SCENARIO_OFFSET..=LOT_VALUE_MICRO_MAX;
     let scenario = column
         .scenario_micro
         .iter()

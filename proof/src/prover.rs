@@ -135,9 +135,9 @@ impl Prover {
         let public = PublicInputs::of(&words);
         check(witness, &words, &public)?;
         let elements = public.elements().expect("made from field elements");
-        progress("witness", 0.02);
+        progress("witness", 0.005);
         let values = assignment(witness, &words, &elements);
-        progress("constraints", 0.05);
+        progress("constraints", 0.015);
         if let Some(row) = self.shape.first_broken(&values) {
             let group = self.shape.groups[row];
             return Err(ProveError::Constraint { row, group });

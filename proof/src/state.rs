@@ -11,13 +11,15 @@ use std::collections::BTreeMap;
 
 /// Field elements of a leaf.
 pub(crate) const LEAF_ELEMENTS: usize = INSTRUMENTS + 5;
-/// Bits of one scenario value in its packed form, `value + LOT_VALUE_MICRO_MAX`.
+/// Bits of one scenario value in its packed form, `value + SCENARIO_OFFSET`.
 pub(crate) const SCENARIO_BITS: u32 = 31;
+/// Makes every scenario value from `1 - LOT_VALUE_MICRO_MAX` to `LOT_VALUE_MICRO_MAX` non-negative.
+pub(crate) const SCENARIO_OFFSET: i64 = LOT_VALUE_MICRO_MAX - 1;
 /// Scenario values in one field element.
 pub(crate) const SCENARIOS_PER_ELEMENT: usize = 8;
 
 const _: () = assert!(TREE_ARITY == 4, "the tree's node hash has four children");
-const _: () = assert!(2 * LOT_VALUE_MICRO_MAX == 1 << SCENARIO_BITS);
+const _: () = assert!(LOT_VALUE_MICRO_MAX + SCENARIO_OFFSET == (1 << SCENARIO_BITS) - 1);
 const _: () = assert!(SCENARIO_BITS * SCENARIOS_PER_ELEMENT as u32 <= 253);
 
 /// The siblings of one node, in the order of the children without it.
@@ -68,7 +70,7 @@ pub(crate) fn root_of(index: u32, leaf: Fr, path: &Path) -> Fr {
 ///
 /// ```text
 /// 0     mark_micro, signed
-/// 1..4  scenarios 0..7, 8..15, 16..23: value + 2^30 in 31 bits each, the first lowest
+/// 1..4  scenarios 0..7, 8..15, 16..23: value + 2^30 - 1 in 31 bits each, the first lowest
 /// 4     scenarios 24..26 likewise (93 bits), collar_lo (24 bits), collar_width (20), tick_value (16)
 /// ```
 ///
@@ -76,7 +78,7 @@ pub(crate) fn root_of(index: u32, leaf: Fr, path: &Path) -> Fr {
 fn column_elements(column: &Column) -> Vec<Fr> {
     let mut elements = vec![signed(i128::from(column.mark_micro))];
     for chunk in column.scenario_micro.chunks(SCENARIOS_PER_ELEMENT) {
-        let shifted = |v: &i64| i128::from(*v) + i128::from(LOT_VALUE_MICRO_MAX);
+        let shifted = |v: &i64| i128::from(*v) + i128::from(SCENARIO_OFFSET);
         let fields: Vec<(Fr, u32)> = chunk
             .iter()
             .map(|v| (signed(shifted(v)), SCENARIO_BITS))

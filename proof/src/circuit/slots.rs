@@ -15,7 +15,7 @@ use matcher::batch::Leaf;
 /// Bits of a leaf index.
 const INDEX_BITS: u32 = 2 * TREE_DEPTH as u32;
 /// Bits of the part of a micro-unit that rounding cash down drops, in pico-units.
-const REMAINDER_BITS: u32 = 20;
+pub(super) const REMAINDER_BITS: u32 = 20;
 
 const _: () = assert!(PICO_PER_MICRO < 1 << REMAINDER_BITS);
 

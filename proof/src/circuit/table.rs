@@ -4,12 +4,12 @@ use crate::field::{Fr, signed};
 use crate::gadget::poseidon::long_hash;
 use crate::gadget::system::{Lc, System};
 use crate::poseidon::Domain;
-use crate::state::{SCENARIO_BITS, SCENARIOS_PER_ELEMENT};
-use firmware::limits::{COLLAR_BITS, LOT_VALUE_MICRO_MAX, PRICE_BITS, TICK_VALUE_BITS};
+use crate::state::{SCENARIO_BITS, SCENARIO_OFFSET, SCENARIOS_PER_ELEMENT};
+use firmware::limits::{COLLAR_BITS, PRICE_BITS, TICK_VALUE_BITS};
 use matcher::table::{Column, RiskTable};
 
 /// Bits of the taker fee rate, and one more of the sum of both rates: the table holds them as i32.
-const FEE_BITS: u32 = 31;
+pub(super) const FEE_BITS: u32 = 31;
 
 /// One instrument.
 pub(super) struct ColumnWires {
@@ -42,7 +42,7 @@ fn column(cs: &mut System, column: &Column, elements: &mut Vec<Lc>) -> ColumnWir
     let lo = ranged(cs, column.collar_lo_ticks, PRICE_BITS);
     let width = ranged(cs, column.collar_width_ticks, COLLAR_BITS);
     let tick_value = ranged(cs, column.tick_value_micro, TICK_VALUE_BITS);
-    let offset = Fr::from(LOT_VALUE_MICRO_MAX as u64);
+    let offset = Fr::from(SCENARIO_OFFSET as u64);
     let mut shifted = Vec::with_capacity(column.scenario_micro.len());
     for value in column.scenario_micro {
         shifted.push(integer(cs, value) + offset);

@@ -175,7 +175,11 @@ fn s1_refuses_wrong_roots_registers_and_tables() {
                 f.w.table.epoch += 1;
             }),
             ("scenario value out of range", |f| {
-                f.w.table.columns[15].scenario_micro[26] = 1 << 30;
+                f.w.table.columns[15].scenario_micro[26] = (1 << 30) + 1;
+                f.rehash();
+            }),
+            ("scenario value out of range below", |f| {
+                f.w.table.columns[15].scenario_micro[0] = -(1 << 30);
                 f.rehash();
             }),
             ("tick value out of range", |f| {
@@ -399,11 +403,11 @@ fn s7_refuses_accounts_below_their_margin() {
         Group::S7,
         &[
             ("below the margin in one scenario", |f| {
-                f.w.table.columns[0].scenario_micro[5] = -(1 << 30);
+                f.w.table.columns[0].scenario_micro[5] = 1 - (1 << 30);
                 f.rehash();
             }),
             ("waived for an account that traded", |f| {
-                f.w.table.columns[0].scenario_micro[5] = -(1 << 30);
+                f.w.table.columns[0].scenario_micro[5] = 1 - (1 << 30);
                 f.slot(2).waived = true;
                 f.rehash();
             }),

@@ -1,5 +1,5 @@
-//! The vectors that the contract's tests share: words of three batches from genesis, what the
-//! contract must derive from them, the development verifying key, and a proof for each batch.
+//! The vectors that the contract's tests share: words of three batches from genesis with what the
+//! contract must derive from them and a proof for each, and the development verifying key.
 //!
 //! `DELTABOX_WRITE_VECTORS=1 cargo test -p proof` writes them again after a change of the statement.
 
@@ -12,19 +12,22 @@ use crate::statement::PublicInputs;
 use crate::witness::BatchWitness;
 use serde_json::{Value, json};
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/small.json");
+/// Words, public inputs and proofs.
+pub(super) const BATCHES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/small.json");
+/// The verifying key, in the form that the contract is rendered from.
+pub(super) const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/vk.json");
 
 pub(super) fn writing() -> bool {
     std::env::var_os("DELTABOX_WRITE_VECTORS").is_some()
 }
 
-pub(super) fn write(vectors: &Value) {
+pub(super) fn write(file: &str, vectors: &Value) {
     let text = serde_json::to_string_pretty(vectors).expect("a JSON value");
-    std::fs::write(FILE, text + "\n").expect("the vectors folder is writable");
+    std::fs::write(file, text + "\n").expect("the vectors folder is writable");
 }
 
-pub(super) fn committed() -> Value {
-    let text = std::fs::read_to_string(FILE).expect("vectors are committed");
+pub(super) fn committed(file: &str) -> Value {
+    let text = std::fs::read_to_string(file).expect("vectors are committed");
     serde_json::from_str(&text).expect("vectors are JSON")
 }
 
@@ -81,6 +84,8 @@ pub(super) fn statement() -> Value {
 
 pub(super) fn verifying_key(key: &VerifyingKeyEvm) -> Value {
     json!({
+        "tier": "small",
+        "insecure": true,
         "alpha1": hexes(&key.alpha1),
         "beta2": hexes(&key.beta2),
         "gamma2": hexes(&key.gamma2),
@@ -105,7 +110,7 @@ fn the_committed_words_are_what_the_code_derives() {
     if writing() {
         return;
     }
-    let (fresh, committed) = (statement(), committed());
+    let (fresh, committed) = (statement(), committed(BATCHES));
     for part in ["chain_id", "contract", "genesis_root"] {
         assert_eq!(committed[part], fresh[part], "{part}");
     }
