@@ -20,6 +20,7 @@ use matcher::instrument::InstrumentSpec;
 use matcher::risk_table::{RiskParams, VolInput, build_table};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
@@ -65,7 +66,6 @@ pub struct ControlTile<C> {
 }
 
 /// Things that the control tile keeps for itself.
-#[derive(Debug)]
 pub struct Desk {
     limiter: SourceLimiter,
     logins: u32,
@@ -142,7 +142,9 @@ impl OracleDesk {
         stale_ns: u64,
     ) -> Self {
         let mut vol_slots = [0; INSTRUMENTS];
-        listings.iter().for_each(|l| vol_slots[l.instrument as usize] = l.vol_slot);
+        listings
+            .iter()
+            .for_each(|l| vol_slots[l.instrument as usize] = l.vol_slot);
         Self {
             keys,
             latest: BTreeMap::new(),
@@ -161,7 +163,11 @@ impl OracleDesk {
     ///
     /// # Errors
     /// Why it is not taken.
-    pub fn report(&mut self, report: &OracleReport, now: TimeNs) -> Result<InOracle, ReportRefused> {
+    pub fn report(
+        &mut self,
+        report: &OracleReport,
+        now: TimeNs,
+    ) -> Result<InOracle, ReportRefused> {
         let key = self.keys.get(&report.key_id).ok_or(ReportRefused::Key)?;
         let last = self.latest.get(&report.key_id);
         if last.is_some_and(|l| report.report_no <= l.report_no || report.timestamp < l.timestamp) {
@@ -170,7 +176,12 @@ impl OracleDesk {
         if !is_fresh(TimeNs(report.timestamp), now) {
             return Err(ReportRefused::Stale);
         }
-        let vols = [report.vol0_e9, report.vol1_e9, report.vol2_e9, report.vol3_e9];
+        let vols = [
+            report.vol0_e9,
+            report.vol1_e9,
+            report.vol2_e9,
+            report.vol3_e9,
+        ];
         if report.index_micro <= 0 || vols.iter().any(|v| *v < 0) {
             return Err(ReportRefused::Value);
         }
@@ -197,12 +208,15 @@ impl OracleDesk {
         if now.0 < self.last_table.0 + self.epoch_ns {
             return None;
         }
-        let fresh: Vec<_> =
-            self.latest.values().filter(|r| now.0.saturating_sub(r.timestamp) <= self.stale_ns).collect();
+        let fresh: Vec<_> = self
+            .latest
+            .values()
+            .filter(|r| now.0.saturating_sub(r.timestamp) <= self.stale_ns)
+            .collect();
         let index = median(fresh.iter().map(|r| r.index_micro))?;
         let slot = |n: u8| {
             let pick = |r: &&OracleReport| [r.vol0_e9, r.vol1_e9, r.vol2_e9, r.vol3_e9][n as usize];
-            median(fresh.iter().map(|r| pick(r)))
+            median(fresh.iter().map(pick))
         };
         let mut vol = VolInput::flat(0);
         for (i, n) in self.vol_slots.iter().enumerate() {
@@ -251,13 +265,15 @@ impl<C: Clock> ControlTile<C> {
         mut admin: mpsc::Receiver<AdminRequest>,
         mut signal: tokio::signal::unix::Signal,
     ) -> anyhow::Result<Ended> {
-        let parker = std::mem::replace(&mut self.lanes.parker, Parker::new()?);
-        let event = AsyncFd::new(parker)?;
+        let fd = self.lanes.parker.as_fd().try_clone_to_owned()?;
+        // SAFETY: needed because tokio has no safe way to watch a descriptor of one's own. Sound because
+        // `fd` is an owned eventfd that moves into `event`, so it stays open while it is registered.
+        let event = unsafe { AsyncFd::register(fd) }?;
         let mut ended = Ended::Stopped;
         loop {
-            event.get_ref().announce();
+            self.lanes.parker.announce();
             if self.has_work() {
-                event.get_ref().resume();
+                self.lanes.parker.resume();
             } else {
                 tokio::select! {
                     ready = event.readable() => ready?.clear_ready(),
@@ -268,7 +284,7 @@ impl<C: Clock> ControlTile<C> {
                     },
                     () = tokio::time::sleep(Duration::from_millis(20)) => {},
                 }
-                event.get_ref().resume();
+                self.lanes.parker.resume();
             }
             while let Some(sample) = self.lanes.samples.pop() {
                 self.stages.record(&sample);
@@ -359,7 +375,10 @@ impl<C: Clock> ControlTile<C> {
             self.send(ToHot::Login(session, d.peer));
         }
         let mut buffer = DatagramBuilder::new();
-        if let Some(datagram) = reply.datagram(&mut buffer).and_then(|b| ControlDatagram::new(d.peer, b)) {
+        if let Some(datagram) = reply
+            .datagram(&mut buffer)
+            .and_then(|b| ControlDatagram::new(d.peer, b))
+        {
             self.send(ToHot::Send(datagram));
         }
     }
@@ -385,7 +404,10 @@ impl<C: Clock> ControlTile<C> {
     }
 
     fn status(&self) -> Status {
-        let journal = self.journal.lock().expect("nobody panics with the lock held");
+        let journal = self
+            .journal
+            .lock()
+            .expect("nobody panics with the lock held");
         Status::new(
             self.desk.snapshot.as_ref(),
             &self.stages,
@@ -426,16 +448,55 @@ mod tests {
         let keys = BTreeMap::from([(7, key.public())]);
         let mut desk = OracleDesk::new(keys, &[], RiskParams::default(), 0, 1, 5_000_000_000);
         let now = TimeNs(100_000_000_000);
-        let good = OracleReport { report_no: 2, timestamp: now.0, index_micro: 5, key_id: 7, ..Zeroable::zeroed() };
+        let good = OracleReport {
+            report_no: 2,
+            timestamp: now.0,
+            index_micro: 5,
+            key_id: 7,
+            ..Zeroable::zeroed()
+        };
         let signed = sign_oracle(&key, &good);
-        assert_eq!(desk.report(&OracleReport { key_id: 8, ..signed }, now), Err(ReportRefused::Key));
-        assert_eq!(desk.report(&OracleReport { index_micro: 6, ..signed }, now), Err(ReportRefused::Signature));
-        let zero = sign_oracle(&key, &OracleReport { index_micro: 0, ..good });
+        assert_eq!(
+            desk.report(
+                &OracleReport {
+                    key_id: 8,
+                    ..signed
+                },
+                now
+            ),
+            Err(ReportRefused::Key)
+        );
+        assert_eq!(
+            desk.report(
+                &OracleReport {
+                    index_micro: 6,
+                    ..signed
+                },
+                now
+            ),
+            Err(ReportRefused::Signature)
+        );
+        let zero = sign_oracle(
+            &key,
+            &OracleReport {
+                index_micro: 0,
+                ..good
+            },
+        );
         assert_eq!(desk.report(&zero, now), Err(ReportRefused::Value));
-        let old = sign_oracle(&key, &OracleReport { timestamp: 1, ..good });
+        let old = sign_oracle(
+            &key,
+            &OracleReport {
+                timestamp: 1,
+                ..good
+            },
+        );
         assert_eq!(desk.report(&old, now), Err(ReportRefused::Stale));
         assert!(desk.report(&signed, now).is_ok());
         assert_eq!(desk.report(&signed, now), Err(ReportRefused::Replayed));
-        assert_eq!(desk.table(now).map(|t| (t.epoch, t.index_micro)), Some((1, 5)));
+        assert_eq!(
+            desk.table(now).map(|t| (t.epoch, t.index_micro)),
+            Some((1, 5))
+        );
     }
 }

@@ -46,6 +46,8 @@ pub struct Egress {
     last_feed: TimeNs,
     requests: TokenBucket,
     is_waiting: bool,
+    /// What was sent and refused, on both ways.
+    pub counters: WireCounters,
 }
 
 impl Egress {
@@ -61,6 +63,7 @@ impl Egress {
             last_feed: TimeNs(0),
             requests: TokenBucket::new(FEED_REQUESTS_PER_SECOND),
             is_waiting: false,
+            counters: WireCounters::default(),
         }
     }
 
@@ -92,11 +95,11 @@ impl Egress {
     }
 
     /// Sends a datagram of the control tile as it is.
-    pub fn control<N: Nic>(&mut self, nic: &mut N, to: Endpoint, payload: &[u8], counters: &mut WireCounters) {
+    pub fn control<N: Nic>(&mut self, nic: &mut N, to: Endpoint, payload: &[u8]) {
         // A lost control datagram is asked for again by the client.
         match nic.send(ORDERS, to, payload) {
-            Ok(()) => counters.tx_datagrams += 1,
-            Err(_) => counters.tx_stalls += 1,
+            Ok(()) => self.counters.tx_datagrams += 1,
+            Err(_) => self.counters.tx_stalls += 1,
         }
         nic.flush();
     }
@@ -108,13 +111,12 @@ impl Egress {
         c: &mut Connection,
         message: &M,
         now: TimeNs,
-        counters: &mut WireCounters,
     ) {
         self.datagram.clear();
         let fits = self.datagram.push(M::HEADER, bytemuck::bytes_of(message));
         assert!(fits, "a session message fits a datagram");
         // Lost or not sent: the client asks again.
-        let _ = self.finish(nic, c, KIND_CONTROL, 0, 0, now, counters);
+        let _ = self.finish(nic, c, KIND_CONTROL, 0, 0, now);
         nic.flush();
     }
 
@@ -127,25 +129,29 @@ impl Egress {
         next_seq_no: u64,
         ack_seq_no: u64,
         now: TimeNs,
-        counters: &mut WireCounters,
     ) -> bool {
         let (conn_id, peer) = (c.conn_id, c.peer);
         let (packet_no, key) = c.next_packet();
-        let payload =
-            self.datagram.finish(kind, conn_id, packet_no, next_seq_no, ack_seq_no, |no, bytes| key.seal(no, bytes));
+        let payload = self.datagram.finish(
+            kind,
+            conn_id,
+            packet_no,
+            next_seq_no,
+            ack_seq_no,
+            |no, bytes| key.seal(no, bytes),
+        );
         let sent = nic.send(ORDERS, peer, payload).is_ok();
         if sent {
-            counters.tx_datagrams += 1;
+            self.counters.tx_datagrams += 1;
             c.keep_alive.sent(now);
         } else {
-            counters.tx_stalls += 1;
+            self.counters.tx_stalls += 1;
         }
         sent
     }
 
     /// Answers an Establish. The flow of a fresh connection goes on at the first report that is not
     /// durable yet: everything before it can be asked for again.
-    #[expect(clippy::too_many_arguments, reason = "one call, from one place")]
     pub fn acknowledge<N: Nic>(
         &mut self,
         nic: &mut N,
@@ -154,12 +160,14 @@ impl Egress {
         is_fresh: bool,
         terms: &Terms,
         now: TimeNs,
-        counters: &mut WireCounters,
     ) {
         if is_fresh {
             let mut next = flow.reports.next();
             while next > flow.reports.first()
-                && flow.reports.get(next - 1).is_some_and(|r| r.engine_seq() > self.durable)
+                && flow
+                    .reports
+                    .get(next - 1)
+                    .is_some_and(|r| r.engine_seq() > self.durable)
             {
                 next -= 1;
             }
@@ -173,7 +181,7 @@ impl Egress {
             keep_alive_ms: VENUE_KEEP_ALIVE_MS,
             pad1: 0,
         };
-        self.session(nic, c, &ack, now, counters);
+        self.session(nic, c, &ack, now);
     }
 
     /// Sends the durable reports that a member has not been sent; returns how many, and whether that was all
@@ -184,7 +192,6 @@ impl Egress {
         c: &mut Connection,
         flow: &MemberFlow,
         now: TimeNs,
-        counters: &mut WireCounters,
     ) -> (usize, bool) {
         let mut sent = 0;
         c.next_report = c.next_report.max(flow.reports.first());
@@ -194,7 +201,7 @@ impl Egress {
             if count == 0 {
                 return (sent, false);
             }
-            if !self.finish(nic, c, KIND_DATA, first, flow.inbound.expected(), now, counters) {
+            if !self.finish(nic, c, KIND_DATA, first, flow.inbound.expected(), now) {
                 return (sent, false);
             }
             c.next_report += u64::from(count);
@@ -208,8 +215,12 @@ impl Egress {
         self.datagram.clear();
         let mut number = first;
         while number - first < max {
-            let Some(report) = flow.reports.get(number) else { break };
-            if report.engine_seq() > self.durable || !self.datagram.push(report.header(), report.block()) {
+            let Some(report) = flow.reports.get(number) else {
+                break;
+            };
+            if report.engine_seq() > self.durable
+                || !self.datagram.push(report.header(), report.block())
+            {
                 break;
             }
             number += 1;
@@ -225,7 +236,6 @@ impl Egress {
         flow: &MemberFlow,
         m: &RetransmitRequest,
         now: TimeNs,
-        counters: &mut WireCounters,
     ) {
         let reason = if m.from_seq_no < flow.reports.first() {
             Some(0)
@@ -235,16 +245,21 @@ impl Egress {
             None
         };
         if let Some(reason) = reason {
-            counters.retransmit_rejects += 1;
-            let reject =
-                RetransmitReject { timestamp: m.timestamp, from_seq_no: m.from_seq_no, reason, pad1: 0, pad2: 0 };
-            return self.session(nic, c, &reject, now, counters);
+            self.counters.retransmit_rejects += 1;
+            let reject = RetransmitReject {
+                timestamp: m.timestamp,
+                from_seq_no: m.from_seq_no,
+                reason,
+                pad1: 0,
+                pad2: 0,
+            };
+            return self.session(nic, c, &reject, now);
         }
         let max = u64::from(m.count).min(c.next_report - m.from_seq_no);
         if self.pack(flow, m.from_seq_no, max) > 0 {
-            counters.retransmissions += 1;
+            self.counters.retransmissions += 1;
             let expected = flow.inbound.expected();
-            let _ = self.finish(nic, c, KIND_RETRANSMISSION, m.from_seq_no, expected, now, counters);
+            let _ = self.finish(nic, c, KIND_RETRANSMISSION, m.from_seq_no, expected, now);
             nic.flush();
         }
     }
@@ -256,21 +271,14 @@ impl Egress {
         c: &mut Connection,
         flow: &MemberFlow,
         now: TimeNs,
-        counters: &mut WireCounters,
     ) {
         self.datagram.clear();
         let (next, expected) = (c.next_report, flow.inbound.expected());
-        let _ = self.finish(nic, c, KIND_HEARTBEAT, next, expected, now, counters);
+        let _ = self.finish(nic, c, KIND_HEARTBEAT, next, expected, now);
     }
 
     /// Sends durable feed messages; returns how many, and whether that was all.
-    pub fn feed<N: Nic>(
-        &mut self,
-        nic: &mut N,
-        log: &FeedLog,
-        now: TimeNs,
-        counters: &mut WireCounters,
-    ) -> (usize, bool) {
+    pub fn feed<N: Nic>(&mut self, nic: &mut N, log: &FeedLog, now: TimeNs) -> (usize, bool) {
         let mut sent = 0;
         self.next_feed = self.next_feed.max(log.first());
         while self.next_feed < log.next() {
@@ -278,7 +286,7 @@ impl Egress {
             if count == 0 {
                 return (sent, false);
             }
-            if !self.send_packet(nic, counters) {
+            if !self.send_packet(nic) {
                 return (sent, false);
             }
             self.next_feed += u64::from(count);
@@ -293,13 +301,16 @@ impl Egress {
         self.packet.resize(mold::HEADER_LEN, 0);
         let mut count = 0;
         while u64::from(count) < max {
-            let Some((seq, message)) = log.get(first + u64::from(count)) else { break };
+            let Some((seq, message)) = log.get(first + u64::from(count)) else {
+                break;
+            };
             let len = firmware::wire::sbe::HEADER_LEN + message.block().len();
             if *seq > self.durable || self.packet.len() + 2 + len > FEED_PAYLOAD_MAX {
                 break;
             }
             self.packet.extend_from_slice(&(len as u16).to_be_bytes());
-            self.packet.extend_from_slice(bytemuck::bytes_of(&message.header()));
+            self.packet
+                .extend_from_slice(bytemuck::bytes_of(&message.header()));
             self.packet.extend_from_slice(message.block());
             count += 1;
         }
@@ -308,41 +319,45 @@ impl Egress {
     }
 
     fn head(&mut self, sequence: u64, count: u16) {
-        let header = MoldHeader { session: self.targets.session, sequence, count };
+        let header = MoldHeader {
+            session: self.targets.session,
+            sequence,
+            count,
+        };
         self.packet[..mold::HEADER_LEN].copy_from_slice(&header.encode());
     }
 
     /// One packet to all destinations. A packet that reached some and not all is sent to all again:
     /// receivers drop what they have.
-    fn send_packet<N: Nic>(&mut self, nic: &mut N, counters: &mut WireCounters) -> bool {
+    fn send_packet<N: Nic>(&mut self, nic: &mut N) -> bool {
         for to in &self.targets.destinations {
             if nic.send(FEED, *to, &self.packet).is_err() {
-                counters.tx_stalls += 1;
+                self.counters.tx_stalls += 1;
                 return false;
             }
-            counters.feed_packets += 1;
+            self.counters.feed_packets += 1;
         }
         true
     }
 
     /// Shows that the feed is alive and which number comes next.
-    pub fn feed_heartbeat<N: Nic>(&mut self, nic: &mut N, now: TimeNs, counters: &mut WireCounters) {
+    pub fn feed_heartbeat<N: Nic>(&mut self, nic: &mut N, now: TimeNs) {
         if now.0.saturating_sub(self.last_feed.0) >= FEED_HEARTBEAT_NS {
             self.packet.clear();
             self.packet.resize(mold::HEADER_LEN, 0);
             self.head(self.next_feed, 0);
-            if self.send_packet(nic, counters) {
+            if self.send_packet(nic) {
                 self.last_feed = now;
             }
         }
     }
 
     /// Ends the MoldUDP64 session.
-    pub fn feed_end<N: Nic>(&mut self, nic: &mut N, log: &FeedLog, counters: &mut WireCounters) {
+    pub fn feed_end<N: Nic>(&mut self, nic: &mut N, log: &FeedLog) {
         self.packet.clear();
         self.packet.resize(mold::HEADER_LEN, 0);
         self.head(log.next(), END_OF_SESSION);
-        self.send_packet(nic, counters);
+        self.send_packet(nic);
     }
 
     /// Answers a MoldUDP64 re-request with one ordinary packet, to where it came from. What is not
@@ -354,7 +369,6 @@ impl Egress {
         from: Endpoint,
         payload: &[u8],
         now: TimeNs,
-        counters: &mut WireCounters,
     ) {
         let request = MoldHeader::decode(payload).map(|(h, _)| h);
         let held = |h: &MoldHeader| {
@@ -364,12 +378,14 @@ impl Egress {
                 && h.sequence < self.next_feed
         };
         let Some(request) = request.filter(held).filter(|_| self.requests.take(now)) else {
-            counters.feed_rejects += 1;
+            self.counters.feed_rejects += 1;
             return;
         };
         let max = u64::from(request.count).min(self.next_feed - request.sequence);
-        if self.pack_feed(log, request.sequence, max) > 0 && nic.send(FEED, from, &self.packet).is_ok() {
-            counters.feed_requests += 1;
+        if self.pack_feed(log, request.sequence, max) > 0
+            && nic.send(FEED, from, &self.packet).is_ok()
+        {
+            self.counters.feed_requests += 1;
             nic.flush();
         }
     }

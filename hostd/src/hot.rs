@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::core::Core;
 use crate::egress::{Egress, FeedTargets};
 use crate::lanes::{
-    ControlDatagram, FromHot, RecordHead, SMALL_BODY_MAX, Snapshot, StageTimes, ToHot, ToJournal, WireCounters,
+    ControlDatagram, FromHot, RecordHead, SMALL_BODY_MAX, Snapshot, StageTimes, ToHot, ToJournal,
 };
 use crate::nic::{Endpoint, Nic, RxBurst};
 use crate::recover::Listing;
@@ -17,15 +17,15 @@ use bytemuck::Zeroable;
 use firmware::gate::{Command, refuse_malformed};
 use firmware::session::{COD_ALL, Offer, Terms};
 use firmware::units::{MemberId, TimeNs};
-use firmware::wire::datagram::{
-    self, DatagramHeader, KIND_CONTROL, KIND_DATA, KIND_HEARTBEAT,
-};
+use firmware::wire::datagram::{self, DatagramHeader, KIND_CONTROL, KIND_DATA, KIND_HEARTBEAT};
 use firmware::wire::input::{
-    InGap, InSession, InTimer, SESSION_ESTABLISHED, SESSION_LOST, SESSION_REPLACED, SESSION_TERMINATED,
-    TIMER_OPERATOR, TIMER_SEAL,
+    InGap, InSession, InTimer, SESSION_ESTABLISHED, SESSION_LOST, SESSION_REPLACED,
+    SESSION_TERMINATED, TIMER_OPERATOR, TIMER_SEAL,
 };
 use firmware::wire::order::Request;
-use firmware::wire::session::{Establish, EstablishmentReject, RetransmitRequest, SessionMessage, Terminate};
+use firmware::wire::session::{
+    Establish, EstablishmentReject, RetransmitRequest, SessionMessage, Terminate,
+};
 use lane::{Consumer, Parker, Producer, Waker, WatermarkReader};
 use matcher::sequencer::{Input, Sequenced};
 use std::collections::VecDeque;
@@ -90,7 +90,6 @@ pub struct HotTile<N, C> {
 struct TileIo {
     connections: Connections,
     egress: Egress,
-    counters: WireCounters,
     /// Requests whose reports wait for the disk.
     in_flight: VecDeque<StageTimes>,
 }
@@ -112,7 +111,6 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             io: TileIo {
                 connections: Connections::new(),
                 egress: Egress::new(feed, &core, durable),
-                counters: WireCounters::default(),
                 in_flight: VecDeque::with_capacity(1 << 16),
             },
             core,
@@ -163,7 +161,8 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
 
     fn park(&mut self) -> anyhow::Result<()> {
         self.lanes.parker.announce();
-        let durable_moved = self.io.egress.is_waiting() && self.lanes.durable.get() > self.io.egress.durable();
+        let durable_moved =
+            self.io.egress.is_waiting() && self.lanes.durable.get() > self.io.egress.durable();
         if self.lanes.control_in.is_empty() && !durable_moved {
             self.nic.wait(&self.lanes.parker, PARK)?;
         }
@@ -176,7 +175,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         let now = self.clock.now();
         let mut work = self.take_control(now);
         if self.lanes.journal.room() < JOURNAL_ROOM {
-            self.io.counters.journal_stalls += 1;
+            self.io.egress.counters.journal_stalls += 1;
         } else if !self.is_stopping {
             let count = self.nic.poll(burst)?;
             for i in 0..count {
@@ -184,7 +183,13 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
                 if frame.socket == ORDERS {
                     self.on_datagram(frame.from, frame.payload, frame.rx_time);
                 } else {
-                    self.io.on_feed_request(&self.core, frame.from, frame.payload, now, &mut self.nic);
+                    self.io.on_feed_request(
+                        &self.core,
+                        frame.from,
+                        frame.payload,
+                        now,
+                        &mut self.nic,
+                    );
                 }
             }
             work += count;
@@ -205,7 +210,9 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             if self.lanes.journal.room() < JOURNAL_ROOM {
                 return taken;
             }
-            let Some(message) = self.lanes.control_in.pop() else { return taken };
+            let Some(message) = self.lanes.control_in.pop() else {
+                return taken;
+            };
             self.on_control(message, now);
         }
         CONTROL_BURST
@@ -215,9 +222,11 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         match message {
             ToHot::Login(session, peer) => {
                 let member = session.member;
-                self.io.connections.add_pending(member, Connection::new(*session, peer, now));
+                self.io
+                    .connections
+                    .add_pending(member, Connection::new(*session, peer, now));
             }
-            ToHot::Send(d) => self.io.egress.control(&mut self.nic, d.peer, d.payload(), &mut self.io.counters),
+            ToHot::Send(d) => self.io.egress.control(&mut self.nic, d.peer, d.payload()),
             ToHot::Oracle(report) => self.venue(&report, now),
             ToHot::RiskTable(table) => self.adopt(table, now),
             ToHot::Deposit(deposit) => {
@@ -228,7 +237,13 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
                 self.answer(FromHot::Deposit(answer));
             }
             ToHot::Seal => {
-                self.venue(&InTimer { flags: TIMER_SEAL | TIMER_OPERATOR, pad1: 0 }, now);
+                self.venue(
+                    &InTimer {
+                        flags: TIMER_SEAL | TIMER_OPERATOR,
+                        pad1: 0,
+                    },
+                    now,
+                );
                 self.answer(FromHot::Sealed(self.core.engine.batch_no() - 1));
             }
             ToHot::Stop => self.is_stopping = true,
@@ -238,7 +253,10 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
     fn answer(&mut self, message: FromHot) {
         // The control tile asks one thing at a time and has room for the answer.
         let sent = self.lanes.control_out.push(message);
-        assert!(sent.is_ok(), "the control tile left no room for an answer that it asked for");
+        assert!(
+            sent.is_ok(),
+            "the control tile left no room for an answer that it asked for"
+        );
         self.lanes.control.wake();
     }
 
@@ -256,14 +274,20 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         // A batch that the table closes covers the table's own record, so the record goes first.
         let sealed = self.take_sealed();
         self.push(ToJournal::RiskTable(head, table));
-        sealed.into_iter().for_each(|b| self.push(ToJournal::Sealed(b)));
+        sealed
+            .into_iter()
+            .for_each(|b| self.push(ToJournal::Sealed(b)));
     }
 
     fn journal(&mut self, s: &Sequenced<'_>) {
         let bytes = s.input().bytes();
         let mut body = [0; SMALL_BODY_MAX];
         body[..bytes.len()].copy_from_slice(bytes);
-        self.push(ToJournal::Record { head: head(s), len: bytes.len() as u16, body });
+        self.push(ToJournal::Record {
+            head: head(s),
+            len: bytes.len() as u16,
+            body,
+        });
     }
 
     fn push(&mut self, item: ToJournal) {
@@ -296,50 +320,52 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
     }
 
     fn on_datagram(&mut self, from: Endpoint, payload: &[u8], rx_time: TimeNs) {
-        self.io.counters.rx_datagrams += 1;
+        self.io.egress.counters.rx_datagrams += 1;
         let Ok((header, body, tag)) = datagram::split(payload) else {
-            self.io.counters.bad_frame += 1;
+            self.io.egress.counters.bad_frame += 1;
             return;
         };
         if header.kind == KIND_CONTROL && header.conn_id == 0 {
             return self.forward(from, payload);
         }
         let Some((member, place, connection)) = self.io.connections.find(header.conn_id) else {
-            self.io.counters.unknown_connection += 1;
+            self.io.egress.counters.unknown_connection += 1;
             return;
         };
         let signed = &payload[..payload.len() - tag.len()];
         match connection.authenticate(&header, signed, tag) {
             Authentic::Yes => {}
             Authentic::Replayed => {
-                self.io.counters.replayed += 1;
+                self.io.egress.counters.replayed += 1;
                 return;
             }
             Authentic::BadTag => {
-                self.io.counters.bad_tag += 1;
+                self.io.egress.counters.bad_tag += 1;
                 return;
             }
         }
         connection.keep_alive.heard(rx_time);
         connection.peer = from;
         match (header.kind, place) {
-            (KIND_CONTROL, _) => self.on_session_message(member, place, payload, rx_time),
+            (KIND_CONTROL, _) => self.on_session_message(member, place, body, rx_time),
             (KIND_DATA, Place::Live) => self.on_requests(member, &header, body, rx_time),
             (KIND_HEARTBEAT, Place::Live) => {
                 self.offer(member, header.next_seq_no, 0, rx_time);
             }
-            _ => self.io.counters.bad_frame += 1,
+            _ => self.io.egress.counters.bad_frame += 1,
         }
     }
 
     /// Logins and oracle reports cost hundreds of microseconds: they are the control tile's.
     fn forward(&mut self, from: Endpoint, payload: &[u8]) {
-        let sent = ControlDatagram::new(from, payload)
-            .is_some_and(|d| self.lanes.control_out.room() > 8 && self.lanes.control_out.push(FromHot::Control(d)).is_ok());
+        let sent = ControlDatagram::new(from, payload).is_some_and(|d| {
+            self.lanes.control_out.room() > 8
+                && self.lanes.control_out.push(FromHot::Control(d)).is_ok()
+        });
         if sent {
             self.lanes.control.wake();
         } else {
-            self.io.counters.control_dropped += 1;
+            self.io.egress.counters.control_dropped += 1;
         }
     }
 
@@ -349,21 +375,24 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         let flow = self.core.members[member.0 as usize].as_mut()?;
         match flow.inbound.offer(first, count) {
             Offer::Apply { skip } => {
-                self.io.counters.duplicate_requests += u64::from(skip);
+                self.io.egress.counters.duplicate_requests += u64::from(skip);
                 Some(skip)
             }
             Offer::Duplicate => {
-                self.io.counters.duplicate_requests += u64::from(count);
+                self.io.egress.counters.duplicate_requests += u64::from(count);
                 None
             }
             Offer::Gap { from, count } => {
-                self.io.counters.gaps += count;
-                let gap = InGap { from_seq_no: from, count };
+                self.io.egress.counters.gaps += count;
+                let gap = InGap {
+                    from_seq_no: from,
+                    count,
+                };
                 self.member_input(member, &gap, now);
                 Some(0)
             }
             Offer::OutOfRange => {
-                self.io.counters.bad_frame += 1;
+                self.io.egress.counters.bad_frame += 1;
                 None
             }
         }
@@ -375,17 +404,37 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         self.apply(&sequenced);
     }
 
-    fn on_requests(&mut self, member: MemberId, header: &DatagramHeader, body: &[u8], rx_time: TimeNs) {
+    fn on_requests(
+        &mut self,
+        member: MemberId,
+        header: &DatagramHeader,
+        body: &[u8],
+        rx_time: TimeNs,
+    ) {
         let count = datagram::messages(body).count() as u32;
-        let Some(skip) = self.offer(member, header.next_seq_no, count, rx_time) else { return };
+        let Some(skip) = self.offer(member, header.next_seq_no, count, rx_time) else {
+            return;
+        };
         for (i, message) in datagram::messages(body).enumerate().skip(skip as usize) {
             let client_seq = header.next_seq_no + i as u64;
             match message.ok().and_then(|m| Request::decode(m).ok()) {
-                Some(request) => self.request(Command { member, client_seq, rx_time, request }),
+                Some(request) => self.request(Command {
+                    member,
+                    client_seq,
+                    rx_time,
+                    request,
+                }),
                 None => {
-                    self.io.counters.malformed += 1;
-                    let head = message.ok().and_then(|m| firmware::wire::sbe::split(m).ok()).map(|(h, _)| h);
-                    self.member_input(member, &refuse_malformed(head, client_seq, rx_time), rx_time);
+                    self.io.egress.counters.malformed += 1;
+                    let head = message
+                        .ok()
+                        .and_then(|m| firmware::wire::sbe::split(m).ok())
+                        .map(|(h, _)| h);
+                    self.member_input(
+                        member,
+                        &refuse_malformed(head, client_seq, rx_time),
+                        rx_time,
+                    );
                 }
             }
         }
@@ -395,7 +444,11 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         let now = self.clock.now();
         let checked = self.core.gate.check(&command, now);
         let gated = self.clock.now();
-        let mut times = StageTimes { rx: command.rx_time.0, gated: gated.0, ..StageTimes::default() };
+        let mut times = StageTimes {
+            rx: command.rx_time.0,
+            gated: gated.0,
+            ..StageTimes::default()
+        };
         times.seq = self.core.sequencer.next_seq().0;
         let sequenced = match &checked {
             Ok(admitted) => self.core.sequencer.admit(admitted, now),
@@ -408,35 +461,51 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         if self.io.in_flight.len() < self.io.in_flight.capacity() {
             self.io.in_flight.push_back(times);
         } else {
-            self.io.counters.samples_dropped += 1;
+            self.io.egress.counters.samples_dropped += 1;
         }
     }
 
-    fn on_session_message(&mut self, member: MemberId, place: Place, payload: &[u8], now: TimeNs) {
-        match (firmware::session::read_control(payload), place) {
+    fn on_session_message(&mut self, member: MemberId, place: Place, body: &[u8], now: TimeNs) {
+        match (firmware::session::read_session_message(body), place) {
             (Ok(SessionMessage::Establish(m)), _) => self.establish(member, place, &m, now),
             (Ok(SessionMessage::Terminate(m)), Place::Live) => self.terminate(member, &m, now),
             (Ok(SessionMessage::RetransmitRequest(m)), Place::Live) => self.retransmit(member, &m),
-            _ => self.io.counters.bad_frame += 1,
+            _ => self.io.egress.counters.bad_frame += 1,
         }
     }
 
     fn establish(&mut self, member: MemberId, place: Place, m: &Establish, now: TimeNs) {
-        let Some(connection) = self.io.connections.at(member, place) else { return };
+        let Some(connection) = self.io.connections.at(member, place) else {
+            return;
+        };
         let terms = match Terms::of(m, connection.session_id, now) {
             Ok(terms) => terms,
             Err(code) => {
-                let reject =
-                    EstablishmentReject { session_id: m.session_id, reason: code as u16, pad1: 0, pad2: 0 };
-                return self.io.egress.session(&mut self.nic, connection, &reject, now, &mut self.io.counters);
+                let reject = EstablishmentReject {
+                    session_id: m.session_id,
+                    reason: code as u16,
+                    pad1: 0,
+                    pad2: 0,
+                };
+                return self
+                    .io
+                    .egress
+                    .session(&mut self.nic, connection, &reject, now);
             }
         };
         if place == Place::Pending {
             if self.io.connections.promote(member).is_some() {
                 let event = InSession::zeroed();
-                self.member_input(member, &InSession { event: SESSION_REPLACED, ..event }, now);
+                self.member_input(
+                    member,
+                    &InSession {
+                        event: SESSION_REPLACED,
+                        ..event
+                    },
+                    now,
+                );
             }
-            self.io.counters.established += 1;
+            self.io.egress.counters.established += 1;
             let event = InSession {
                 session_id: m.session_id,
                 event: SESSION_ESTABLISHED,
@@ -447,32 +516,54 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             self.member_input(member, &event, now);
         }
         // An Establish that comes again was not answered, or the answer was lost: it is answered again.
-        self.io.acknowledge(&self.core, member, place == Place::Pending, &terms, now, &mut self.nic);
+        self.io.acknowledge(
+            &self.core,
+            member,
+            place == Place::Pending,
+            &terms,
+            now,
+            &mut self.nic,
+        );
     }
 
     fn terminate(&mut self, member: MemberId, m: &Terminate, now: TimeNs) {
         if let Some(mut connection) = self.io.connections.close(member) {
-            let bye = Terminate { session_id: m.session_id, reason: 0, pad1: 0, pad2: 0 };
-            self.io.egress.session(&mut self.nic, &mut connection, &bye, now, &mut self.io.counters);
-            let event = InSession { event: SESSION_TERMINATED, session_id: m.session_id, ..InSession::zeroed() };
+            let bye = Terminate {
+                session_id: m.session_id,
+                reason: 0,
+                pad1: 0,
+                pad2: 0,
+            };
+            self.io
+                .egress
+                .session(&mut self.nic, &mut connection, &bye, now);
+            let event = InSession {
+                event: SESSION_TERMINATED,
+                session_id: m.session_id,
+                ..InSession::zeroed()
+            };
             self.member_input(member, &event, now);
         }
     }
 
     fn retransmit(&mut self, member: MemberId, m: &RetransmitRequest) {
         let now = self.clock.now();
-        self.io.retransmit(&self.core, member, m, now, &mut self.nic);
+        self.io
+            .retransmit(&self.core, member, m, now, &mut self.nic);
     }
 
     fn housekeeping(&mut self, now: TimeNs) {
         if self.lanes.journal.room() < JOURNAL_ROOM {
             return;
         }
-        let lost = |c: &mut Connections, m: MemberId| c.live_of(m).is_some_and(|c| c.keep_alive.lost(now));
-        while let Some(member) = self.io.first_live_where(lost) {
-            self.io.counters.lost_sessions += 1;
+        while let Some(member) = self.io.first_lost(now) {
+            self.io.egress.counters.lost_sessions += 1;
             let closed = self.io.connections.close(member).expect("it is live");
-            let event = InSession { event: SESSION_LOST, session_id: closed.session_id, ..InSession::zeroed() };
+            let event = InSession {
+                event: SESSION_LOST,
+                session_id: closed.session_id,
+                ..InSession::zeroed()
+            };
             self.member_input(member, &event, now);
         }
         self.io.heartbeats(&self.core, now, &mut self.nic);
@@ -485,7 +576,13 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             if seal {
                 self.next_seal = now.0 + self.batch_interval_ns;
             }
-            self.venue(&InTimer { flags: if seal { TIMER_SEAL } else { 0 }, pad1: 0 }, now);
+            self.venue(
+                &InTimer {
+                    flags: if seal { TIMER_SEAL } else { 0 },
+                    pad1: 0,
+                },
+                now,
+            );
             self.lanes.journal_waker.wake();
         }
         if now.0 >= self.next_snapshot {
@@ -514,7 +611,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             let sample = *front;
             self.io.in_flight.pop_front();
             if self.lanes.samples.push(sample).is_err() {
-                self.io.counters.samples_dropped += 1;
+                self.io.egress.counters.samples_dropped += 1;
             }
         }
         sent
@@ -546,7 +643,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             risk_epoch: self.core.engine.table().map_or(0, |t| t.epoch),
             engine: self.core.engine.counters(),
             rejects: self.core.rejects,
-            wire: self.io.counters,
+            wire: self.io.egress.counters,
         }
     }
 }
@@ -566,9 +663,18 @@ fn head(s: &Sequenced<'_>) -> RecordHead {
 }
 
 impl TileIo {
-    fn first_live_where(&mut self, is: impl Fn(&mut Connections, MemberId) -> bool) -> Option<MemberId> {
-        let live: usize = self.connections.live().len();
-        (0..live).map(|i| self.connections.live()[i]).find(|m| is(&mut self.connections, *m))
+    fn first_lost(&mut self, now: TimeNs) -> Option<MemberId> {
+        for i in 0..self.connections.live().len() {
+            let member = self.connections.live()[i];
+            if self
+                .connections
+                .live_of(member)
+                .is_some_and(|c| c.keep_alive.lost(now))
+            {
+                return Some(member);
+            }
+        }
+        None
     }
 
     /// Answers an Establish and sets where the flow of reports goes on.
@@ -581,70 +687,122 @@ impl TileIo {
         now: TimeNs,
         nic: &mut N,
     ) {
-        let Self { connections, egress, counters, .. } = self;
-        let (Some(c), Some(Some(flow))) = (connections.live_of(member), core.members.get(member.0 as usize)) else {
+        let Self {
+            connections,
+            egress,
+            ..
+        } = self;
+        let (Some(c), Some(Some(flow))) = (
+            connections.live_of(member),
+            core.members.get(member.0 as usize),
+        ) else {
             return;
         };
-        egress.acknowledge(nic, c, flow, is_fresh, terms, now, counters);
+        egress.acknowledge(nic, c, flow, is_fresh, terms, now);
     }
 
-    fn retransmit<N: Nic>(&mut self, core: &Core, member: MemberId, m: &RetransmitRequest, now: TimeNs, nic: &mut N) {
-        let Self { connections, egress, counters, .. } = self;
-        let (Some(c), Some(Some(flow))) = (connections.live_of(member), core.members.get(member.0 as usize)) else {
+    fn retransmit<N: Nic>(
+        &mut self,
+        core: &Core,
+        member: MemberId,
+        m: &RetransmitRequest,
+        now: TimeNs,
+        nic: &mut N,
+    ) {
+        let Self {
+            connections,
+            egress,
+            ..
+        } = self;
+        let (Some(c), Some(Some(flow))) = (
+            connections.live_of(member),
+            core.members.get(member.0 as usize),
+        ) else {
             return;
         };
-        egress.retransmit(nic, c, flow, m, now, counters);
+        egress.retransmit(nic, c, flow, m, now);
     }
 
-    fn on_feed_request<N: Nic>(&mut self, core: &Core, from: Endpoint, payload: &[u8], now: TimeNs, nic: &mut N) {
-        self.egress.feed_request(nic, &core.feed, from, payload, now, &mut self.counters);
+    fn on_feed_request<N: Nic>(
+        &mut self,
+        core: &Core,
+        from: Endpoint,
+        payload: &[u8],
+        now: TimeNs,
+        nic: &mut N,
+    ) {
+        self.egress
+            .feed_request(nic, &core.feed, from, payload, now);
     }
 
     fn heartbeats<N: Nic>(&mut self, core: &Core, now: TimeNs, nic: &mut N) {
-        let Self { connections, egress, counters, .. } = self;
+        let Self {
+            connections,
+            egress,
+            ..
+        } = self;
         for i in 0..connections.live().len() {
             let member = connections.live()[i];
-            let (Some(c), Some(Some(flow))) = (connections.live_of(member), core.members.get(member.0 as usize)) else {
+            let (Some(c), Some(Some(flow))) = (
+                connections.live_of(member),
+                core.members.get(member.0 as usize),
+            ) else {
                 continue;
             };
             if c.keep_alive.heartbeat_due(now) {
-                egress.heartbeat(nic, c, flow, now, counters);
+                egress.heartbeat(nic, c, flow, now);
             }
         }
-        egress.feed_heartbeat(nic, now, counters);
+        egress.feed_heartbeat(nic, now);
         nic.flush();
     }
 
     fn let_out<N: Nic>(&mut self, core: &Core, durable: u64, now: TimeNs, nic: &mut N) -> usize {
-        let Self { connections, egress, counters, .. } = self;
+        let Self {
+            connections,
+            egress,
+            ..
+        } = self;
         egress.advance(durable);
         let mut sent = 0;
         let mut is_all = true;
         for i in 0..connections.live().len() {
             let member = connections.live()[i];
-            let (Some(c), Some(Some(flow))) = (connections.live_of(member), core.members.get(member.0 as usize)) else {
+            let (Some(c), Some(Some(flow))) = (
+                connections.live_of(member),
+                core.members.get(member.0 as usize),
+            ) else {
                 continue;
             };
-            let (n, done) = egress.reports(nic, c, flow, now, counters);
+            let (n, done) = egress.reports(nic, c, flow, now);
             sent += n;
             is_all &= done;
         }
-        let (n, done) = egress.feed(nic, &core.feed, now, counters);
+        let (n, done) = egress.feed(nic, &core.feed, now);
         egress.set_waiting(!(is_all && done), core.engine.last_seq().0);
         nic.flush();
         sent + n
     }
 
     fn say_goodbye<N: Nic>(&mut self, core: &Core, now: TimeNs, nic: &mut N) {
-        let Self { connections, egress, counters, .. } = self;
+        let Self {
+            connections,
+            egress,
+            ..
+        } = self;
         for i in 0..connections.live().len() {
             let member = connections.live()[i];
             if let Some(c) = connections.live_of(member) {
-                let bye = Terminate { session_id: c.session_id, reason: 4, pad1: 0, pad2: 0 };
-                egress.session(nic, c, &bye, now, counters);
+                let bye = Terminate {
+                    session_id: c.session_id,
+                    reason: 4,
+                    pad1: 0,
+                    pad2: 0,
+                };
+                egress.session(nic, c, &bye, now);
             }
         }
-        egress.feed_end(nic, &core.feed, counters);
+        egress.feed_end(nic, &core.feed);
         nic.flush();
     }
 }

@@ -28,7 +28,11 @@ impl ControlDatagram {
     pub fn new(peer: SocketAddrV4, payload: &[u8]) -> Option<Self> {
         let mut bytes = [0; CONTROL_MAX];
         bytes.get_mut(..payload.len())?.copy_from_slice(payload);
-        Some(Self { peer, len: payload.len() as u16, bytes })
+        Some(Self {
+            peer,
+            len: payload.len() as u16,
+            bytes,
+        })
     }
 
     /// The payload.
@@ -40,7 +44,6 @@ impl ControlDatagram {
 
 /// Control tile to hot tile.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "by value on purpose: the hot tile takes no memory")]
 pub enum ToHot {
     /// Keys of a login that waits for its Establish.
     Login(Box<NewSession>, SocketAddrV4),
@@ -60,6 +63,10 @@ pub enum ToHot {
 
 /// Hot tile to control tile.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "by value on purpose: the hot tile takes no memory"
+)]
 pub enum FromHot {
     /// A control datagram that came in.
     Control(ControlDatagram),
@@ -80,7 +87,6 @@ pub enum FromHot {
 
 /// Hot tile to journal tile.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "by value on purpose: the hot tile takes no memory")]
 pub enum ToJournal {
     /// A record.
     Record {
