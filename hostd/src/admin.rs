@@ -58,7 +58,10 @@ impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = String::deserialize(d)?;
         let fail = || serde::de::Error::custom(format!("'{text}' is not 0x and 40 hex digits"));
-        let hex = text.strip_prefix("0x").filter(|h| h.len() == 40 && h.is_ascii()).ok_or_else(fail)?;
+        let hex = text
+            .strip_prefix("0x")
+            .filter(|h| h.len() == 40 && h.is_ascii())
+            .ok_or_else(fail)?;
         let mut bytes = [0; 20];
         for (i, b) in bytes.iter_mut().enumerate() {
             *b = u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).map_err(|_| fail())?;
@@ -75,7 +78,11 @@ struct Problem {
 }
 
 fn problem(status: StatusCode, code: &'static str, title: String) -> Response {
-    let body = Json(Problem { code, title, status: status.as_u16() });
+    let body = Json(Problem {
+        code,
+        title,
+        status: status.as_u16(),
+    });
     (status, [("content-type", "application/problem+json")], body).into_response()
 }
 
@@ -92,8 +99,10 @@ pub fn serve(path: &Path, desk: Desk) -> anyhow::Result<()> {
     }
     // Nobody answers: what is there is left over from a crash.
     let _ = std::fs::remove_file(path);
-    let listener = UnixListener::bind(path).with_context(|| format!("cannot make the admin socket {name}"))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).with_context(|| name.to_string())?;
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("cannot make the admin socket {name}"))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .with_context(|| name.to_string())?;
     let routes = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/deposits", post(deposits))
@@ -104,8 +113,17 @@ pub fn serve(path: &Path, desk: Desk) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn ask<T>(desk: &Desk, make: impl FnOnce(oneshot::Sender<T>) -> AdminRequest) -> Result<T, Response> {
-    let gone = || problem(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the daemon is stopping".into());
+async fn ask<T>(
+    desk: &Desk,
+    make: impl FnOnce(oneshot::Sender<T>) -> AdminRequest,
+) -> Result<T, Response> {
+    let gone = || {
+        problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "stopping",
+            "the daemon is stopping".into(),
+        )
+    };
     let (tx, rx) = oneshot::channel();
     desk.send(make(tx)).await.map_err(|_| gone())?;
     rx.await.map_err(|_| gone())
@@ -140,13 +158,21 @@ async fn seal(State(desk): State<Desk>) -> Response {
 
 async fn shutdown(State(desk): State<Desk>) -> Response {
     match ask(&desk, AdminRequest::Shutdown).await {
-        Ok(FromHot::Stopped { engine_seq, state_hash, batches_sealed }) => Json(serde_json::json!({
+        Ok(FromHot::Stopped {
+            engine_seq,
+            state_hash,
+            batches_sealed,
+        }) => Json(serde_json::json!({
             "engine_seq": engine_seq,
             "state_hash": hex(&state_hash),
             "batches_sealed": batches_sealed,
         }))
         .into_response(),
-        Ok(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "unexpected answer".into()),
+        Ok(_) => problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "unexpected answer".into(),
+        ),
         Err(r) => r,
     }
 }

@@ -238,7 +238,10 @@ impl Config {
     /// # Errors
     /// One line: the file, the key and what is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let fail = |what: String| ConfigError { path: path.to_owned(), what };
+        let fail = |what: String| ConfigError {
+            path: path.to_owned(),
+            what,
+        };
         let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
         Self::parse(&text).map_err(fail)
     }
@@ -262,7 +265,8 @@ impl Config {
         }
         self.check_members()?;
         for o in &self.oracles {
-            PublicKey::from_hex(&o.public_key).map_err(|e| format!("oracle {}: public_key: {e}", o.id))?;
+            PublicKey::from_hex(&o.public_key)
+                .map_err(|e| format!("oracle {}: public_key: {e}", o.id))?;
         }
         if self.oracles.is_empty() {
             return Err("at least one [[oracles]] is needed: without prices nothing trades".into());
@@ -289,10 +293,14 @@ impl Config {
             if !ids.insert(m.id) {
                 return Err(format!("member {} stands there twice", m.id));
             }
-            PublicKey::from_hex(&m.public_key).map_err(|e| format!("member {}: public_key: {e}", m.id))?;
+            PublicKey::from_hex(&m.public_key)
+                .map_err(|e| format!("member {}: public_key: {e}", m.id))?;
             for a in &m.accounts {
                 if *a == 0 || *a as usize >= GATE_ACCOUNTS {
-                    return Err(format!("member {}: account {a} must be in 1..{GATE_ACCOUNTS}", m.id));
+                    return Err(format!(
+                        "member {}: account {a} must be in 1..{GATE_ACCOUNTS}",
+                        m.id
+                    ));
                 }
                 if !accounts.insert(*a) {
                     return Err(format!("account {a} belongs to two members"));
@@ -363,20 +371,37 @@ impl Instrument {
         }
         let is_option = self.kind != Kind::Perpetual;
         if is_option != self.strike.is_some() || is_option != self.expiry_unix_s.is_some() {
-            return Err(fail("strike, expiry_unix_s", "options need both, perpetuals have none"));
+            return Err(fail(
+                "strike, expiry_unix_s",
+                "options need both, perpetuals have none",
+            ));
         }
         let micro = |key: &str, text: &str| decimal(text, 6).map_err(|e| fail(key, &e));
         let tick_micro = micro("tick", &self.tick)?;
-        let (low, high) = (micro("band_low", &self.band_low)?, micro("band_high", &self.band_high)?);
+        let (low, high) = (
+            micro("band_low", &self.band_low)?,
+            micro("band_high", &self.band_high)?,
+        );
         if tick_micro < 1 || low % tick_micro != 0 || high % tick_micro != 0 || high < low {
-            return Err(fail("tick, band_low, band_high", "the band must rise and be whole ticks"));
+            return Err(fail(
+                "tick, band_low, band_high",
+                "the band must rise and be whole ticks",
+            ));
         }
-        let ticks = |price: i64| i32::try_from(price / tick_micro).map_err(|_| fail("band_high", "too many ticks"));
+        let ticks = |price: i64| {
+            i32::try_from(price / tick_micro).map_err(|_| fail("band_high", "too many ticks"))
+        };
         let mut symbol = [0; 16];
         symbol[..self.symbol.len()].copy_from_slice(self.symbol.as_bytes());
         let listing = InInstrument {
-            strike_micro: self.strike.as_deref().map_or(Ok(0), |s| micro("strike", s))?,
-            expiry: self.expiry_unix_s.unwrap_or(0).saturating_mul(1_000_000_000),
+            strike_micro: self
+                .strike
+                .as_deref()
+                .map_or(Ok(0), |s| micro("strike", s))?,
+            expiry: self
+                .expiry_unix_s
+                .unwrap_or(0)
+                .saturating_mul(1_000_000_000),
             lot_e9: decimal(&self.lot, 9).map_err(|e| fail("lot", &e))?,
             tick_micro,
             order_lots_max: self.order_lots_max,
@@ -389,7 +414,9 @@ impl Instrument {
             vol_slot: self.vol_slot,
             symbol,
         };
-        spec(&listing).validate().map_err(|e| format!("{name}: {e}"))?;
+        spec(&listing)
+            .validate()
+            .map_err(|e| format!("{name}: {e}"))?;
         Ok(listing)
     }
 }
@@ -397,7 +424,10 @@ impl Instrument {
 /// What a listing record says, as the pricing side reads it.
 #[must_use]
 pub fn spec(l: &InInstrument) -> InstrumentSpec {
-    let terms = OptionTerms { strike_micro: l.strike_micro, expiry: TimeNs(l.expiry) };
+    let terms = OptionTerms {
+        strike_micro: l.strike_micro,
+        expiry: TimeNs(l.expiry),
+    };
     InstrumentSpec {
         id: InstrumentId(l.instrument),
         kind: match l.kind {
@@ -425,12 +455,17 @@ fn decimal(text: &str, digits: usize) -> Result<i64, String> {
     if part.len() > digits {
         return Err(format!("'{text}' has more than {digits} decimals"));
     }
-    format!("{whole}{part:0<digits$}").parse().map_err(|_| format!("'{text}' is too large"))
+    format!("{whole}{part:0<digits$}")
+        .parse()
+        .map_err(|_| format!("'{text}' is too large"))
 }
 
 /// Keeps an error of the TOML parser on one line.
 fn one_line(text: &str) -> String {
-    let parts = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('|'));
+    let parts = text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with('|'));
     parts.collect::<Vec<_>>().join(" ")
 }
 
@@ -448,28 +483,62 @@ mod tests {
     fn the_example_is_accepted() {
         let c = Config::parse(&example()).unwrap();
         let perp = c.instruments[0].listing().unwrap();
-        assert_eq!((perp.tick_micro, perp.lot_e9, perp.base_ticks), (500_000, 1_000_000, 20_000));
+        assert_eq!(
+            (perp.tick_micro, perp.lot_e9, perp.base_ticks),
+            (500_000, 1_000_000, 20_000)
+        );
     }
 
     #[test]
     fn each_mistake_gets_one_precise_line() {
         let table = [
-            ("name = \"shared\"", "name = \"pinned\"", "unknown variant `pinned`"),
-            ("[topology]", "[topology]\ncolour = 1", "unknown field `colour`"),
+            (
+                "name = \"shared\"",
+                "name = \"pinned\"",
+                "unknown variant `pinned`",
+            ),
+            (
+                "[topology]",
+                "[topology]\ncolour = 1",
+                "unknown field `colour`",
+            ),
             ("tick = \"0.5\"", "tick = \"0.3\"", "whole ticks"),
-            ("tick = \"0.5\"", "tick = \"abc\"", "'abc' is not a decimal number"),
+            (
+                "tick = \"0.5\"",
+                "tick = \"abc\"",
+                "'abc' is not a decimal number",
+            ),
             ("id = 1\nname", "id = 0\nname", "id must be in 1..256"),
-            ("accounts = [1, 2]", "accounts = [1, 1]", "account 1 belongs to two members"),
-            ("feed_session = \"DELTA00001\"", "feed_session = \"X\"", "ten ASCII characters"),
-            ("durability = \"fsync\"", "durability = \"maybe\"", "unknown variant `maybe`"),
+            (
+                "accounts = [1, 2]",
+                "accounts = [1, 1]",
+                "account 1 belongs to two members",
+            ),
+            (
+                "feed_session = \"DELTA00001\"",
+                "feed_session = \"X\"",
+                "ten ASCII characters",
+            ),
+            (
+                "durability = \"fsync\"",
+                "durability = \"maybe\"",
+                "unknown variant `maybe`",
+            ),
             ("127.0.0.1:4000", "localhost", "invalid socket address"),
-            ("kind = \"call\"", "kind = \"perpetual\"", "perpetuals have none"),
+            (
+                "kind = \"call\"",
+                "kind = \"perpetual\"",
+                "perpetuals have none",
+            ),
         ];
         for (from, to, want) in table {
             let text = example();
             assert!(text.contains(from), "{from}");
             let error = Config::parse(&text.replacen(from, to, 1)).unwrap_err();
-            assert!(error.contains(want) && !error.contains('\n'), "{to}: {error}");
+            assert!(
+                error.contains(want) && !error.contains('\n'),
+                "{to}: {error}"
+            );
         }
     }
 

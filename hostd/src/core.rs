@@ -59,7 +59,10 @@ impl Core {
     /// An empty core. All its memory is taken here, but for the members'.
     #[must_use]
     pub fn new() -> Self {
-        let limits = EngineLimits { accounts: ACCOUNTS, ..EngineLimits::default() };
+        let limits = EngineLimits {
+            accounts: ACCOUNTS,
+            ..EngineLimits::default()
+        };
         Self {
             sequencer: Sequencer::new(),
             gate: Box::new(Gate::new()),
@@ -76,10 +79,16 @@ impl Core {
 
     /// Registers a member; its rate can be set again later.
     pub fn add_member(&mut self, member: MemberId, requests_per_second: u32) {
-        assert!(self.gate.add_member(member, requests_per_second), "member ids are checked with the configuration");
+        assert!(
+            self.gate.add_member(member, requests_per_second),
+            "member ids are checked with the configuration"
+        );
         let slot = &mut self.members[member.0 as usize];
         if slot.is_none() {
-            *slot = Some(MemberFlow { inbound: Inbound::default(), reports: Log::new(REPORTS) });
+            *slot = Some(MemberFlow {
+                inbound: Inbound::default(),
+                reports: Log::new(REPORTS),
+            });
         }
     }
 
@@ -89,7 +98,9 @@ impl Core {
     /// When the record does not follow, or is not one of this release.
     pub fn replay(&mut self, record: &RecordView<'_>) -> Result<(), ReplayError> {
         let h = &record.header;
-        let input = self.sequencer.replay(h.seq, h.time_ns, h.template, h.session, record.body)?;
+        let input = self
+            .sequencer
+            .replay(h.seq, h.time_ns, h.template, h.session, record.body)?;
         let member = input.member();
         match *input.input() {
             Input::NewOrder(m) => {
@@ -126,7 +137,9 @@ impl Core {
     pub fn apply(&mut self, input: &Sequenced<'_>) {
         match *input.input() {
             Input::Account(m) => {
-                let bound = self.gate.bind_account(AccountId(m.account), MemberId(m.member));
+                let bound = self
+                    .gate
+                    .bind_account(AccountId(m.account), MemberId(m.member));
                 assert!(bound, "accounts are checked with the configuration");
                 self.accounts.insert(m.account, m.member);
                 if self.members[m.member as usize].is_none() {
@@ -140,7 +153,10 @@ impl Core {
                     width_ticks: m.width_ticks,
                     order_lots_max: m.order_lots_max,
                 };
-                assert!(self.gate.list(InstrumentId(m.instrument), listed), "instruments are checked before");
+                assert!(
+                    self.gate.list(InstrumentId(m.instrument), listed),
+                    "instruments are checked before"
+                );
                 self.listings.insert(m.instrument, *m);
             }
             Input::Domain(m) => self.domain = Some(*m),

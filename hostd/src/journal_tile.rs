@@ -29,7 +29,11 @@ impl JournalStats {
     #[must_use]
     pub fn new() -> Self {
         let commit_us = Histogram::new_with_bounds(1, 60_000_000, 3).expect("the bounds are sound");
-        Self { bytes: 0, commits: 0, commit_us }
+        Self {
+            bytes: 0,
+            commits: 0,
+            commit_us,
+        }
     }
 }
 
@@ -81,7 +85,9 @@ impl<D: Disk> JournalTile<D> {
                     return Ok(());
                 }
                 let lane = &self.lane;
-                self.parker.park(Duration::from_millis(50), || !lane.is_empty()).context("journal tile")?;
+                self.parker
+                    .park(Duration::from_millis(50), || !lane.is_empty())
+                    .context("journal tile")?;
                 continue;
             }
             self.commit_group(taken)?;
@@ -97,7 +103,9 @@ impl<D: Disk> JournalTile<D> {
                 ToJournal::Record { head, len, body } => (*head, &body[..*len as usize]),
                 ToJournal::RiskTable(head, table) => (*head, bytemuck::bytes_of(&**table)),
                 ToJournal::Sealed(_) => {
-                    let Some(ToJournal::Sealed(bytes)) = self.lane.pop() else { unreachable!("just peeked") };
+                    let Some(ToJournal::Sealed(bytes)) = self.lane.pop() else {
+                        unreachable!("just peeked")
+                    };
                     waiting.push_back(with_chain(bytes, *chain));
                     continue;
                 }
@@ -134,7 +142,10 @@ impl<D: Disk> JournalTile<D> {
     }
 
     fn write_batches(&mut self, waiting: &mut VecDeque<Waiting>) -> anyhow::Result<()> {
-        while waiting.front().is_some_and(|w| w.last_seq <= self.commit.durable_seq()) {
+        while waiting
+            .front()
+            .is_some_and(|w| w.last_seq <= self.commit.durable_seq())
+        {
             let Some(w) = waiting.pop_front() else { break };
             write_batch(&self.batches, w.batch_no, &w.bytes)?;
             // A full lane of spares is fine: the hot tile has enough then.
@@ -150,7 +161,11 @@ fn with_chain(mut bytes: Vec<u8>, chain: Chain) -> Waiting {
     batch.journal_hash = chain;
     bytes.clear();
     matcher::batch::encode(&batch, &mut bytes);
-    Waiting { last_seq: batch.last_seq.0, batch_no: batch.batch_no, bytes }
+    Waiting {
+        last_seq: batch.last_seq.0,
+        batch_no: batch.batch_no,
+        bytes,
+    }
 }
 
 /// Name of a sealed batch's file.

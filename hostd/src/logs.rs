@@ -20,7 +20,11 @@ impl<T: Copy> Log<T> {
     #[must_use]
     pub fn new(depth: usize) -> Self {
         assert!(depth > 0);
-        Self { ring: Vec::with_capacity(depth), depth, next: 1 }
+        Self {
+            ring: Vec::with_capacity(depth),
+            depth,
+            next: 1,
+        }
     }
 
     /// Appends an entry and returns its number; numbers run from 1.
@@ -81,6 +85,9 @@ mod tests {
         }
         assert_eq!((log.first(), log.next()), (3, 6));
         let all: Vec<_> = (0..8).map(|n| log.get(n).copied()).collect();
-        assert_eq!(all, [None, None, None, Some(30), Some(40), Some(50), None, None]);
+        assert_eq!(
+            all,
+            [None, None, None, Some(30), Some(40), Some(50), None, None]
+        );
     }
 }

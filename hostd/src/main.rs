@@ -9,7 +9,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(name = "hostd", version, about = "Matching and delta-settlement daemon")]
+#[command(
+    name = "hostd",
+    version,
+    about = "Matching and delta-settlement daemon"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -114,7 +118,10 @@ fn replay(data: &std::path::Path, json: bool) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string_pretty(&all)?);
     } else {
         println!("records {}  state {hash}  tail {tail}", r.records);
-        println!("accounts {}  deposits {deposits}  withdrawals {withdrawals} micro-units", accounts.len());
+        println!(
+            "accounts {}  deposits {deposits}  withdrawals {withdrawals} micro-units",
+            accounts.len()
+        );
     }
     Ok(())
 }

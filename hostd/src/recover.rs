@@ -25,10 +25,12 @@ pub struct Recovered {
 /// Damage is named with segment, offset and record; nothing is skipped or cut off in silence.
 pub fn recover(dir: &Path, mut core: Core, batches: Option<&Path>) -> anyhow::Result<Recovered> {
     let mut records = 0;
-    let mut reader = Reader::open(dir).with_context(|| format!("cannot read the journal in {}", dir.display()))?;
+    let mut reader = Reader::open(dir)
+        .with_context(|| format!("cannot read the journal in {}", dir.display()))?;
     while let Some(view) = reader.next().context("journal")? {
         let seq = view.header.seq;
-        core.replay(&view).with_context(|| format!("journal record {seq}"))?;
+        core.replay(&view)
+            .with_context(|| format!("journal record {seq}"))?;
         records += 1;
         if let Some(batches) = batches {
             for bytes in core.outbox.sealed() {
@@ -36,7 +38,11 @@ pub fn recover(dir: &Path, mut core: Core, batches: Option<&Path>) -> anyhow::Re
             }
         }
     }
-    Ok(Recovered { core, end: reader.end().clone(), records })
+    Ok(Recovered {
+        core,
+        end: reader.end().clone(),
+        records,
+    })
 }
 
 /// A crash between the journal's write and the batch's leaves the batch to be written now.
@@ -49,7 +55,9 @@ fn write_missing(dir: &Path, bytes: &[u8], chain: journal::Chain) -> anyhow::Res
     match std::fs::read(&path) {
         Ok(held) if held == bytes => Ok(()),
         Ok(_) => bail!("{} differs from what the journal says", path.display()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => write_batch(dir, batch.batch_no, &bytes),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            write_batch(dir, batch.batch_no, &bytes)
+        }
         Err(e) => Err(e).with_context(|| path.display().to_string()),
     }
 }
@@ -59,7 +67,12 @@ fn write_missing(dir: &Path, bytes: &[u8], chain: journal::Chain) -> anyhow::Res
 pub fn tail_note(tail: &Tail) -> Option<String> {
     match tail {
         Tail::Clean => None,
-        Tail::Torn { segment, offset, bytes, fault } => Some(format!(
+        Tail::Torn {
+            segment,
+            offset,
+            bytes,
+            fault,
+        } => Some(format!(
             "segment {segment} offset {offset:#x}: a write of {bytes} bytes was cut off before it was durable ({fault}); it is dropped"
         )),
     }
@@ -86,25 +99,41 @@ pub fn missing(config: &Config, core: &Core) -> anyhow::Result<Listing> {
     match core.domain {
         None => listing.domain = Some(domain),
         Some(held) if held == domain => {}
-        Some(_) => bail!("[domain] differs from what the journal holds; parameters change with a new data_dir only"),
+        Some(_) => bail!(
+            "[domain] differs from what the journal holds; parameters change with a new data_dir only"
+        ),
     }
     for i in &config.instruments {
         let wanted = i.listing().map_err(anyhow::Error::msg)?;
         match core.listings.get(&i.id) {
             None if core.domain.is_none() => listing.instruments.push(wanted),
             Some(held) if *held == wanted => {}
-            _ => bail!("instrument {} ({}) differs from what the journal holds", i.id, i.symbol),
+            _ => bail!(
+                "instrument {} ({}) differs from what the journal holds",
+                i.id,
+                i.symbol
+            ),
         }
     }
-    if let Some(id) = core.listings.keys().find(|id| config.instruments.iter().all(|i| i.id != **id)) {
+    if let Some(id) = core
+        .listings
+        .keys()
+        .find(|id| config.instruments.iter().all(|i| i.id != **id))
+    {
         bail!("instrument {id} stands in the journal but not in the configuration");
     }
     for m in &config.members {
         for account in &m.accounts {
             match core.accounts.get(account) {
-                None => listing.accounts.push(InAccount { account: *account, member: m.id }),
+                None => listing.accounts.push(InAccount {
+                    account: *account,
+                    member: m.id,
+                }),
                 Some(held) if *held == m.id => {}
-                Some(held) => bail!("account {account} belongs to member {held} in the journal, not to {}", m.id),
+                Some(held) => bail!(
+                    "account {account} belongs to member {held} in the journal, not to {}",
+                    m.id
+                ),
             }
         }
     }

@@ -48,7 +48,12 @@ impl Connection {
     }
 
     /// Checks number and tag of a datagram; `signed` is everything before the tag.
-    pub fn authenticate(&mut self, header: &DatagramHeader, signed: &[u8], tag: &[u8; TAG_LEN]) -> Authentic {
+    pub fn authenticate(
+        &mut self,
+        header: &DatagramHeader,
+        signed: &[u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Authentic {
         if self.window.check(header.packet_no).is_err() {
             return Authentic::Replayed;
         }
@@ -161,7 +166,10 @@ impl Connections {
     /// When none is pending.
     pub fn promote(&mut self, member: MemberId) -> Option<Connection> {
         let slot = &mut self.slots[member.0 as usize];
-        let fresh = slot.pending.take().expect("promoted without a pending connection");
+        let fresh = slot
+            .pending
+            .take()
+            .expect("promoted without a pending connection");
         let old = slot.live.replace(fresh);
         if old.is_none() {
             self.live.push(member);

@@ -18,17 +18,30 @@ impl Stages {
     #[must_use]
     pub fn new() -> Self {
         let h = || Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are sound");
-        let names = ["rx_gate", "gate_sequenced", "sequenced_matched", "matched_durable", "durable_tx", "rx_tx"];
-        Self { stages: names.map(|n| (n, h())) }
+        let names = [
+            "rx_gate",
+            "gate_sequenced",
+            "sequenced_matched",
+            "matched_durable",
+            "durable_tx",
+            "rx_tx",
+        ];
+        Self {
+            stages: names.map(|n| (n, h())),
+        }
     }
 
     /// Adds one request.
     pub fn record(&mut self, t: &StageTimes) {
         let marks = [t.rx, t.gated, t.sequenced, t.matched, t.durable, t.tx];
         for (i, pair) in marks.windows(2).enumerate() {
-            self.stages[i].1.saturating_record(pair[1].saturating_sub(pair[0]).max(1));
+            self.stages[i]
+                .1
+                .saturating_record(pair[1].saturating_sub(pair[0]).max(1));
         }
-        self.stages[5].1.saturating_record(t.tx.saturating_sub(t.rx).max(1));
+        self.stages[5]
+            .1
+            .saturating_record(t.tx.saturating_sub(t.rx).max(1));
     }
 }
 
@@ -53,7 +66,9 @@ pub struct Percentiles {
 
 impl Percentiles {
     fn of(h: &Histogram<u64>) -> Self {
-        let curve = [0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99, 99.999, 100.0];
+        let curve = [
+            0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99, 99.999, 100.0,
+        ];
         Self {
             p50: h.value_at_quantile(0.5),
             p90: h.value_at_quantile(0.9),
@@ -123,7 +138,11 @@ impl Status {
         let is_open = s.is_some_and(|s| s.risk_epoch > 0);
         let engine = s.map(|s| s.engine).unwrap_or_default();
         Self {
-            state: if is_open { "open" } else { "waiting for the oracle" },
+            state: if is_open {
+                "open"
+            } else {
+                "waiting for the oracle"
+            },
             engine_seq: s.map_or(0, |s| s.engine_seq),
             durable_seq: s.map_or(0, |s| s.durable_seq),
             sessions: s.map_or(0, |s| s.sessions),
@@ -131,7 +150,9 @@ impl Status {
             acks: engine.acks,
             fills: engine.fills,
             fill_rows: engine.fill_rows,
-            rejects: s.map(|s| s.rejects.iter().enumerate().filter_map(named).collect()).unwrap_or_default(),
+            rejects: s
+                .map(|s| s.rejects.iter().enumerate().filter_map(named).collect())
+                .unwrap_or_default(),
             settlements: engine.settlements,
             batches_sealed: s.map_or(0, |s| s.batches_sealed),
             deposits: engine.deposits,
@@ -143,7 +164,11 @@ impl Status {
             datagrams: s.map(|s| s.wire).unwrap_or_default(),
             bad_control,
             bad_oracle_reports,
-            stage_ns: stages.stages.iter().map(|(name, h)| (*name, Percentiles::of(h))).collect(),
+            stage_ns: stages
+                .stages
+                .iter()
+                .map(|(name, h)| (*name, Percentiles::of(h)))
+                .collect(),
             journal: JournalStatus {
                 durability,
                 bytes: journal.bytes,

@@ -66,7 +66,8 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 fn run_shared(config: &Config) -> anyhow::Result<()> {
     let key = SecretKey::load(&config.venue.key_file).context("venue.key_file")?;
     let batches = config.batches_dir();
-    std::fs::create_dir_all(&batches).with_context(|| format!("cannot make {}", batches.display()))?;
+    std::fs::create_dir_all(&batches)
+        .with_context(|| format!("cannot make {}", batches.display()))?;
     let dir = JournalDir::open(config.journal_dir()).context("journal")?;
     let mut core = Core::new();
     for m in &config.members {
@@ -76,10 +77,16 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
     if let Some(note) = tail_note(&recovered.end.tail) {
         log::event("journal_tail", &[("note", &note)]);
     }
-    log::event("recovered", &[
-        ("records", &recovered.records),
-        ("state_hash", &admin::hex(&recovered.core.engine.state_hash())),
-    ]);
+    log::event(
+        "recovered",
+        &[
+            ("records", &recovered.records),
+            (
+                "state_hash",
+                &admin::hex(&recovered.core.engine.state_hash()),
+            ),
+        ],
+    );
     let core = recovered.core;
     let listing = missing(config, &core)?;
     let floor = TimeNs(recovered.end.last_time_ns);
@@ -90,16 +97,23 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
     let (snapshots_in, snapshots) = bounded(SNAPSHOTS_DEPTH);
     let (journal_in, journal_out) = bounded(JOURNAL_DEPTH);
     let (spares_in, spares) = bounded(SPARES_DEPTH);
-    let (hot_parker, control_parker, journal_parker) = (Parker::new()?, Parker::new()?, Parker::new()?);
-    let (hot_waker, control_waker, journal_waker) =
-        (hot_parker.waker(), control_parker.waker(), journal_parker.waker());
+    let (hot_parker, control_parker, journal_parker) =
+        (Parker::new()?, Parker::new()?, Parker::new()?);
+    let (hot_waker, control_waker, journal_waker) = (
+        hot_parker.waker(),
+        control_parker.waker(),
+        journal_parker.waker(),
+    );
 
     let durability = match config.journal.durability {
         Durability::Fsync => disk::Durability::Fsync,
         Durability::Relaxed => disk::Durability::Relaxed,
     };
     let disk = UringDisk::open(dir, durability, None).context("journal")?;
-    let journal_config = journal::Config { segment_bytes: config.journal.segment_mib << 20, ..Default::default() };
+    let journal_config = journal::Config {
+        segment_bytes: config.journal.segment_mib << 20,
+        ..Default::default()
+    };
     let commit = GroupCommit::resume(journal_config, &recovered.end, disk).context("journal")?;
     let durable = Watermark::new(commit.durable_seq());
     let stats = Arc::new(Mutex::new(JournalStats::new()));
@@ -165,21 +179,39 @@ fn start_hot(
 ) -> anyhow::Result<Tile> {
     let sockets = [config.net.order_entry, config.net.feed_source];
     let targets = FeedTargets {
-        session: config.venue.feed_session.as_bytes().try_into().expect("ten characters, as checked"),
+        session: config
+            .venue
+            .feed_session
+            .as_bytes()
+            .try_into()
+            .expect("ten characters, as checked"),
         destinations: config.net.feed_destinations.clone(),
     };
-    let (interval_ns, hot_core) = (config.domain.batch_interval_ms * 1_000_000, config.topology.hot_core);
+    let (interval_ns, hot_core) = (
+        config.domain.batch_interval_ms * 1_000_000,
+        config.topology.hot_core,
+    );
     let (ready, is_ready) = mpsc::channel();
     let tile = spawn("hot", move || {
-        let pinned = hot_core.map_or(Ok(()), lane::pin_to_core).context("topology.hot_core");
-        let nic = match pinned.and_then(|()| UringNic::open(&sockets).map_err(anyhow::Error::from)) {
+        let pinned = hot_core
+            .map_or(Ok(()), lane::pin_to_core)
+            .context("topology.hot_core");
+        let nic = match pinned.and_then(|()| UringNic::open(&sockets).map_err(anyhow::Error::from))
+        {
             Ok(nic) => nic,
             Err(e) => {
                 let _ = ready.send(Err(e));
                 return Ok(());
             }
         };
-        let mut tile = HotTile::new(nic, RealClock::starting_after(floor), core, lanes, targets, interval_ns);
+        let mut tile = HotTile::new(
+            nic,
+            RealClock::starting_after(floor),
+            core,
+            lanes,
+            targets,
+            interval_ns,
+        );
         tile.open_day(&listing);
         let _ = ready.send(Ok(()));
         tile.run()
@@ -192,7 +224,11 @@ fn start_hot(
 }
 
 fn login(config: &Config, key: SecretKey) -> anyhow::Result<VenueLogin> {
-    let suites = if config.venue.allow_untagged { SuiteSet::SAFE.with(Suite::None) } else { SuiteSet::SAFE };
+    let suites = if config.venue.allow_untagged {
+        SuiteSet::SAFE.with(Suite::None)
+    } else {
+        SuiteSet::SAFE
+    };
     let mut login = VenueLogin::new(key, suites);
     for m in &config.members {
         login.register(m.member(), 1, PublicKey::from_hex(&m.public_key)?);
@@ -205,7 +241,12 @@ fn oracle_desk(config: &Config, core: &Core, listing: &Listing) -> OracleDesk {
         let key = PublicKey::from_hex(&o.public_key).expect("checked with the configuration");
         (o.id, key)
     });
-    let listings: Vec<_> = core.listings.values().chain(&listing.instruments).copied().collect();
+    let listings: Vec<_> = core
+        .listings
+        .values()
+        .chain(&listing.instruments)
+        .copied()
+        .collect();
     let epoch = core.engine.table().map_or(0, |t| t.epoch);
     let d = &config.domain;
     OracleDesk::new(
@@ -219,7 +260,9 @@ fn oracle_desk(config: &Config, core: &Core, listing: &Listing) -> OracleDesk {
 }
 
 fn control_loop(config: &Config, control: ControlTile<RealClock>) -> anyhow::Result<Ended> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let socket: PathBuf = config.admin.socket.clone();
     runtime.block_on(async move {
         let (desk, requests) = tokio::sync::mpsc::channel(ADMIN_DEPTH);
@@ -251,6 +294,12 @@ fn finish(ended: anyhow::Result<Ended>, hot: Tile, journal: Tile) -> anyhow::Res
     Ok(())
 }
 
-fn spawn(name: &str, body: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> anyhow::Result<Tile> {
-    std::thread::Builder::new().name(name.into()).spawn(body).with_context(|| format!("cannot start tile {name}"))
+fn spawn(
+    name: &str,
+    body: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+) -> anyhow::Result<Tile> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(body)
+        .with_context(|| format!("cannot start tile {name}"))
 }
