@@ -108,7 +108,7 @@ pub(crate) struct Measured {
 /// If the file is not a workload, or a run gave other fills than the file says.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(core) = args.core {
-        lane::pin::pin_to_core(core)?;
+        lane::pin_to_core(core)?;
     }
     let bytes = std::fs::read(&args.workload)
         .with_context(|| format!("reading {}", args.workload.display()))?;
