@@ -61,6 +61,13 @@ fn fill(journal: &mut GroupCommit<UringDisk>, last_seq: u64) -> Result<(), DiskE
     journal.flush()
 }
 
+/// Until nothing is being made in the background any more.
+fn wait_for_spares(journal: &mut GroupCommit<UringDisk>) {
+    while journal.free_segments() < 2 {
+        journal.poll().unwrap();
+    }
+}
+
 fn a_journal_over(dir: &Path) {
     for (durability, last_seq) in [(Durability::Fsync, 5000), (Durability::Relaxed, 10_000)] {
         let end = end_of(dir);
@@ -123,7 +130,10 @@ fn a_tile_asleep_is_woken_when_its_write_is_durable() {
 #[test]
 fn a_disk_without_space_says_so_before_it_is_needed_and_stores_what_still_fits() {
     let dir = tempfile::tempdir().unwrap();
-    fill(&mut resume(dir.path(), &End::genesis()), 10).unwrap();
+    let mut journal = resume(dir.path(), &End::genesis());
+    fill(&mut journal, 10).unwrap();
+    wait_for_spares(&mut journal);
+    drop(journal);
     for made_ahead in [2, 3] {
         std::fs::remove_file(dir.path().join(segment_name(made_ahead))).unwrap();
     }
@@ -156,9 +166,7 @@ fn child() {
     let (what, dir) = what.split_once(' ').unwrap();
     let mut journal = resume(Path::new(dir), &end_of(Path::new(dir)));
     if what == "limited" {
-        while journal.free_segments() < 2 {
-            journal.poll().unwrap();
-        }
+        wait_for_spares(&mut journal);
         // SAFETY: ignoring a signal runs no code of ours.
         unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
         let limit = rustix::process::Rlimit {

@@ -142,8 +142,17 @@ impl RxBurst {
     #[must_use]
     pub fn new() -> Self {
         let nobody = Endpoint::new(std::net::Ipv4Addr::UNSPECIFIED, 0);
-        let head = RxHead { socket: 0, from: nobody, rx_time: TimeNs(0), len: 0 };
-        Self { heads: [head; BURST], bytes: Box::new([[0; DATAGRAM_MAX]; BURST]), len: 0 }
+        let head = RxHead {
+            socket: 0,
+            from: nobody,
+            rx_time: TimeNs(0),
+            len: 0,
+        };
+        Self {
+            heads: [head; BURST],
+            bytes: Box::new([[0; DATAGRAM_MAX]; BURST]),
+            len: 0,
+        }
     }
 
     /// How many datagrams it holds.
@@ -164,8 +173,18 @@ impl RxBurst {
     /// If there are not so many.
     #[must_use]
     pub fn get(&self, i: usize) -> Frame<'_> {
-        let RxHead { socket, from, rx_time, len } = self.heads[..self.len][i];
-        Frame { socket, from, rx_time, payload: &self.bytes[i][..len] }
+        let RxHead {
+            socket,
+            from,
+            rx_time,
+            len,
+        } = self.heads[..self.len][i];
+        Frame {
+            socket,
+            from,
+            rx_time,
+            payload: &self.bytes[i][..len],
+        }
     }
 
     /// All of them.
@@ -184,7 +203,12 @@ impl RxBurst {
     fn push(&mut self, socket: usize, from: Endpoint, rx_time: TimeNs, payload: &[u8]) {
         let len = payload.len();
         self.bytes[self.len][..len].copy_from_slice(payload);
-        self.heads[self.len] = RxHead { socket, from, rx_time, len };
+        self.heads[self.len] = RxHead {
+            socket,
+            from,
+            rx_time,
+            len,
+        };
         self.len += 1;
     }
 }

@@ -20,8 +20,9 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Receive buffers; a power of two.
-const RX_BUFFERS: u16 = 2048;
+/// Receive buffers; a power of two. Few, so that they stay in the cache: what does not fit waits in the
+/// socket, which is larger.
+const RX_BUFFERS: u16 = 256;
 /// Datagrams queued or being sent at a time.
 const TX_SLOTS: u16 = 1024;
 /// Sockets of one ring.
@@ -32,19 +33,19 @@ const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 // Every request has room in both queues, so neither can overflow: at most one completion per buffer and
 // slot, one per socket when receiving ends, and one for the waker.
 const SQ_ENTRIES: u32 = 2 * TX_SLOTS as u32;
-const CQ_ENTRIES: u32 = 4096;
-const _: () = assert!(TX_SLOTS as usize + SOCKETS_MAX + 1 <= SQ_ENTRIES as usize);
-const _: () =
-    assert!(RX_BUFFERS as usize + TX_SLOTS as usize + SOCKETS_MAX + 1 <= CQ_ENTRIES as usize);
+const CQ_ENTRIES: u32 = 2048;
+const _: () = assert!(TX_SLOTS as usize + SOCKETS_MAX < SQ_ENTRIES as usize);
+const _: () = assert!(RX_BUFFERS as usize + TX_SLOTS as usize + SOCKETS_MAX < CQ_ENTRIES as usize);
 
 /// Space for a sender's address in a receive buffer.
 const NAME_LEN: usize = size_of::<libc::sockaddr_in>();
 /// Space for the receive time: a control header and a timespec.
 const CONTROL_LEN: usize = size_of::<libc::cmsghdr>() + size_of::<libc::timespec>();
-/// The kernel's own header, the two above, a payload of ours, and some more so that an oversize one
-/// shows.
+/// Where the payload begins in a receive buffer: after the kernel's own header and the two above.
+const PAYLOAD_AT: usize = 16 + NAME_LEN + CONTROL_LEN;
+/// A payload of ours fits, and one byte more, so that an oversize one shows.
 const RX_BUFFER_LEN: usize = 2048;
-const _: () = assert!(16 + NAME_LEN + CONTROL_LEN + DATAGRAM_MAX < RX_BUFFER_LEN);
+const _: () = assert!(PAYLOAD_AT + DATAGRAM_MAX < RX_BUFFER_LEN);
 
 const BUFFER_GROUP: u16 = 0;
 
@@ -72,9 +73,12 @@ impl UringNic {
     ///
     /// # Errors
     /// [`NicError::Busy`] if a port is taken; else what the system said.
-    pub fn bind(locals: &[Endpoint]) -> Result<Self, NicError> {
+    pub fn open(locals: &[Endpoint]) -> Result<Self, NicError> {
         assert!(locals.len() <= SOCKETS_MAX, "at most {SOCKETS_MAX} sockets");
-        let sockets = locals.iter().map(|&l| open_socket(l)).collect::<Result<Vec<_>, _>>()?;
+        let sockets = locals
+            .iter()
+            .map(|&l| open_socket(l))
+            .collect::<Result<Vec<_>, _>>()?;
         let failed = |op| move |source| NicError::Ring { op, source };
         let ring = IoUring::builder()
             .setup_single_issuer()
@@ -86,7 +90,9 @@ impl UringNic {
             .build(SQ_ENTRIES)
             .map_err(failed("setup"))?;
         let fds: Vec<RawFd> = sockets.iter().map(|(s, _)| s.as_raw_fd()).collect();
-        ring.submitter().register_files(&fds).map_err(failed("register files"))?;
+        ring.submitter()
+            .register_files(&fds)
+            .map_err(failed("register files"))?;
         let rx = RxPool::new();
         // SAFETY: the entries live in `rx`, which is dropped after the ring (fields drop in order).
         unsafe {
@@ -133,7 +139,8 @@ impl UringNic {
     }
 
     fn receive(&mut self, socket: usize) {
-        let entry = opcode::RecvMsgMulti::new(Fixed(socket as u32), &raw const MESSAGE.0, BUFFER_GROUP);
+        let entry =
+            opcode::RecvMsgMulti::new(Fixed(socket as u32), &raw const MESSAGE.0, BUFFER_GROUP);
         self.push(&entry.build().user_data(KIND_RX | socket as u64));
     }
 
@@ -143,17 +150,23 @@ impl UringNic {
         let queue = self.ring.submission();
         let has_work = !queue.is_empty() || queue.taskrun();
         drop(queue);
-        while has_work {
+        if !has_work {
+            return Ok(());
+        }
+        loop {
             match self.ring.submit() {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-                Ok(_) => break,
+                done => return done.map(drop),
             }
         }
-        Ok(())
     }
 
-    fn on_received(&mut self, socket: usize, c: &cqueue::Entry, burst: &mut RxBurst) -> io::Result<()> {
+    fn on_received(
+        &mut self,
+        socket: usize,
+        c: &cqueue::Entry,
+        burst: &mut RxBurst,
+    ) -> io::Result<()> {
         if let Some(buffer) = cqueue::buffer_select(c.flags()) {
             match self.rx.parse(buffer, c.result()) {
                 Some((_, _, [])) => self.counters.rx_empty += 1,
@@ -169,7 +182,11 @@ impl UringNic {
             ..=0 => {}
             libc::ENOBUFS => self.counters.rx_no_buffer += 1,
             // Reported by the socket on behalf of an earlier datagram, or of memory running short.
-            libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::ENOMEM | libc::EINTR => {
+            libc::ECONNREFUSED
+            | libc::EHOSTUNREACH
+            | libc::ENETUNREACH
+            | libc::ENOMEM
+            | libc::EINTR => {
                 self.counters.rx_errors += 1;
             }
             error => return Err(io::Error::from_raw_os_error(error)),
@@ -224,8 +241,15 @@ impl Nic for UringNic {
     }
 
     fn send(&mut self, socket: usize, to: Endpoint, payload: &[u8]) -> Result<(), TxFull> {
-        assert!(!payload.is_empty() && payload.len() <= DATAGRAM_MAX, "{} bytes", payload.len());
-        assert!(socket < self.sockets.len(), "socket {socket} was not opened");
+        assert!(
+            !payload.is_empty() && payload.len() <= DATAGRAM_MAX,
+            "{} bytes",
+            payload.len()
+        );
+        assert!(
+            socket < self.sockets.len(),
+            "socket {socket} was not opened"
+        );
         let Some(slot) = self.tx.free.pop() else {
             self.counters.tx_full += 1;
             return Err(TxFull);
@@ -247,7 +271,11 @@ impl Nic for UringNic {
         self.enable()?;
         self.watch(tile);
         let timeout = Timespec::from(timeout);
-        match self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout)) {
+        match self
+            .ring
+            .submitter()
+            .submit_with_args(1, &SubmitArgs::new().timespec(&timeout))
+        {
             Ok(_) => Ok(()),
             Err(e) if matches!(e.raw_os_error(), Some(libc::ETIME | libc::EINTR)) => Ok(()),
             Err(e) => Err(e),
@@ -262,7 +290,10 @@ impl Nic for UringNic {
 impl Drop for UringNic {
     fn drop(&mut self) {
         // Nothing may still write into the pools when they go. Not found is what one hopes for.
-        let _ = self.ring.submitter().register_sync_cancel(None, CancelBuilder::any());
+        let _ = self
+            .ring
+            .submitter()
+            .register_sync_cancel(None, CancelBuilder::any());
     }
 }
 
@@ -270,7 +301,11 @@ fn open_socket(local: Endpoint) -> Result<(UdpSocket, Endpoint), NicError> {
     let failed = |op| move |source| NicError::Io { op, local, source };
     let socket = UdpSocket::bind(local).map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => NicError::Busy(local),
-        _ => NicError::Io { op: "bind", local, source },
+        _ => NicError::Io {
+            op: "bind",
+            local,
+            source,
+        },
     })?;
     // More than an ordinary user may have needs a right; less is still a working socket.
     if sockopt::set_socket_recv_buffer_size_force(&socket, SOCKET_BUFFER_BYTES).is_err() {
@@ -367,7 +402,7 @@ impl RxPool {
     fn parse(&self, buffer: u16, len: i32) -> Option<(Endpoint, TimeNs, &[u8])> {
         let bytes = &self.buffers[usize::from(buffer)][..usize::try_from(len).ok()?];
         let message = RecvMsgOut::parse(bytes, &MESSAGE.0).ok()?;
-        let payload = message.payload_data();
+        let payload = &bytes[PAYLOAD_AT..];
         if message.is_payload_truncated() || payload.len() > DATAGRAM_MAX {
             return None;
         }
@@ -377,7 +412,10 @@ impl RxPool {
     }
 }
 
-#[expect(clippy::disallowed_types, reason = "shared with the kernel, not with a thread of ours")]
+#[expect(
+    clippy::disallowed_types,
+    reason = "shared with the kernel, not with a thread of ours"
+)]
 fn publish(ring: *mut BufRingEntry, tail: u16) {
     // SAFETY: the tail is an aligned u16 in the first entry. Release, so that the kernel, which acquires
     // it, sees the entries before it. Only this thread and the kernel touch it.
@@ -396,12 +434,20 @@ fn read_name(name: &[u8]) -> Option<Endpoint> {
 
 /// The receive time: one control message, a header and a timespec.
 fn read_time(control: &[u8]) -> Option<TimeNs> {
-    let word = |at: usize| Some(u64::from_ne_bytes(control.get(at..at + 8)?.try_into().ok()?));
+    let word = |at: usize| {
+        Some(u64::from_ne_bytes(
+            control.get(at..at + 8)?.try_into().ok()?,
+        ))
+    };
     let kind = control.get(8..16)?;
     let is_time = kind[..4] == libc::SOL_SOCKET.to_ne_bytes()
         && kind[4..] == libc::SCM_TIMESTAMPNS.to_ne_bytes();
     let at = size_of::<libc::cmsghdr>();
-    is_time.then_some(TimeNs(word(at)?.checked_mul(1_000_000_000)?.checked_add(word(at + 8)?)?))
+    is_time.then_some(TimeNs(
+        word(at)?
+            .checked_mul(1_000_000_000)?
+            .checked_add(word(at + 8)?)?,
+    ))
 }
 
 /// Datagrams on their way out.
@@ -424,9 +470,15 @@ impl TxPool {
             sin_addr: libc::in_addr { s_addr: 0 },
             sin_zero: [0; 8],
         };
-        let slot = TxSlot { to: nowhere, payload: [0; DATAGRAM_MAX] };
+        let slot = TxSlot {
+            to: nowhere,
+            payload: [0; DATAGRAM_MAX],
+        };
         let slots = vec![slot; usize::from(TX_SLOTS)].into_boxed_slice();
-        Self { slots, free: (0..TX_SLOTS).collect() }
+        Self {
+            slots,
+            free: (0..TX_SLOTS).collect(),
+        }
     }
 
     fn fill(&mut self, slot: u16, socket: usize, to: Endpoint, payload: &[u8]) -> squeue::Entry {
@@ -434,10 +486,14 @@ impl TxPool {
         at.to.sin_port = to.port().to_be();
         at.to.sin_addr.s_addr = u32::from_ne_bytes(to.ip().octets());
         at.payload[..payload.len()].copy_from_slice(payload);
-        opcode::Send::new(Fixed(socket as u32), at.payload.as_ptr(), payload.len() as u32)
-            .dest_addr((&raw const at.to).cast())
-            .dest_addr_len(NAME_LEN as libc::socklen_t)
-            .build()
-            .user_data(KIND_TX | u64::from(slot))
+        opcode::Send::new(
+            Fixed(socket as u32),
+            at.payload.as_ptr(),
+            payload.len() as u32,
+        )
+        .dest_addr((&raw const at.to).cast())
+        .dest_addr_len(NAME_LEN as libc::socklen_t)
+        .build()
+        .user_data(KIND_TX | u64::from(slot))
     }
 }

@@ -33,6 +33,23 @@ pub(crate) fn segments(dir: &Path) -> io::Result<Vec<u32>> {
     Ok(found)
 }
 
+/// Removes segments that a process was making when it was killed.
+fn remove_unfinished(dir: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.with_extension("seg");
+        let is_ours = name
+            .file_name()
+            .and_then(|n| n.to_str())
+            .and_then(segment_number)
+            .is_some();
+        if is_ours && path.extension().is_some_and(|e| e == "tmp") {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// The segments of `dir`, refused unless they run from 1 without a gap.
 pub(crate) fn check_segments(dir: &Path) -> Result<(), JournalError> {
     let path = dir.to_path_buf();
@@ -74,6 +91,7 @@ impl JournalDir {
             Err(TryLockError::WouldBlock) => return Err(DiskError::Locked { path }),
             Err(TryLockError::Error(e)) => return Err(DiskError::io("lock", &path)(e)),
         }
+        remove_unfinished(&path).map_err(DiskError::io("remove unfinished segments", &path))?;
         for segment in segments(&path).map_err(DiskError::io("list", &path))? {
             let file = path.join(segment_name(segment));
             let sync = File::options()

@@ -139,7 +139,7 @@ const CHAIN: &str = "ca9ada235c7ac455";
 const FILE: &str = "2aa3d34d7b2bcc6a";
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn what_was_appended_is_read_back_over_batches_segments_and_restarts(
@@ -507,6 +507,25 @@ fn a_second_writer_is_refused_until_the_first_is_gone() {
     );
     drop(first);
     JournalDir::open(dir.path()).unwrap();
+}
+
+#[test]
+fn a_segment_that_was_never_finished_is_removed_and_nothing_else_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = [
+        "journal-00000009.tmp",
+        "journal-9.tmp",
+        "notes.tmp",
+        "journal-00000009.txt",
+    ];
+    for name in names {
+        std::fs::write(dir.path().join(name), b"x").unwrap();
+    }
+    JournalDir::open(dir.path()).unwrap();
+    assert_eq!(
+        names.map(|n| dir.path().join(n).exists()),
+        [false, true, true, true]
+    );
 }
 
 #[test]

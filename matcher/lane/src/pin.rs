@@ -1,67 +1,63 @@
 //! A tile sits on one core.
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::io::Errno;
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// Why a thread could not be pinned.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PinError {
-    /// The process may not run on this core, or the machine has none of that number.
-    #[error("core {core} is not among the cores this process may use ({usable:?})")]
-    NotUsable {
-        /// The core asked for.
-        core: usize,
-        /// The cores that can be had.
-        usable: Vec<usize>,
-    },
-    /// The kernel refused.
+    /// The machine has no core of that number, or the process may not run there.
+    #[error("core {0} does not exist, or this process may not use it")]
+    NotUsable(usize),
+    /// The kernel refused for another reason.
     #[error("pinning to core {core}: {source}")]
     Refused {
         /// The core asked for.
         core: usize,
         /// Its answer.
-        source: rustix::io::Errno,
+        source: Errno,
     },
 }
 
-/// Keeps the calling thread on core `core` from now on.
+/// Keeps the calling thread on core `core` from now on. Threads that it starts later begin there too.
 ///
 /// # Errors
-/// If this process may not use the core, or the kernel refuses.
+/// If there is no such core for this process, or the kernel refuses.
 pub fn pin_to_core(core: usize) -> Result<(), PinError> {
-    let refused = |source| PinError::Refused { core, source };
-    let allowed = sched_getaffinity(None).map_err(refused)?;
-    if core >= CpuSet::MAX_CPU || !allowed.is_set(core) {
-        let usable = (0..CpuSet::MAX_CPU)
-            .filter(|&c| allowed.is_set(c))
-            .collect();
-        return Err(PinError::NotUsable { core, usable });
+    if core >= CpuSet::MAX_CPU {
+        return Err(PinError::NotUsable(core));
     }
     let mut only = CpuSet::new();
     only.set(core);
-    sched_setaffinity(None, &only).map_err(refused)
+    sched_setaffinity(None, &only).map_err(|source| match source {
+        Errno::INVAL => PinError::NotUsable(core),
+        source => PinError::Refused { core, source },
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::{PinError, pin_to_core};
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu};
 
     #[test]
-    fn a_thread_pins_to_a_core_it_has_and_no_other() {
+    fn a_thread_pins_to_a_core_it_has_and_stays() {
         // On a thread of its own: pinning outlives the call.
         std::thread::spawn(|| {
-            let Err(PinError::NotUsable { usable, .. }) = pin_to_core(usize::MAX) else {
-                panic!("core usize::MAX exists");
-            };
-            pin_to_core(usable[0]).unwrap();
-            assert_eq!(rustix::thread::sched_getcpu(), usable[0]);
-            if let Some(&other) = usable.get(1) {
-                assert!(matches!(
-                    pin_to_core(other),
-                    Err(PinError::NotUsable { .. })
-                ));
+            let usable = sched_getaffinity(None).unwrap();
+            for core in (0..CpuSet::MAX_CPU).filter(|&c| usable.is_set(c)) {
+                pin_to_core(core).unwrap();
+                assert_eq!(sched_getcpu(), core);
             }
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn a_core_that_does_not_exist_is_named() {
+        for core in [CpuSet::MAX_CPU - 1, usize::MAX] {
+            assert_eq!(pin_to_core(core), Err(PinError::NotUsable(core)));
+        }
     }
 }

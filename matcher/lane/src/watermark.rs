@@ -31,7 +31,10 @@ impl Watermark {
     /// When the number would fall.
     pub fn raise(&mut self, to: u64) {
         // Relaxed: this side is the only writer.
-        assert!(to >= self.0.load(Ordering::Relaxed), "a watermark never falls");
+        assert!(
+            to >= self.0.load(Ordering::Relaxed),
+            "a watermark never falls"
+        );
         self.0.store(to, Ordering::Release);
     }
 }
