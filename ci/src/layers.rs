@@ -58,6 +58,7 @@ const ARROWS: &[Arrow] = &[
             "handshake",
             "matcher",
             "journal",
+            "lane",
             "client",
             "proof",
             "l1",
@@ -245,6 +246,19 @@ mod tests {
         );
         let lines = wrong(&[("matcher", &[("lane", None)]), ("lane", &[])]);
         assert_eq!(lines, ["matcher -> lane: matcher may depend on firmware"]);
+    }
+
+    #[test]
+    fn bench_takes_every_library_but_never_the_daemon() {
+        let bench = ARROWS
+            .iter()
+            .find(|arrow| arrow.from == "bench")
+            .expect("a row");
+        for arrow in ARROWS {
+            let refused = !wrong(&[("bench", &[(arrow.from, None)]), (arrow.from, &[])]).is_empty();
+            assert_eq!(refused, PROGRAMS.contains(&arrow.from), "{}", arrow.from);
+            assert_eq!(refused, !bench.to.contains(&arrow.from), "{}", arrow.from);
+        }
     }
 
     #[test]
