@@ -524,7 +524,7 @@ mod tests {
                 "durability = \"maybe\"",
                 "unknown variant `maybe`",
             ),
-            ("127.0.0.1:4000", "localhost", "invalid socket address"),
+            ("127.0.0.1:4000", "localhost", "invalid IPv4 socket address"),
             (
                 "kind = \"call\"",
                 "kind = \"perpetual\"",

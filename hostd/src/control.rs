@@ -230,7 +230,11 @@ impl OracleDesk {
                 Some(table)
             }
             Err(e) => {
-                self.last_error = Some(e.to_string());
+                let text = e.to_string();
+                if self.last_error.as_ref() != Some(&text) {
+                    crate::log::event("no_risk_table", &[("reason", &text)]);
+                }
+                self.last_error = Some(text);
                 None
             }
         }

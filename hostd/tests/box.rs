@@ -1,0 +1,254 @@
+//! The whole daemon from outside.
+
+mod world;
+
+use client::{Report, Side, cancel, limit_order, mass_cancel, now, parse_e9};
+use firmware::wire::order::{FLAG_CANCEL_ON_DISCONNECT, NewOrder, TIF_IOC, Withdraw};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+use world::{World, reports};
+
+fn order(id: u64, account: u32, side: Side, price: &str, lots: i64) -> NewOrder {
+    limit_order(id, account, 0, side, parse_e9(price).unwrap(), lots)
+}
+
+#[test]
+fn two_clients_trade_and_the_replay_agrees() {
+    let mut w = World::new();
+    w.open();
+    let (mut maker, mut taker) = (w.session(1), w.session(2));
+    maker
+        .send(&order(1, 1, Side::Sell, "100000.5", 10).into())
+        .unwrap();
+    let accepted = reports(&mut maker, 1);
+    assert!(
+        matches!(accepted[0], Report::Accepted(m) if m.cl_ord_id == 1 && m.quantity == 10),
+        "{accepted:?}"
+    );
+    taker
+        .send(
+            &NewOrder {
+                time_in_force: TIF_IOC,
+                ..order(1, 3, Side::Buy, "100001", 4)
+            }
+            .into(),
+        )
+        .unwrap();
+    let fills = reports(&mut taker, 2);
+    assert!(
+        matches!(fills[1], Report::Filled(m) if m.price == 100_000_500_000_000 && m.quantity == 4 && m.leaves == 0),
+        "{fills:?}"
+    );
+    let maker_fill = reports(&mut maker, 1);
+    assert!(
+        matches!(maker_fill[0], Report::Filled(m) if m.leaves == 6 && m.liquidity == 0),
+        "{maker_fill:?}"
+    );
+    maker.send(&cancel(2, 1, 0, 1).into()).unwrap();
+    assert!(matches!(reports(&mut maker, 1)[0], Report::Canceled(m) if m.quantity == 6));
+    let gone = Withdraw {
+        cl_ord_id: 9,
+        amount: 1_000_000,
+        account: 3,
+        pad1: 0,
+    };
+    taker.send(&gone.into()).unwrap();
+    assert!(matches!(reports(&mut taker, 1)[0], Report::WithdrawReport(m) if m.batch_no == 1));
+    assert_eq!(w.admin("POST", "/v1/seal", "").1["batch_no"], 1);
+    let stopped = w.shutdown();
+    let replay = w.replay();
+    assert_eq!(stopped["state_hash"], replay["state_hash"]);
+    assert_eq!(replay["contracts_sum_zero"], true);
+    let bytes = std::fs::read(w.data().join("batches/batch-00000001.sealed")).unwrap();
+    let batch = matcher::batch::decode(&bytes).unwrap();
+    assert_eq!(
+        (
+            batch.fills.len(),
+            batch.deposits.len(),
+            batch.withdrawals.len()
+        ),
+        (1, 3, 1)
+    );
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_the_box_is_killed() {
+    let mut w = World::new();
+    w.open();
+    let mut acknowledged = BTreeSet::new();
+    let mut id = 0;
+    for round in 0..3 {
+        let mut maker = w.session(1);
+        let begun = Instant::now();
+        // Keep orders flowing and kill the daemon in the middle of it.
+        while begun.elapsed() < Duration::from_millis(300 + 50 * round) {
+            for _ in 0..4 {
+                id += 1;
+                let price = format!("{}", 99_000 + id % 500);
+                maker
+                    .send(&order(id, 1 + (id % 2) as u32, Side::Buy, &price, 1).into())
+                    .unwrap();
+            }
+            maker.flush(now());
+            while let Some(event) = maker.poll(now()) {
+                if let client::Event::Report {
+                    report: Report::Accepted(m),
+                    ..
+                } = event
+                {
+                    acknowledged.insert(m.cl_ord_id);
+                }
+            }
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        w.kill();
+        w.start();
+        w.price(100_000_000_000);
+    }
+    assert!(
+        acknowledged.len() > 300,
+        "only {} were acknowledged",
+        acknowledged.len()
+    );
+    let mut maker = w.session(1);
+    id += 1;
+    // Every acknowledged order still rests: cancelling all of them reports each by its name.
+    for account in [1, 2] {
+        id += 1;
+        maker
+            .send(&mass_cancel(id, account, None, None).into())
+            .unwrap();
+    }
+    let mut gone = BTreeSet::new();
+    let (mut acks, begun) = (0, Instant::now());
+    while acks < 2 {
+        match maker.poll(now()) {
+            Some(client::Event::Report {
+                report: Report::Canceled(m),
+                ..
+            }) => drop(gone.insert(m.cl_ord_id)),
+            Some(client::Event::Report {
+                report: Report::MassCancelAck(_),
+                ..
+            }) => acks += 1,
+            Some(client::Event::Ended(reason)) => panic!("{reason}"),
+            Some(_) => {}
+            None => std::thread::sleep(Duration::from_micros(200)),
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+    let lost: Vec<_> = acknowledged.difference(&gone).collect();
+    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    let stopped = w.shutdown();
+    assert_eq!(stopped["state_hash"], w.replay()["state_hash"]);
+}
+
+#[test]
+fn a_lost_session_cancels_what_was_flagged_and_a_new_login_hears_of_it() {
+    let mut w = World::new();
+    w.open();
+    let mut config = w.session_config(1);
+    config.keep_alive_ms = 50;
+    config.cod_policy = 1;
+    let mut maker = client::Session::connect(config.clone()).unwrap();
+    let flagged = NewOrder {
+        flags: FLAG_CANCEL_ON_DISCONNECT,
+        ..order(1, 1, Side::Buy, "99000", 1)
+    };
+    maker.send(&flagged.into()).unwrap();
+    maker
+        .send(&order(2, 1, Side::Buy, "98000", 1).into())
+        .unwrap();
+    reports(&mut maker, 2);
+    drop(maker);
+    w.wait_for("lost session", |s| {
+        s["datagrams"]["lost_sessions"] == 1 && s["live_orders"] == 1
+    });
+    // The new login asks for the whole day and hears what happened while it was away.
+    config.first_report = Some(1);
+    let mut again = client::Session::connect(config).unwrap();
+    again.send(&mass_cancel(3, 1, None, None).into()).unwrap();
+    let told: Vec<_> = reports(&mut again, 7)
+        .iter()
+        .map(|r| match r {
+            Report::DepositReport(_) => "deposit".to_owned(),
+            Report::Accepted(m) => format!("accepted {}", m.cl_ord_id),
+            Report::Canceled(m) => format!("canceled {} for reason {}", m.cl_ord_id, m.reason),
+            Report::MassCancelAck(m) => format!("mass cancel of {}", m.count),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    let want = [
+        "deposit",
+        "deposit",
+        "accepted 1",
+        "accepted 2",
+        "canceled 1 for reason 4",
+        "canceled 2 for reason 3",
+        "mass cancel of 1",
+    ];
+    assert_eq!(told, want);
+}
+
+#[test]
+fn a_flipped_byte_in_the_journal_is_named() {
+    let mut w = World::new();
+    w.open();
+    let mut maker = w.session(1);
+    for id in 1..200 {
+        maker
+            .send(&order(id, 1, Side::Buy, "99000", 1).into())
+            .unwrap();
+    }
+    reports(&mut maker, 199);
+    w.shutdown();
+    let segment = w.data().join("journal/journal-00000001.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[4096 + 200] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let error = World::replay_error(&w.data());
+    assert!(
+        error.contains("journal-00000001.seg") && error.contains("record 2: crc mismatch"),
+        "{error}"
+    );
+    assert!(w.start_and_fail().contains("journal-00000001.seg"));
+}
+
+#[test]
+fn each_mistake_at_start_is_one_clear_line() {
+    let w = World::new();
+    let change = |from: &str, to: &str| {
+        let text = w.config();
+        assert!(text.contains(from), "{from}");
+        std::fs::write(w.config_path(), text.replacen(from, to, 1)).unwrap();
+    };
+    change("segment_mib", "segment_mb");
+    let unknown = w.start_and_fail();
+    assert!(
+        unknown.starts_with("hostd: ") && unknown.contains("unknown field `segment_mb`"),
+        "{unknown}"
+    );
+    change("", "");
+    let busy = std::net::UdpSocket::bind(("127.0.0.1", w.ports[0])).unwrap();
+    assert!(
+        w.start_and_fail()
+            .contains(&format!("UDP 127.0.0.1:{} is in use", w.ports[0]))
+    );
+    drop(busy);
+    change("venue.key", "nowhere.key");
+    assert!(w.start_and_fail().contains("nowhere.key"));
+    std::fs::write(w.dir.path().join("file"), "").unwrap();
+    change("/run\"", "/file/run\"");
+    assert!(w.start_and_fail().contains("/file/run"));
+    std::fs::remove_file(w.config_path()).unwrap();
+    assert!(w.start_and_fail().contains("hostd.toml: No such file"));
+}
+
+#[test]
+fn a_second_daemon_on_the_same_journal_is_refused() {
+    let mut w = World::new();
+    w.start();
+    let line = w.start_and_fail();
+    assert!(line.contains("in use by another process"), "{line}");
+    assert!(w.is_running());
+}

@@ -1,0 +1,328 @@
+//! A venue for tests: the real daemon in its own process, real clients, a real oracle, on loopback.
+
+use client::{Config, Credentials, Event, Report, Session, now};
+use firmware::session::control_datagram;
+use firmware::tag::SuiteSet;
+use firmware::units::MemberId;
+use firmware::wire::datagram::DatagramBuilder;
+use firmware::wire::session::OracleReport;
+use handshake::{SecretKey, sign_oracle};
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Money given to each account.
+pub(crate) const FUNDS_MICRO: u64 = 1_000_000_000_000;
+
+pub(crate) struct World {
+    pub(crate) dir: TempDir,
+    pub(crate) ports: [u16; 3],
+    child: Option<Child>,
+    oracle: UdpSocket,
+    report_no: u64,
+}
+
+pub(crate) fn key(seed: u8) -> SecretKey {
+    SecretKey::from_seed(&[seed; 32])
+}
+
+fn hex(key: &SecretKey) -> String {
+    key.public()
+        .to_bytes()
+        .iter()
+        .fold(String::new(), |mut s, b| {
+            let _ = write!(s, "{b:02x}");
+            s
+        })
+}
+
+fn free_port() -> u16 {
+    UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+impl World {
+    /// A venue that is configured and not started.
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let world = Self {
+            ports: [free_port(), free_port(), free_port()],
+            dir,
+            child: None,
+            oracle: UdpSocket::bind("127.0.0.1:0").unwrap(),
+            report_no: 0,
+        };
+        let path = world.dir.path();
+        std::fs::write(
+            path.join("venue.key"),
+            "0909090909090909090909090909090909090909090909090909090909090909\n",
+        )
+        .unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(path.join("venue.key"), mode).unwrap();
+        std::fs::write(world.config_path(), world.config()).unwrap();
+        world
+    }
+
+    pub(crate) fn config_path(&self) -> PathBuf {
+        self.dir.path().join("hostd.toml")
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("run")
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("admin.sock")
+    }
+
+    pub(crate) fn config(&self) -> String {
+        let mut parts = include_str!("../example.toml").split("PUBLIC_KEY");
+        let mut text = parts.next().unwrap().to_owned();
+        // The first mention is in a comment.
+        for (part, k) in parts.zip([1u8, 1, 2, 3]) {
+            text.push_str(&hex(&key(k)));
+            text.push_str(part);
+        }
+        let path = |name: &str| self.dir.path().join(name).display().to_string();
+        text.replace(
+            "data_dir = \"run\"",
+            &format!("data_dir = \"{}\"", path("run")),
+        )
+        .replace("keys/venue.key", &path("venue.key"))
+        .replace("run/admin.sock", &path("admin.sock"))
+        .replace("127.0.0.1:4000", &format!("127.0.0.1:{}", self.ports[0]))
+        .replace("127.0.0.1:4001", &format!("127.0.0.1:{}", self.ports[1]))
+        .replace("127.0.0.1:4002", &format!("127.0.0.1:{}", self.ports[2]))
+    }
+
+    /// Starts the daemon and waits until it serves.
+    pub(crate) fn start(&mut self) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hostd"))
+            .args(["run", "--config"])
+            .arg(self.config_path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        if line.trim() != "hostd: ready" {
+            let mut text = String::new();
+            child
+                .stderr
+                .take()
+                .unwrap()
+                .read_to_string(&mut text)
+                .unwrap();
+            panic!("hostd did not start: {text}");
+        }
+        self.child = Some(child);
+    }
+
+    /// Runs the daemon until it exits by itself; returns its last line on standard error.
+    pub(crate) fn start_and_fail(&self) -> String {
+        let out = Command::new(env!("CARGO_BIN_EXE_hostd"))
+            .args(["run", "--config"])
+            .arg(self.config_path())
+            .output()
+            .unwrap();
+        assert!(!out.status.success(), "it should have refused to start");
+        let text = String::from_utf8(out.stderr).unwrap();
+        text.lines().last().unwrap_or_default().to_owned()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child
+            .as_mut()
+            .is_some_and(|c| c.try_wait().unwrap().is_none())
+    }
+
+    /// Stops the daemon the orderly way; returns the answer.
+    pub(crate) fn shutdown(&mut self) -> serde_json::Value {
+        let answer = self.admin("POST", "/v1/shutdown", "").1;
+        let status = self.child.take().unwrap().wait().unwrap();
+        assert!(status.success(), "{status}");
+        answer
+    }
+
+    pub(crate) fn admin(&self, method: &str, route: &str, body: &str) -> (u16, serde_json::Value) {
+        let mut s = UnixStream::connect(self.socket()).unwrap();
+        s.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        write!(
+            s,
+            "{method} {route} HTTP/1.1\r\nHost: hostd\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut text = String::new();
+        s.read_to_string(&mut text).unwrap();
+        let code = text.split(' ').nth(1).unwrap().parse().unwrap();
+        let body = text.split_once("\r\n\r\n").unwrap().1;
+        (
+            code,
+            serde_json::from_str(body).unwrap_or(serde_json::Value::String(body.to_owned())),
+        )
+    }
+
+    /// Sends a signed price.
+    pub(crate) fn price(&mut self, index_micro: i64) {
+        self.report_no += 1;
+        let t = now();
+        let report = OracleReport {
+            report_no: t.0 + self.report_no,
+            timestamp: t.0,
+            index_micro,
+            vol0_e9: 600_000_000,
+            vol1_e9: 600_000_000,
+            vol2_e9: 600_000_000,
+            vol3_e9: 600_000_000,
+            key_id: 1,
+            pad1: 0,
+            signature: [0; 64],
+        };
+        let mut buffer = DatagramBuilder::new();
+        let bytes = control_datagram(&mut buffer, &sign_oracle(&key(3), &report));
+        self.oracle
+            .send_to(bytes, ("127.0.0.1", self.ports[0]))
+            .unwrap();
+    }
+
+    /// Funds accounts 1 to 3.
+    pub(crate) fn fund(&self) {
+        let rows: Vec<_> = (0..3u64)
+            .map(|i| {
+                serde_json::json!({
+                    "queue_index": i, "account": i + 1, "amount_micro": FUNDS_MICRO,
+                    "owner": format!("0x{:040x}", i + 100),
+                })
+            })
+            .collect();
+        let (code, answer) = self.admin(
+            "POST",
+            "/v1/deposits",
+            &serde_json::to_string(&rows).unwrap(),
+        );
+        assert_eq!(
+            (code, &answer["next_queue_index"]),
+            (200, &3.into()),
+            "{answer}"
+        );
+    }
+
+    /// Starts, prices and funds.
+    pub(crate) fn open(&mut self) {
+        self.start();
+        self.fund();
+        self.price(100_000_000_000);
+        self.wait_for("a risk table", |s| s["risk_epoch"].as_u64() > Some(0));
+    }
+
+    pub(crate) fn wait_for(
+        &self,
+        what: &str,
+        is: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        let begun = Instant::now();
+        loop {
+            let status = self.admin("GET", "/v1/status", "").1;
+            if is(&status) {
+                return status;
+            }
+            assert!(
+                begun.elapsed() < Duration::from_secs(10),
+                "no {what}: {status}"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub(crate) fn session(&self, member: u32) -> Session {
+        Session::connect(self.session_config(member)).unwrap()
+    }
+
+    pub(crate) fn session_config(&self, member: u32) -> Config {
+        let credentials = Credentials {
+            member: MemberId(member),
+            key_id: 1,
+            key: key(member as u8),
+            venue: key(9).public(),
+            suites: SuiteSet::SAFE,
+        };
+        let mut config = Config::new(
+            SocketAddr::from(([127, 0, 0, 1], self.ports[0])),
+            credentials,
+        );
+        config.first_report = None;
+        config
+    }
+
+    pub(crate) fn replay(&self) -> serde_json::Value {
+        let out = Command::new(env!("CARGO_BIN_EXE_hostd"))
+            .args(["replay", "--json", "--data"])
+            .arg(self.data())
+            .output()
+            .unwrap();
+        assert!(
+            out.status.success(),
+            "{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        serde_json::from_slice(&out.stdout).unwrap()
+    }
+
+    pub(crate) fn replay_error(data: &Path) -> String {
+        let out = Command::new(env!("CARGO_BIN_EXE_hostd"))
+            .args(["replay", "--json", "--data"])
+            .arg(data)
+            .output()
+            .unwrap();
+        assert!(!out.status.success());
+        String::from_utf8(out.stderr).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Polls until `count` reports came; panics after ten seconds.
+pub(crate) fn reports(session: &mut Session, count: usize) -> Vec<Report> {
+    let mut got = Vec::new();
+    let begun = Instant::now();
+    while got.len() < count {
+        match session.poll(now()) {
+            Some(Event::Report { report, .. }) => got.push(report),
+            Some(Event::Ended(reason)) => panic!("session ended: {reason}"),
+            Some(_) => {}
+            None => std::thread::sleep(Duration::from_micros(200)),
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "{} of {count} reports: {got:?}",
+            got.len()
+        );
+    }
+    got
+}
