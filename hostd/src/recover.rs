@@ -38,6 +38,9 @@ pub fn recover(dir: &Path, mut core: Core, batches: Option<&Path>) -> anyhow::Re
             }
         }
     }
+    if let Some(batches) = batches {
+        check_batches(batches, reader.next_seq())?;
+    }
     Ok(Recovered {
         core,
         end: reader.end().clone(),
@@ -60,6 +63,29 @@ fn write_missing(dir: &Path, bytes: &[u8], chain: journal::Chain) -> anyhow::Res
         }
         Err(e) => Err(e).with_context(|| path.display().to_string()),
     }
+}
+
+/// A sealed batch is written after its last record is durable. One that is ahead of the journal shows that
+/// durable records are gone, which the tail alone cannot show when the damage hit the very last of them.
+fn check_batches(dir: &Path, next_seq: u64) -> anyhow::Result<()> {
+    let failed = || format!("cannot read {}", dir.display());
+    for entry in std::fs::read_dir(dir).with_context(failed)? {
+        let path = entry.with_context(failed)?.path();
+        if path.extension().is_none_or(|e| e != "sealed") {
+            continue;
+        }
+        let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
+        let batch = matcher::batch::decode(&bytes).with_context(|| path.display().to_string())?;
+        if batch.last_seq.0 >= next_seq {
+            bail!(
+                "{} covers record {}, but the journal ends with record {}: durable records are missing",
+                path.display(),
+                batch.last_seq,
+                next_seq - 1
+            );
+        }
+    }
+    Ok(())
 }
 
 /// One line about a tail that was not clean.

@@ -252,3 +252,89 @@ fn a_second_daemon_on_the_same_journal_is_refused() {
     assert!(line.contains("in use by another process"), "{line}");
     assert!(w.is_running());
 }
+
+#[test]
+fn a_journal_that_lost_its_durable_end_is_refused() {
+    let mut w = World::new();
+    w.open();
+    assert_eq!(w.admin("POST", "/v1/seal", "").1["batch_no"], 1);
+    w.shutdown();
+    // The batch stays, the journal is gone.
+    std::fs::remove_dir_all(w.data().join("journal")).unwrap();
+    let line = w.start_and_fail();
+    assert!(
+        line.contains("batch-00000001.sealed covers record") && line.contains("are missing"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_full_disk_is_one_clear_line() {
+    let w = World::new();
+    let small = w.dir.path().join("small");
+    std::fs::create_dir(&small).unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
+        .arg(&small)
+        .status()
+        .is_ok_and(|s| s.success());
+    if !mounted {
+        eprintln!("not tried: mounting a small file system needs root");
+        return;
+    }
+    let text = w.config().replace(
+        &w.data().display().to_string(),
+        &small.join("run").display().to_string(),
+    );
+    std::fs::write(w.config_path(), text).unwrap();
+    let line = w.start_and_fail();
+    let unmounted = std::process::Command::new("umount")
+        .arg(&small)
+        .status()
+        .unwrap();
+    assert!(unmounted.success());
+    assert!(line.to_lowercase().contains("no space"), "{line}");
+}
+
+#[test]
+fn the_admin_socket_answers_nonsense_precisely() {
+    let mut w = World::new();
+    w.start();
+    assert_eq!(w.admin("GET", "/v1/nothing", "").0, 404);
+    assert_eq!(w.admin("GET", "/v1/deposits", "").0, 405);
+    let (code, text) = w.admin("POST", "/v1/deposits", "[{\"queue_index\": 0}]");
+    assert!(
+        code == 422 && text.to_string().contains("missing field `account`"),
+        "{code} {text}"
+    );
+    let row = |index: u64, owner: &str| {
+        format!(
+            "[{{\"queue_index\": {index}, \"account\": 1, \"owner\": \"{owner}\", \"amount_micro\": 5}}]"
+        )
+    };
+    let owner = format!("0x{:040x}", 7);
+    assert!(
+        w.admin("POST", "/v1/deposits", &row(0, "0x12"))
+            .1
+            .to_string()
+            .contains("40 hex digits")
+    );
+    let (code, text) = w.admin("POST", "/v1/deposits", &row(3, &owner));
+    assert_eq!(
+        (code, text["title"].as_str().unwrap()),
+        (
+            409,
+            "deposit 3 does not follow: deposit 0 is next in the queue"
+        )
+    );
+    assert_eq!(
+        w.admin("POST", "/v1/deposits", &row(0, &owner)).1["next_queue_index"],
+        1
+    );
+    assert_eq!(
+        w.admin("POST", "/v1/deposits", &row(0, &owner)).1["next_queue_index"],
+        1,
+        "again is no harm"
+    );
+    w.wait_for("deposit", |s| s["deposits"] == 1);
+}
