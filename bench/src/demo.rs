@@ -337,8 +337,11 @@ struct ToolEnd {
 }
 
 impl ToolEnd {
-    /// The last line of output that is a JSON object.
+    /// The JSON object that the output is, or else its last line that is one.
     fn json(&self) -> Value {
+        if let Ok(whole @ Value::Object(_)) = serde_json::from_str(&self.lines.concat()) {
+            return whole;
+        }
         let parse = |l: &String| {
             serde_json::from_str::<Value>(l)
                 .ok()
@@ -394,6 +397,8 @@ mod tests {
             words: String::new(),
         };
         assert_eq!(end.json()["a"], 2);
+        let lines = ["{", "  \"a\": 3", "}"].map(str::to_owned).to_vec();
+        assert_eq!(ToolEnd { lines, ..end }.json()["a"], 3);
     }
 
     #[test]

@@ -31,16 +31,30 @@ pub(crate) struct Index {
     model: IndexModel,
     prng: Prng,
     now_micro: i64,
+    vols_e9: [i64; 4],
 }
 
 impl Index {
     pub(crate) fn new(model: IndexModel, seed: u64) -> Self {
         let now_micro = model.start_micro;
         Self {
+            vols_e9: model.vols_e9,
             model,
             prng: Prng::new(seed, 0x0AC1E),
             now_micro,
         }
+    }
+
+    /// The volatilities of the next report: a walk too where the index is one. The near expiry moves most.
+    pub(crate) fn next_vols(&mut self) -> [i64; 4] {
+        if self.model.path.is_empty() {
+            for (slot, (now, start)) in self.vols_e9.iter_mut().zip(self.model.vols_e9).enumerate()
+            {
+                let step = self.prng.normal(start / (400 + 200 * slot as i64));
+                *now = (*now + step + (start - *now) / 50).clamp(start / 2, start * 2);
+            }
+        }
+        self.vols_e9
     }
 
     /// The index of the next report, `since_ns` after the start of trading (zero before it).
@@ -89,7 +103,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         );
     }
     let lines = crate::worker::stdin_lines();
-    let vols = file.scenario.index.vols_e9;
     let mut index = Index::new(file.scenario.index.clone(), file.scenario.seed);
     let (mut start_ns, mut report_no, mut due) = (u64::MAX, 0, now_ns());
     loop {
@@ -105,6 +118,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         report_no += 1;
         let now = now_ns();
         let index_micro = index.next(now.saturating_sub(start_ns));
+        let vols = index.next_vols();
         let report = OracleReport {
             report_no,
             timestamp: now,

@@ -1,7 +1,7 @@
 //! What came of the run: the end check, the figures, the page and the last words.
 
 use super::progress::money;
-use super::stages::{text, words};
+use super::stages::{owner_key, text, words};
 use super::tracker::number;
 use super::{Demo, check};
 use crate::report::figures::{Checks, Durations, Figures, Percentiles, Record};
@@ -37,8 +37,9 @@ impl Demo {
     pub(super) fn judge(&mut self, ended: &Ended) -> anyhow::Result<()> {
         self.tracker.next_stage("shutdown", "end check");
         let mut misses = Vec::new();
-        let checks = self.check(ended, &mut misses)?;
-        let record = self.record(ended, checks)?;
+        let traders = self.traders(ended)?;
+        let checks = self.check(ended, &traders, &mut misses)?;
+        let record = self.record(ended, checks, &traders);
         self.write(&record)?;
         self.tracker.stage = if misses.is_empty() {
             "all checks hold"
@@ -54,7 +55,12 @@ impl Demo {
         Ok(())
     }
 
-    fn check(&mut self, ended: &Ended, misses: &mut Vec<String>) -> anyhow::Result<Checks> {
+    fn check(
+        &mut self,
+        ended: &Ended,
+        traders: &Traders,
+        misses: &mut Vec<String>,
+    ) -> anyhow::Result<Checks> {
         let mut checks = Checks::default();
         let (data, deployment) = (text(&self.layout.data()), text(&self.layout.deployment()));
         let args = words(&[
@@ -92,7 +98,7 @@ impl Demo {
             }
         }
         self.check_replay(&ended.shutdown, &mut checks, misses)?;
-        self.check_counts(ended, &mut checks, misses);
+        self.check_counts(ended, traders, &mut checks, misses);
         Ok(checks)
     }
 
@@ -124,7 +130,13 @@ impl Demo {
         Ok(())
     }
 
-    fn check_counts(&self, ended: &Ended, checks: &mut Checks, misses: &mut Vec<String>) {
+    fn check_counts(
+        &self,
+        ended: &Ended,
+        traders: &Traders,
+        checks: &mut Checks,
+        misses: &mut Vec<String>,
+    ) {
         let files: Vec<_> = ended.workers.iter().map(|w| self.layout.acks(w)).collect();
         let files: Vec<&Path> = files.iter().map(AsRef::as_ref).collect();
         match check::acks_are_in_journal(&files, &self.layout.data().join("journal")) {
@@ -139,7 +151,14 @@ impl Demo {
                 self.tracker.committed()
             ));
         }
-        let wanted = number(&ended.withdrawal, "amount");
+        // One claim takes all that an owner has, and an owner can have several accounts.
+        let owner = owner_key(number(&ended.withdrawal, "account") as u32);
+        let of_owner = traders
+            .sum
+            .withdrawn_micro
+            .iter()
+            .filter(|(account, _)| owner_key(**account) == owner);
+        let wanted: u64 = of_owner.map(|(_, micro)| micro).sum();
         checks.withdrawal_claimed = wanted > 0 && ended.claimed == wanted;
         if !checks.withdrawal_claimed {
             misses.push(format!(
@@ -149,8 +168,8 @@ impl Demo {
         }
     }
 
-    /// Everything that was measured.
-    fn record(&self, ended: &Ended, checks: Checks) -> anyhow::Result<Record> {
+    /// What the trading processes left behind.
+    fn traders(&self, ended: &Ended) -> anyhow::Result<Traders> {
         let mut traders = Traders::default();
         for name in &ended.workers {
             let path = self.layout.result(name);
@@ -159,10 +178,15 @@ impl Demo {
             traders
                 .add(&serde_json::from_str(&text).with_context(|| format!("{}", path.display()))?);
         }
-        let mut figures = self.figures(ended, checks, &traders);
+        Ok(traders)
+    }
+
+    /// Everything that was measured.
+    fn record(&self, ended: &Ended, checks: Checks, traders: &Traders) -> Record {
+        let mut figures = self.figures(ended, checks, traders);
         figures.sum_up_batches();
         let since = |ns: u64| (ns as f64 - self.start_ns as f64) / 1e9;
-        Ok(Record {
+        Record {
             figures,
             start_ns: self.start_ns,
             moments: self.tracker.moments(),
@@ -173,8 +197,9 @@ impl Demo {
                 .map(|&(t, v)| (since(t), v as f64 / MICRO as f64))
                 .collect(),
             client_curves: traders.curves(),
+            stage_curves: stage_curves(&self.tracker.status["stage_ns"]),
             settings: self.settings(),
-        })
+        }
     }
 
     fn figures(&self, ended: &Ended, checks: Checks, traders: &Traders) -> Figures {
@@ -316,6 +341,9 @@ impl Traders {
         s.unanswered += r.unanswered;
         s.feed_messages += r.feed_messages;
         s.feed_rerequests += r.feed_rerequests;
+        for (account, micro) in &r.withdrawn_micro {
+            *s.withdrawn_micro.entry(*account).or_default() += micro;
+        }
         self.rtt.add_pairs(&r.rtt);
         self.rtt_from_plan.add_pairs(&r.rtt_from_plan);
         self.send_to_rx.add_pairs(&r.send_to_rx);
@@ -347,6 +375,13 @@ impl Traders {
         .map(|(name, d)| (name.to_owned(), d.curve()))
         .collect()
     }
+}
+
+/// The curves that the venue's status holds: pairs of percentile and ns.
+fn stage_curves(stages: &Value) -> Vec<(String, Vec<(f64, f64)>)> {
+    let points = |v: &Value| serde_json::from_value(v["curve"].clone()).unwrap_or_default();
+    let all = stages.as_object().into_iter().flatten();
+    all.map(|(key, v)| (key.clone(), points(v))).collect()
 }
 
 /// What the run ran on.
@@ -392,9 +427,10 @@ fn summary(f: &Figures, report: &Path) -> String {
         format!("  fills         {}", n(f.fills)),
         format!("  round trip    {}", p(&f.rtt_ns)),
     ];
-    for (name, stage) in &f.stage_ns {
-        lines.push(format!("    {name:<20}{}", p(stage)));
-    }
+    let in_order = page::STAGES
+        .iter()
+        .filter_map(|s| Some((s.0, f.stage_ns.get(s.0)?)));
+    lines.extend(in_order.map(|(name, stage)| format!("    {name:<20}{}", p(stage))));
     for (code, count) in &f.rejects_by_code {
         lines.push(format!("    refused: {code:<20}{}", n(*count)));
     }

@@ -214,6 +214,9 @@ impl Maker {
                 } else {
                     (price, lots)
                 };
+                if (price, lots) == (old, open) {
+                    return None;
+                }
                 self.slots[slot] = Slot::Changing {
                     name: orig,
                     next: name,

@@ -216,6 +216,8 @@ pub(crate) struct Record {
     pub(crate) index: Vec<(f64, f64)>,
     /// Full curves: (name, points).
     pub(crate) client_curves: Vec<(String, Vec<(f64, f64)>)>,
+    /// The venue's stages, as far as it tells: (key, points).
+    pub(crate) stage_curves: Vec<(String, Vec<(f64, f64)>)>,
     /// Instruments and parameters, as (name, value).
     pub(crate) settings: Vec<(String, String)>,
 }

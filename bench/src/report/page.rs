@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 const STYLE: &str = include_str!("style.css");
 
 /// Stages inside the venue in the order of the path, with what they mean.
-const STAGES: [(&str, &str, &str); 6] = [
+pub(crate) const STAGES: [(&str, &str, &str); 6] = [
     (
         "rx_gate",
         "receive → gate",
@@ -179,9 +179,7 @@ fn latency(r: &Record) -> Markup {
     let stages: Vec<Curve> = STAGES
         .iter()
         .zip([5, 4, 3, 2, 1, 0])
-        .filter_map(|((key, name, _), colour)| {
-            stage_curve(name, r.figures.stage_ns.get(*key)?, colour)
-        })
+        .filter_map(|((key, name, _), colour)| stage_curve(r, key, name, colour))
         .collect();
     html! {
         section {
@@ -200,19 +198,19 @@ fn latency(r: &Record) -> Markup {
     }
 }
 
-/// The known points of a stage.
-fn stage_curve(name: &str, p: &Percentiles, colour: usize) -> Option<Curve> {
-    if p.count < 2 {
-        return None;
-    }
+/// The known points of a stage, to the last percentile that its count supports.
+fn stage_curve(r: &Record, key: &str, name: &str, colour: usize) -> Option<Curve> {
+    let p = r.figures.stage_ns.get(key).filter(|p| p.count > 1)?;
     let last = (100.0 * (1.0 - 1.0 / p.count as f64)).min(99.999);
-    let mut points = vec![(50.0, p.p50), (99.0, p.p99)];
-    if p.p999 > 0 {
-        points.push((99.9, p.p999));
-    }
+    let told = r.stage_curves.iter().find(|c| c.0 == key).map(|c| &c.1[..]);
+    let few = [
+        (50.0, p.p50 as f64),
+        (99.0, p.p99 as f64),
+        (99.9, p.p999 as f64),
+    ];
+    let mut points = told.filter(|c| !c.is_empty()).unwrap_or(&few).to_vec();
     points.retain(|&(at, _)| at < last);
-    points.push((last, p.max.max(p.p999).max(p.p99)));
-    let points = points.into_iter().map(|(at, v)| (at, v as f64)).collect();
+    points.push((last, p.max as f64));
     Some(Curve {
         name: name.to_owned(),
         points,
@@ -617,6 +615,7 @@ mod tests {
                 .map(|k| (f64::from(k) / 4.0, 60_000.0 + f64::from(k * 13 % 29)))
                 .collect(),
             client_curves: vec![("round trip".into(), durations.curve())],
+            stage_curves: Vec::new(),
             settings: vec![("Durability".into(), "fsync".into())],
         }
     }

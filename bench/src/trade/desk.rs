@@ -115,7 +115,7 @@ impl Desk {
         let key = SecretKey::load(&venue.keys.join(format!("member-{}.key", member.id)))?;
         let credentials = Credentials {
             member: MemberId(member.id),
-            key_id: 0,
+            key_id: 1,
             key,
             venue: PublicKey::from_hex(&venue.public_key)?,
             suites: SuiteSet::SAFE,

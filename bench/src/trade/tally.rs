@@ -23,6 +23,8 @@ pub(crate) struct TradeResult {
     pub(crate) unanswered: u64,
     pub(crate) feed_messages: u64,
     pub(crate) feed_rerequests: u64,
+    /// Micro-units that left, by account.
+    pub(crate) withdrawn_micro: BTreeMap<u32, u64>,
     /// Histograms as (ns, count).
     pub(crate) rtt: Vec<(u64, u64)>,
     pub(crate) rtt_from_plan: Vec<(u64, u64)>,
@@ -133,7 +135,11 @@ impl Tally {
         match report {
             // Each trade is reported to both sides; the taker's copy counts it once.
             Report::Filled(m) if m.liquidity == 1 => self.result.fills += 1,
-            Report::WithdrawReport(m) => self.withdrawn = Some(Ok(m.batch_no)),
+            Report::WithdrawReport(m) => {
+                let sum = self.result.withdrawn_micro.entry(m.account).or_default();
+                *sum = sum.saturating_add_signed(m.amount);
+                self.withdrawn = Some(Ok(m.batch_no));
+            }
             Report::Rejected(m) if m.ref_template == 110 => {
                 self.withdrawn = Some(Err(code_name(m.reason)))
             }
