@@ -1,0 +1,639 @@
+//! Scenarios as text. A command stands alone on its line; what it must cause follows, indented.
+//!
+//! ```text
+//! alice a1 buy perp 10 @ 100.0 [gtc|ioc|fok] [post] [reduce] [cod] [stp=maker|taker|both]
+//! alice a1 buy perp 10 market [ioc|fok]
+//! alice replace a1 -> a2 perp 8 @ 99.9 [post]   (id:a1 goes by the venue's name)
+//! alice cancel a1 perp | alice cancel id:a1 perp
+//! alice mass-cancel [perp] [buy|sell]           alice withdraw 12.5
+//! deposit alice 100                             session alice established|lost [cod=0|1|2]
+//! table [index 103.0] [vol 60] [fees 500 -100]  wait 5s, 5m or 5d
+//! timer [seal|operator]                         oracle
+//! state alice                                   show feed | hide feed
+//! ```
+//!
+//! Any command of a member may end with `by bob`: bob sends it. Text after `//` is for people. Each script
+//! runs on both books; their outcomes, sealed bytes and state hashes must be the same.
+
+use super::audit::reason_name;
+use super::watch::Watch;
+use super::{CALL, PERP, PUT, SECOND, STALE, Venue, specs};
+use firmware::reject::RejectCode;
+use firmware::units::{AccountId, MemberId};
+use firmware::wire::feed::FeedMessage;
+use firmware::wire::input::{TIMER_OPERATOR, TIMER_SEAL};
+use firmware::wire::order::{
+    Cancel, FLAG_CANCEL_ON_DISCONNECT, FLAG_POST_ONLY, FLAG_REDUCE_ONLY, MassCancel, NewOrder,
+    ORD_LIMIT, ORD_MARKET, Replace, TIF_FOK, TIF_GTC, TIF_IOC, Withdraw,
+};
+use firmware::wire::report::Report;
+use firmware::wire::sbe::{BYTE_NULL, ID16_NULL, PRICE_NULL};
+use matcher::book::{LadderBook, OrderBook};
+use matcher::outbox::Outcome;
+use matcher::reference::ReferenceBook;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// Accounts by name: account `k + 1`. `alice2` belongs to alice, the others to a member of their own.
+const NAMES: [&str; 14] = [
+    "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "mallory",
+    "niaj", "olivia", "alice2",
+];
+const INSTRUMENTS: [(&str, u16); 3] = [("perp", PERP), ("call", CALL), ("put", PUT)];
+const CANCELED: [&str; 8] = [
+    "requested",
+    "ioc",
+    "self-trade",
+    "mass",
+    "disconnect",
+    "margin",
+    "collar",
+    "fill limit",
+];
+
+/// Runs a script and compares every line; a failure prints the whole transcript as it was.
+pub(crate) fn check(script: &str) {
+    check_with(64, script);
+}
+
+/// As [`check`], with room for so many resting orders.
+pub(crate) fn check_with(orders: u32, script: &str) {
+    let lines = script.lines().map(|l| l.split("//").next().unwrap_or(""));
+    let wanted: Vec<String> = lines
+        .map(|l| format!("{}{}", indent(l), words(l).join(" ")))
+        .filter(|l| !l.trim().is_empty())
+        .collect();
+    let (mut fast, mut slow) = (
+        Run::<LadderBook>::new(orders),
+        Run::<ReferenceBook>::new(orders),
+    );
+    let mut got = Vec::new();
+    for command in wanted.iter().filter(|l| !l.starts_with(' ')) {
+        got.push(command.clone());
+        let caused = fast.command(command);
+        assert_eq!(
+            caused,
+            slow.command(command),
+            "the books differ on: {command}"
+        );
+        fast.assert_same(&slow);
+        got.extend(caused.iter().map(|l| format!("    {l}")));
+    }
+    if got != wanted {
+        let at = got.iter().zip(&wanted).position(|(g, w)| g != w);
+        let at = at.unwrap_or(got.len().min(wanted.len()));
+        let line = |lines: &[String]| lines.get(at).cloned().unwrap_or_default();
+        panic!(
+            "line {at} is\n{}\nnot\n{}\nthe transcript:\n{}\n",
+            line(&got),
+            line(&wanted),
+            got.join("\n")
+        );
+    }
+}
+
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
+/// The first column of a script is that of its commands.
+fn indent(line: &str) -> &'static str {
+    let line = line.strip_prefix("        ").unwrap_or(line);
+    if line.starts_with(' ') { "    " } else { "" }
+}
+
+/// A script on one kind of book.
+struct Run<B> {
+    venue: Venue<B>,
+    watch: Watch,
+    /// Client's name of an order, by its name in the script.
+    names: BTreeMap<String, u64>,
+    /// The name in the script, by the venue's name.
+    ids: BTreeMap<u64, String>,
+    feed: bool,
+}
+
+impl<B: OrderBook> Run<B> {
+    fn new(orders: u32) -> Self {
+        let mut venue = Venue::new(orders);
+        let mut watch = Watch::default();
+        let count = NAMES.len() as u32;
+        for account in 1..=count {
+            let member = if account == count { 1 } else { account };
+            venue.bind(account, member);
+        }
+        // The feed's definitions are long gone from the outbox: the subscriber learns them here.
+        watch.list(&specs());
+        Self {
+            venue,
+            watch,
+            names: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            feed: false,
+        }
+    }
+
+    fn assert_same<C: OrderBook>(&self, other: &Run<C>) {
+        assert_eq!(self.venue.out.outcomes(), other.venue.out.outcomes());
+        assert!(self.venue.out.sealed().eq(other.venue.out.sealed()));
+        assert_eq!(
+            self.venue.engine.state_hash(),
+            other.venue.engine.state_hash()
+        );
+    }
+
+    fn command(&mut self, line: &str) -> Vec<String> {
+        let mut w = words(line);
+        let by = w.iter().position(|t| *t == "by").map(|at| {
+            let name = w[at + 1];
+            w.truncate(at);
+            account(name)
+        });
+        match (w[0], &w[1..]) {
+            ("deposit", [who, amount]) => {
+                let deposited = self.venue.deposit(account(who), micro(amount) as u64);
+                deposited.expect("a deposit that follows");
+            }
+            ("table", rest) => self.table(rest),
+            ("wait", [time]) => {
+                let (n, unit) = time.split_at(time.len() - 1);
+                let unit = match unit {
+                    "s" => SECOND,
+                    "m" => 60 * SECOND,
+                    _ => super::DAY,
+                };
+                self.venue.now += n.parse::<u64>().expect("a number") * unit;
+                return Vec::new();
+            }
+            ("timer", rest) => self.venue.timer(match rest {
+                ["seal"] => TIMER_SEAL,
+                ["operator"] => TIMER_SEAL | TIMER_OPERATOR,
+                _ => 0,
+            }),
+            ("oracle", []) => self.venue.oracle(),
+            ("session", [who, event, rest @ ..]) => {
+                let policy = rest.first().map_or(0, |t| number(&t[4..]) as u8);
+                let event = ["established", "terminated", "lost", "replaced"]
+                    .iter()
+                    .position(|e| e == event);
+                let event = event.expect("an event") as u8;
+                self.venue.session(member(account(who)), event, policy);
+            }
+            ("state", [who]) => return vec![self.state(who)],
+            (onoff @ ("show" | "hide"), ["feed"]) => {
+                self.feed = onoff == "show";
+                return Vec::new();
+            }
+            (who, rest) => {
+                let account = account(who);
+                self.request(account, member(by.unwrap_or(account)), rest);
+            }
+        }
+        self.watch.check(&self.venue);
+        self.render()
+    }
+
+    fn table(&mut self, mut rest: &[&str]) {
+        let market = &mut self.venue.market;
+        loop {
+            rest = match rest {
+                [] => break,
+                ["index", v, r @ ..] => {
+                    market.index_micro = micro(v);
+                    r
+                }
+                ["vol", v, r @ ..] => {
+                    market.vol_e9 = number(v) * 10_000_000;
+                    r
+                }
+                ["fees", t, m, r @ ..] => {
+                    market.taker_fee_ppm = number(t) as i32;
+                    market.maker_fee_ppm = number(m) as i32;
+                    r
+                }
+                other => panic!("not of a table: {other:?}"),
+            };
+        }
+        self.venue.oracle();
+        self.venue.adopt();
+    }
+
+    fn request(&mut self, account: u32, member: u32, w: &[&str]) {
+        match w {
+            ["cancel", which, instrument] => {
+                let (order_id, orig_cl_ord_id) = self.which(which);
+                self.venue.request(
+                    member,
+                    Cancel {
+                        cl_ord_id: 9_000,
+                        order_id,
+                        orig_cl_ord_id,
+                        account,
+                        instrument: id_of(instrument),
+                        pad1: 0,
+                    },
+                );
+            }
+            ["mass-cancel", rest @ ..] => {
+                let side = rest.iter().find_map(|t| side_of(t));
+                let instrument = rest.iter().find(|t| side_of(t).is_none());
+                self.venue.request(
+                    member,
+                    MassCancel {
+                        cl_ord_id: 9_001,
+                        account,
+                        instrument: instrument.map_or(ID16_NULL, |t| id_of(t)),
+                        side: side.unwrap_or(BYTE_NULL),
+                        pad1: 0,
+                    },
+                );
+            }
+            ["withdraw", amount] => self.venue.request(
+                member,
+                Withdraw {
+                    cl_ord_id: 9_002,
+                    amount: micro(amount),
+                    account,
+                    pad1: 0,
+                },
+            ),
+            [
+                "replace",
+                which,
+                "->",
+                name,
+                instrument,
+                lots,
+                "@",
+                price,
+                flags @ ..,
+            ] => {
+                let (order_id, orig_cl_ord_id) = self.which(which);
+                let cl_ord_id = self.name(name);
+                self.venue.request(
+                    member,
+                    Replace {
+                        cl_ord_id,
+                        order_id,
+                        orig_cl_ord_id,
+                        price: price_e9(price),
+                        quantity: number(lots),
+                        account,
+                        instrument: id_of(instrument),
+                        flags: u8::from(flags.contains(&"post")) * FLAG_POST_ONLY,
+                        pad1: 0,
+                    },
+                );
+            }
+            [name, side, instrument, lots, rest @ ..] => {
+                let cl_ord_id = self.name(name);
+                let order = new_order(cl_ord_id, account, side, instrument, number(lots), rest);
+                self.venue.request(member, order);
+            }
+            other => panic!("not a request: {other:?}"),
+        }
+    }
+
+    /// Client names rise over all members, so that one member's name never means another's order.
+    fn name(&mut self, name: &str) -> u64 {
+        let next = self.names.len() as u64 + 1;
+        let cl_ord_id = *self.names.entry(name.to_owned()).or_insert(next);
+        assert_eq!(cl_ord_id, next, "{name} is named twice");
+        next
+    }
+
+    /// Venue's and client's name of an order; one of them is zero.
+    fn which(&self, which: &str) -> (u64, u64) {
+        match which.strip_prefix("id:") {
+            Some(name) => {
+                let found = self.ids.iter().rev().find(|(_, n)| *n == name);
+                (*found.expect("an order that was accepted").0, 0)
+            }
+            None => (0, self.names[which]),
+        }
+    }
+
+    fn named(&self, cl_ord_id: u64) -> &str {
+        let found = self.names.iter().find(|(_, id)| **id == cl_ord_id);
+        found.map_or("?", |(name, _)| name)
+    }
+
+    fn state(&self, who: &str) -> String {
+        let a = self.venue.engine.accounts().get(AccountId(account(who)));
+        let a = a.expect("an account");
+        let (cash, sign) = (a.leaf.cash_pico.abs(), a.leaf.cash_pico < 0);
+        let mut line = format!(
+            "{who} cash {}{}.{:012} nonce {}",
+            if sign { "-" } else { "" },
+            cash / 1_000_000_000_000,
+            cash % 1_000_000_000_000,
+            a.leaf.nonce
+        );
+        for (name, id) in INSTRUMENTS {
+            if a.leaf.positions[id as usize] != 0 {
+                write!(line, " {name} {}", a.leaf.positions[id as usize]).expect("text");
+            }
+        }
+        write!(
+            line,
+            " worst {} fund {}",
+            decimal(a.worst_micro()),
+            self.venue.engine.fund_pico()
+        )
+        .expect("text");
+        line
+    }
+
+    fn render(&mut self) -> Vec<String> {
+        let outcomes = self.venue.out.outcomes().to_vec();
+        outcomes.iter().filter_map(|o| self.line(o)).collect()
+    }
+
+    fn line(&mut self, outcome: &Outcome) -> Option<String> {
+        match outcome {
+            Outcome::Report(to, report) => {
+                match report {
+                    Report::Accepted(m) => {
+                        let name = self.named(m.cl_ord_id).to_owned();
+                        self.ids.insert(m.order_id, name);
+                    }
+                    Report::Replaced(m) => {
+                        let name = self.named(m.cl_ord_id).to_owned();
+                        self.ids.insert(m.order_id, name);
+                    }
+                    _ => {}
+                }
+                Some(self.report(*to, report))
+            }
+            Outcome::Feed(m) => self.feed_line(m),
+        }
+    }
+
+    fn report(&self, to: MemberId, report: &Report) -> String {
+        let (text, account) = match report {
+            Report::Accepted(m) => (
+                format!(
+                    "accepted {} {} {} {} @ {}",
+                    self.ids[&m.order_id],
+                    side_name(m.side),
+                    name_of(m.instrument),
+                    m.quantity,
+                    price(m.instrument, m.price)
+                ),
+                m.account,
+            ),
+            Report::Rejected(m) => {
+                let code = RejectCode::from_wire(m.reason).expect("a code");
+                (format!("rejected {}", code.name()), m.account)
+            }
+            Report::Replaced(m) => (
+                format!(
+                    "replaced {} {} {} {} @ {} {} its place",
+                    self.named(m.cl_ord_id),
+                    side_name(m.side),
+                    name_of(m.instrument),
+                    m.quantity,
+                    price(m.instrument, m.price),
+                    if m.order_id == m.prev_order_id {
+                        "keeps"
+                    } else {
+                        "loses"
+                    }
+                ),
+                m.account,
+            ),
+            Report::Canceled(m) => (
+                format!(
+                    "canceled {} {} {}",
+                    self.named(m.cl_ord_id),
+                    m.quantity,
+                    CANCELED[m.reason as usize]
+                ),
+                m.account,
+            ),
+            Report::Filled(m) => {
+                assert_eq!(
+                    self.ids.get(&m.order_id).map(String::as_str),
+                    Some(self.named(m.cl_ord_id)),
+                    "names of {m:?}"
+                );
+                (
+                    format!(
+                        "filled {} {} @ {} leaves {} {} fee {}",
+                        self.named(m.cl_ord_id),
+                        m.quantity,
+                        price(m.instrument, m.price),
+                        m.leaves,
+                        if m.liquidity == 1 { "taker" } else { "maker" },
+                        decimal(m.fee)
+                    ),
+                    m.account,
+                )
+            }
+            Report::MassCancelAck(m) => (format!("mass-canceled {}", m.count), m.account),
+            Report::DepositReport(m) => (
+                format!(
+                    "deposited {} number {} cash {}",
+                    decimal(m.amount),
+                    m.queue_index,
+                    decimal(m.cash)
+                ),
+                m.account,
+            ),
+            Report::WithdrawReport(m) => (
+                format!(
+                    "withdrew {} cash {} in batch {}",
+                    decimal(m.amount),
+                    decimal(m.cash),
+                    m.batch_no
+                ),
+                m.account,
+            ),
+            Report::SettlementReport(m) => (
+                format!(
+                    "settled {} transfer {} delta {} rest {} collateral {} maintenance {}",
+                    m.settlement_no,
+                    decimal(m.transfer),
+                    decimal(m.delta_leg),
+                    decimal(m.residual),
+                    decimal(m.collateral),
+                    decimal(m.maintenance)
+                ),
+                m.account,
+            ),
+            Report::NotApplied(m) => (format!("not applied {}", m.count), to.0),
+        };
+        let mut line = format!("{} {text}", NAMES[account as usize - 1]);
+        if member(account) != to.0 {
+            write!(line, " to {}", NAMES[to.0 as usize - 1]).expect("text");
+        }
+        line
+    }
+
+    fn feed_line(&self, m: &FeedMessage) -> Option<String> {
+        let name = |id: u64| self.ids.get(&id).map_or("?", String::as_str);
+        Some(match m {
+            FeedMessage::SettlementSummary(m) => format!(
+                "feed settlement {} by {} index {} to {} transferred {} delta {} rest {} accounts {}",
+                m.settlement_no,
+                if m.trigger == 0 { "move" } else { "time" },
+                decimal(m.index_before_micro),
+                decimal(m.index_after_micro),
+                decimal(m.transferred),
+                decimal(m.delta_leg),
+                decimal(m.residual),
+                m.accounts
+            ),
+            FeedMessage::BatchSealed(m) => format!(
+                "feed sealed {} {} rows {} accounts {}",
+                m.batch_no,
+                reason_name(m.reason),
+                m.fill_rows,
+                m.accounts
+            ),
+            _ if !self.feed => return None,
+            FeedMessage::OrderAdd(m) => format!(
+                "feed add {} {} {} {} @ {}",
+                name(m.order_id),
+                side_name(m.side),
+                name_of(m.instrument),
+                m.quantity,
+                price(m.instrument, m.price)
+            ),
+            FeedMessage::OrderReduce(m) => {
+                format!("feed reduce {} to {}", name(m.order_id), m.quantity)
+            }
+            FeedMessage::OrderDelete(m) => format!("feed delete {}", name(m.order_id)),
+            FeedMessage::OrderExecuted(m) => format!(
+                "feed trade {} {} @ {} leaves {}",
+                name(m.order_id),
+                m.quantity,
+                price(m.instrument, m.price),
+                m.leaves
+            ),
+            FeedMessage::IndexUpdate(m) => {
+                format!("feed index {} epoch {}", decimal(m.index_micro), m.epoch)
+            }
+            FeedMessage::MarkPrice(m) => format!(
+                "feed mark {} {} collar {} to {}",
+                name_of(m.instrument),
+                decimal(m.mark_micro),
+                price(m.instrument, m.collar_low),
+                price(m.instrument, m.collar_high)
+            ),
+            FeedMessage::InstrumentDefinition(m) => format!("feed lists {}", name_of(m.instrument)),
+        })
+    }
+}
+
+fn new_order(
+    cl_ord_id: u64,
+    account: u32,
+    side: &str,
+    instrument: &str,
+    quantity: i64,
+    rest: &[&str],
+) -> NewOrder {
+    let (market, limit, rest) = match rest {
+        ["market", rest @ ..] => (true, PRICE_NULL, rest),
+        ["@", limit, rest @ ..] => (false, price_e9(limit), rest),
+        other => panic!("an order has a price: {other:?}"),
+    };
+    let mut order = NewOrder {
+        cl_ord_id,
+        price: limit,
+        quantity,
+        expire_time: 0,
+        smp_id: 0,
+        account,
+        instrument: id_of(instrument),
+        side: side_of(side).expect("a side"),
+        ord_type: if market { ORD_MARKET } else { ORD_LIMIT },
+        time_in_force: if market { TIF_IOC } else { TIF_GTC },
+        flags: 0,
+        stp_mode: 0,
+        mmp_group: 0,
+        pad1: 0,
+    };
+    for token in rest {
+        match *token {
+            "gtc" => order.time_in_force = TIF_GTC,
+            "ioc" => order.time_in_force = TIF_IOC,
+            "fok" => order.time_in_force = TIF_FOK,
+            "post" => order.flags |= FLAG_POST_ONLY,
+            "reduce" => order.flags |= FLAG_REDUCE_ONLY,
+            "cod" => order.flags |= FLAG_CANCEL_ON_DISCONNECT,
+            "stp=maker" => order.stp_mode = 0,
+            "stp=taker" => order.stp_mode = 1,
+            "stp=both" => order.stp_mode = 2,
+            other => panic!("not of an order: {other}"),
+        }
+    }
+    order
+}
+
+fn account(name: &str) -> u32 {
+    let at = NAMES.iter().position(|n| *n == name);
+    at.unwrap_or_else(|| panic!("nobody is called {name}")) as u32 + 1
+}
+
+const fn member(account: u32) -> u32 {
+    if account == NAMES.len() as u32 {
+        1
+    } else {
+        account
+    }
+}
+
+fn id_of(name: &str) -> u16 {
+    let found = INSTRUMENTS.iter().find(|(n, _)| *n == name);
+    found
+        .unwrap_or_else(|| panic!("no instrument is called {name}"))
+        .1
+}
+
+fn name_of(id: u16) -> &'static str {
+    let found = INSTRUMENTS.iter().find(|(_, i)| *i == id);
+    found.map_or("none", |(name, _)| name)
+}
+
+fn side_of(name: &str) -> Option<u8> {
+    match name {
+        "buy" => Some(0),
+        "sell" => Some(1),
+        _ => None,
+    }
+}
+
+const fn side_name(side: u8) -> &'static str {
+    if side == 0 { "buy" } else { "sell" }
+}
+
+fn number(text: &str) -> i64 {
+    text.parse()
+        .unwrap_or_else(|_| panic!("{text} is no number"))
+}
+
+/// A decimal number with at most six places, in millionths.
+fn micro(text: &str) -> i64 {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    number(whole) * 1_000_000 + number(&format!("{part:0<6}"))
+}
+
+fn price_e9(text: &str) -> i64 {
+    micro(text) * 1_000
+}
+
+fn decimal(micro: i64) -> String {
+    let sign = if micro < 0 { "-" } else { "" };
+    let micro = micro.unsigned_abs();
+    format!("{sign}{}.{:06}", micro / 1_000_000, micro % 1_000_000)
+}
+
+fn price(instrument: u16, e9: i64) -> String {
+    let places = if instrument == PERP { 1 } else { 2 };
+    let text = decimal(e9 / 1_000);
+    text[..text.len() - 6 + places].to_owned()
+}
+
+const _: () = assert!(STALE == 10 * SECOND, "the scripts count on it");
