@@ -70,6 +70,43 @@ fn orders_trade_by_price_then_age_at_the_makers_price() {
 }
 
 #[test]
+fn fees_and_rebates_are_exact_to_the_pico_unit() {
+    check(
+        "
+        deposit alice 1000
+            alice deposited 1000.000000 number 0 cash 1000.000000
+        deposit bob 1000
+            bob deposited 1000.000000 number 1 cash 1000.000000
+        table fees 333 -77
+        bob b1 sell call 7 @ 6.83
+            bob accepted b1 sell call 7 @ 6.83
+        alice a1 buy call 7 @ 6.83         // notional 7 x 683 x 100 = 478100 micro: taker 159.2073, maker -36.8137
+            alice accepted a1 buy call 7 @ 6.83
+            alice filled a1 7 @ 6.83 leaves 0 taker fee 0.000160
+            bob filled b1 7 @ 6.83 leaves 0 maker fee -0.000036
+        state alice
+            alice cash 999.521740792700 nonce 0 call 7 worst 999.555431 fund 122393600
+        state bob
+            bob cash 1000.478136813700 nonce 0 call -7 worst 999.123440 fund 122393600
+        table fees 500 200                 // makers can be asked to pay, too; the batch closes under its own fees
+            feed sealed 1 table rows 1 accounts 2
+        bob b2 buy perp 1 @ 100.1
+            bob accepted b2 buy perp 1 @ 100.1
+        alice a2 sell perp 1 @ 100.1       // 500.5 and 200.2 micro; what is shown is rounded up
+            alice accepted a2 sell perp 1 @ 100.1
+            alice filled a2 1 @ 100.1 leaves 0 taker fee 0.000501
+            bob filled b2 1 @ 100.1 leaves 0 maker fee 0.000201
+        state alice
+            alice cash 1000.522240292700 nonce 0 perp -1 call 7 worst 999.713962 fund 823093600
+        state bob
+            bob cash 999.476936613700 nonce 0 perp 1 call -7 worst 999.282240 fund 823093600
+        timer seal
+            feed sealed 2 timer rows 1 accounts 2
+        ",
+    );
+}
+
+#[test]
 fn immediate_orders_take_what_there_is_and_never_rest() {
     check(
         "
@@ -988,6 +1025,139 @@ fn batches_close_when_accounts_run_out() {
             feed sealed 3 timer rows 2 accounts 5
         ",
     );
+}
+
+#[test]
+fn a_batch_closes_before_a_table_that_it_could_not_be_proven_under() {
+    check(
+        "
+        deposit alice 20
+            alice deposited 20.000000 number 0 cash 20.000000
+        deposit bob 1000
+            bob deposited 1000.000000 number 1 cash 1000.000000
+        table
+        bob b1 sell perp 80 @ 100.0
+            bob accepted b1 sell perp 80 @ 100.0
+        alice a1 buy perp 80 @ 100.0
+            alice accepted a1 buy perp 80 @ 100.0
+            alice filled a1 80 @ 100.0 leaves 0 taker fee 0.040000
+            bob filled b1 80 @ 100.0 leaves 0 maker fee -0.008000
+        table index 99.9                               // alice stays above her margin: the batch goes on
+        table index 94.0                               // she would not
+            feed sealed 1 table rows 1 accounts 2
+            alice settled 1 transfer -4.800000 delta -4.800000 rest 0.000000 collateral 15.160000 maintenance 12.032000
+            bob settled 1 transfer 4.800000 delta 4.800000 rest 0.000000 collateral 1004.808000 maintenance 12.032000
+            feed settlement 1 by move index 100.000000 to 94.000000 transferred 4.800000 delta 9.600000 rest 0.000000 accounts 2
+        timer seal                                     // nothing since
+        deposit bob 1
+            bob deposited 1.000000 number 2 cash 1081.008000
+        bob b2 sell perp 1 @ 98.7
+            bob accepted b2 sell perp 1 @ 98.7
+        deposit carol 1000
+            carol deposited 1000.000000 number 3 cash 1000.000000
+        carol c1 buy perp 1 @ 98.7
+            carol accepted c1 buy perp 1 @ 98.7
+            carol filled c1 1 @ 98.7 leaves 0 taker fee 0.000494
+            bob filled b2 1 @ 98.7 leaves 0 maker fee -0.000098
+        table index 93.9                               // the fill would be outside of the collar
+            feed sealed 2 table rows 1 accounts 2
+        bob b3 sell perp 1 @ 93.9
+            bob accepted b3 sell perp 1 @ 93.9
+        carol c2 buy perp 1 @ 93.9
+            carol accepted c2 buy perp 1 @ 93.9
+            carol filled c2 1 @ 93.9 leaves 0 taker fee 0.000470
+            bob filled b3 1 @ 93.9 leaves 0 maker fee -0.000093
+        table fees 400 -100                            // the fees of a batch are its table's
+            feed sealed 3 table rows 1 accounts 2
+        deposit bob 1
+            bob deposited 1.000000 number 4 cash 1083.934192
+        table fees 500 -100                            // which a deposit does not ask
+        timer operator
+            feed sealed 4 operator rows 0 accounts 1
+        ",
+    );
+}
+
+/// A venue under watch, for scenarios too long to write down.
+struct Floor {
+    venue: Venue<LadderBook>,
+    watch: Watch,
+    next_name: u64,
+    /// Reason and rows of each batch.
+    sealed: Vec<(SealReason, usize)>,
+}
+
+impl Floor {
+    /// Accounts 1 to 8 have a million each.
+    fn open() -> Self {
+        let mut watch = Watch::default();
+        watch.list(&specs());
+        let mut floor = Self {
+            venue: Venue::new(2_000),
+            watch,
+            next_name: 0,
+            sealed: Vec::new(),
+        };
+        for account in 1..=8 {
+            floor.venue.bind(account, account);
+            floor.venue.deposit(account, 1_000_000_000_000).unwrap();
+            floor.check();
+        }
+        floor.venue.adopt();
+        floor.venue.oracle();
+        floor.timer(TIMER_SEAL);
+        floor.sealed.clear();
+        floor
+    }
+
+    fn check(&mut self) {
+        self.watch.check(&self.venue);
+        let sealed = self.venue.out.sealed().map(|b| decode(b).unwrap());
+        self.sealed
+            .extend(sealed.map(|b| (b.reason, b.fills.len())));
+    }
+
+    fn timer(&mut self, flags: u32) {
+        self.venue.timer(flags);
+        self.check();
+    }
+
+    /// A limit order of member and account `who`, at a price in ticks.
+    fn order(&mut self, who: u32, side: Side, instrument: u16, lots: i64, ticks: i64) {
+        self.next_name += 1;
+        let tick_e9 = if instrument == PERP {
+            100_000_000
+        } else {
+            10_000_000
+        };
+        let order = NewOrder {
+            cl_ord_id: self.next_name,
+            price: ticks * tick_e9,
+            quantity: lots,
+            expire_time: 0,
+            smp_id: 0,
+            account: who,
+            instrument,
+            side: side as u8,
+            ord_type: ORD_LIMIT,
+            time_in_force: TIF_GTC,
+            flags: 0,
+            stp_mode: 0,
+            mmp_group: 0,
+            pad1: 0,
+        };
+        self.venue.request(who, order);
+        self.check();
+    }
+
+    /// Asks of one lot: `levels` prices from `ticks` up, each with accounts 2 to 8.
+    fn ladder(&mut self, instrument: u16, ticks: i64, levels: i64) {
+        for level in 0..levels {
+            for who in 2..=8 {
+                self.order(who, Side::Sell, instrument, 1, ticks + level);
+            }
+        }
+    }
 }
 
 #[test]

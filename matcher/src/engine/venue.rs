@@ -235,21 +235,27 @@ impl<B: OrderBook> Engine<B> {
         self.settle_if_due(stamp, out);
     }
 
-    /// Whether the open batch can still be proven when it is sealed under `table`.
+    /// Whether the open batch can still be proven when it is sealed under `table`: the circuit knows no
+    /// other table, so it also takes fees and notionals from it.
     fn batch_allows(&self, table: &RiskTable) -> bool {
+        let fees = |t: &RiskTable| (t.taker_fee_ppm, t.maker_fee_ppm);
+        let filled = self.batch.prices().iter().any(Option::is_some);
+        if filled && fees(table) != fees(&self.table) {
+            return false;
+        }
         let healthy = |id: AccountId| {
             let a = self.accounts.get(id).expect("a touched account exists");
             a.worst_under(table) >= 0
         };
-        let inside =
-            |(range, c): (&Option<(PriceTicks, PriceTicks)>, &crate::table::Column)| match range {
-                None => true,
-                Some((lo, hi)) => {
-                    lo.0 >= c.collar_lo_ticks && hi.0 < c.collar_lo_ticks + c.collar_width_ticks
-                }
-            };
-        self.batch.touched().all(healthy)
-            && self.batch.prices().iter().zip(&table.columns).all(inside)
+        let inside = |i: usize| {
+            let (c, now) = (&table.columns[i], &self.table.columns[i]);
+            self.batch.prices()[i].is_none_or(|(lo, hi)| {
+                lo.0 >= c.collar_lo_ticks
+                    && hi.0 < c.collar_lo_ticks + c.collar_width_ticks
+                    && c.tick_value_micro == now.tick_value_micro
+            })
+        };
+        self.batch.touched().all(healthy) && (0..INSTRUMENTS).all(inside)
     }
 
     fn rebase(&mut self) {
