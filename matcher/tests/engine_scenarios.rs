@@ -853,6 +853,48 @@ fn a_collar_that_moves_cancels_the_orders_that_it_leaves_behind() {
 }
 
 #[test]
+fn an_expired_option_closes_and_keeps_no_orders() {
+    check(
+        "
+        deposit alice 1000
+            alice deposited 1000.000000 number 0 cash 1000.000000
+        deposit bob 1000
+            bob deposited 1000.000000 number 1 cash 1000.000000
+        table
+        bob b1 sell call 5 @ 6.80
+            bob accepted b1 sell call 5 @ 6.80
+        alice a1 buy call 3 @ 6.80
+            alice accepted a1 buy call 3 @ 6.80
+            alice filled a1 3 @ 6.80 leaves 0 taker fee 0.000102
+            bob filled b1 3 @ 6.80 leaves 2 maker fee -0.000020
+        alice a2 buy call 1 @ 6.00
+            alice accepted a2 buy call 1 @ 6.00
+        alice a3 buy put 1 @ 4.00
+            alice accepted a3 buy put 1 @ 4.00
+        timer seal
+            feed sealed 1 timer rows 1 accounts 2
+        wait 31d
+        table                                          // both sides of the call go
+            alice canceled a2 1 collar
+            bob canceled b1 2 collar
+            alice settled 1 transfer -0.205617 delta 0.000000 rest -0.205617 collateral 999.795898 maintenance 0.000000
+            bob settled 1 transfer 0.205617 delta 0.000000 rest 0.205617 collateral 1000.204020 maintenance 0.480000
+            feed settlement 1 by time index 100.000000 to 100.000000 transferred 0.205617 delta 0.000000 rest 0.411234 accounts 2
+        alice a4 buy call 1 @ 1.00
+            alice rejected Halted
+        bob replace b1 -> b2 call 1 @ 6.90
+            bob rejected UnknownOrder
+        bob cancel b1 call
+            bob rejected UnknownOrder
+        alice a5 sell call 3 market reduce
+            alice rejected Halted
+        state alice
+            alice cash 999.795898000000 nonce 0 call 3 worst 999.795898 fund 81600000
+        ",
+    );
+}
+
+#[test]
 fn settlements_move_the_mark_and_sum_to_zero() {
     check(
         "

@@ -115,14 +115,7 @@ impl<B: OrderBook> Engine<B> {
     fn check_new(&self, stamp: Stamp, m: &InNewOrder) -> Result<Incoming, RejectCode> {
         let side = Side::from_wire(m.side).expect("the gate checked the side");
         let instrument = InstrumentId(m.instrument);
-        let column = &self.table.columns[m.instrument as usize];
-        if !self.has_table || column.collar_width_ticks == 0 {
-            return Err(RejectCode::Halted);
-        }
-        let (lo, hi) = (
-            column.collar_lo_ticks,
-            column.collar_lo_ticks + column.collar_width_ticks - 1,
-        );
+        let (lo, hi) = self.collar(m.instrument as usize)?;
         let limit = match (m.ord_type == ORD_MARKET, side) {
             (false, _) => m.price_ticks,
             (true, Side::Buy) => hi,
@@ -156,6 +149,7 @@ impl<B: OrderBook> Engine<B> {
         old: Option<&Order>,
     ) -> Result<(), RejectCode> {
         let i = n.instrument.0 as usize;
+        let (lo, hi) = self.collar(i)?;
         let account = self
             .accounts
             .get(n.account)
@@ -174,11 +168,6 @@ impl<B: OrderBook> Engine<B> {
         } else if self.is_stale(stamp.time) {
             return Err(RejectCode::OracleStale);
         }
-        let column = &self.table.columns[i];
-        let (lo, hi) = (
-            column.collar_lo_ticks,
-            column.collar_lo_ticks + column.collar_width_ticks - 1,
-        );
         if n.side == Side::Buy && n.limit.0 > hi || n.side == Side::Sell && n.limit.0 < lo {
             return Err(RejectCode::PriceOutOfCollar);
         }
@@ -202,6 +191,16 @@ impl<B: OrderBook> Engine<B> {
             return Err(RejectCode::BookFull);
         }
         Ok(())
+    }
+
+    /// Lowest and highest price that may trade.
+    fn collar(&self, instrument: usize) -> Result<(i32, i32), RejectCode> {
+        let column = &self.table.columns[instrument];
+        if !self.has_table || column.collar_width_ticks == 0 {
+            return Err(RejectCode::Halted);
+        }
+        let lo = column.collar_lo_ticks;
+        Ok((lo, lo + column.collar_width_ticks - 1))
     }
 
     fn is_stale(&self, now: TimeNs) -> bool {

@@ -200,10 +200,12 @@ impl<B: OrderBook> Engine<B> {
         let columns = &self.table.columns;
         let outside = |o: &Order| {
             let c = &columns[o.instrument.0 as usize];
-            match o.side {
-                Side::Buy => o.price.0 >= c.collar_lo_ticks + c.collar_width_ticks,
-                Side::Sell => o.price.0 < c.collar_lo_ticks,
-            }
+            // A closed instrument has no collar at all: (0, 0) would leave its asks standing.
+            c.collar_width_ticks == 0
+                || match o.side {
+                    Side::Buy => o.price.0 >= c.collar_lo_ticks + c.collar_width_ticks,
+                    Side::Sell => o.price.0 < c.collar_lo_ticks,
+                }
         };
         Self::collect_into(&self.book, &self.instruments, &mut self.sweep, outside);
         self.sweep(
