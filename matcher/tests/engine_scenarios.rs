@@ -265,6 +265,47 @@ fn reduce_only_orders_never_pass_zero_together_with_resting_ones() {
 }
 
 #[test]
+fn an_account_between_maintenance_and_initial_margin_may_only_reduce() {
+    check(
+        "
+        deposit alice 17
+            alice deposited 17.000000 number 0 cash 17.000000
+        deposit bob 1000
+            bob deposited 1000.000000 number 1 cash 1000.000000
+        table
+        bob b1 sell perp 80 @ 100.0
+            bob accepted b1 sell perp 80 @ 100.0
+        alice a1 buy perp 80 @ 100.0
+            alice accepted a1 buy perp 80 @ 100.0
+            alice filled a1 80 @ 100.0 leaves 0 taker fee 0.040000
+            bob filled b1 80 @ 100.0 leaves 0 maker fee -0.008000
+        table index 95.9
+            alice settled 1 transfer -3.280000 delta -3.280000 rest 0.000000 collateral 13.680000 maintenance 12.275200
+            bob settled 1 transfer 3.280000 delta 3.280000 rest 0.000000 collateral 1003.288000 maintenance 12.275200
+            feed settlement 1 by move index 100.000000 to 95.900000 transferred 3.280000 delta 6.560000 rest 0.000000 accounts 2
+        state alice                                    // above maintenance, but without the extra fifth
+            alice cash -63.040000000000 nonce 0 perp 80 worst 1.404800 fund 32000000000
+        bob b2 buy perp 200 @ 95.9
+            bob accepted b2 buy perp 200 @ 95.9
+        bob b3 sell perp 200 @ 96.0
+            bob accepted b3 sell perp 200 @ 96.0
+        alice a2 buy perp 1 @ 96.0 ioc
+            alice rejected InsufficientMargin
+        alice a3 sell perp 1 @ 96.0
+            alice rejected InsufficientMargin
+        alice a4 sell perp 10 @ 95.9 ioc reduce        // takes risk off: maintenance is enough
+            alice accepted a4 sell perp 10 @ 95.9
+            alice filled a4 10 @ 95.9 leaves 0 taker fee 0.004795
+            bob filled b2 10 @ 95.9 leaves 190 maker fee -0.000959
+        alice withdraw 0.000001
+            alice withdrew 0.000001 cash -53.454796 in batch 1
+        state alice
+            alice cash -53.454796000000 nonce 1 perp 70 worst 2.934404 fund 35836000000
+        ",
+    );
+}
+
+#[test]
 fn self_trades_are_prevented_in_the_mode_of_the_incoming_order() {
     check(
         "
@@ -890,6 +931,75 @@ fn an_expired_option_closes_and_keeps_no_orders() {
             alice rejected Halted
         state alice
             alice cash 999.795898000000 nonce 0 call 3 worst 999.795898 fund 81600000
+        ",
+    );
+}
+
+#[test]
+fn a_short_account_loses_its_orders_and_a_deposit_cures_it() {
+    check(
+        "
+        deposit alice 20
+            alice deposited 20.000000 number 0 cash 20.000000
+        deposit bob 1000
+            bob deposited 1000.000000 number 1 cash 1000.000000
+        table
+        bob b1 sell perp 80 @ 100.0
+            bob accepted b1 sell perp 80 @ 100.0
+        alice a1 buy perp 80 @ 100.0
+            alice accepted a1 buy perp 80 @ 100.0
+            alice filled a1 80 @ 100.0 leaves 0 taker fee 0.040000
+            bob filled b1 80 @ 100.0 leaves 0 maker fee -0.008000
+        alice a2 sell perp 10 @ 101.0
+            alice accepted a2 sell perp 10 @ 101.0
+        alice a3 buy perp 20 @ 97.0
+            alice accepted a3 buy perp 20 @ 97.0
+        bob b2 buy perp 20 @ 89.0
+            bob accepted b2 buy perp 20 @ 89.0
+        table index 94.0                               // alice can still carry the position, not the orders
+            feed sealed 1 table rows 1 accounts 2
+            alice canceled a3 20 margin
+            alice canceled a2 10 margin
+            alice settled 1 transfer -4.800000 delta -4.800000 rest 0.000000 collateral 15.160000 maintenance 12.032000
+            bob settled 1 transfer 4.800000 delta 4.800000 rest 0.000000 collateral 1004.808000 maintenance 12.032000
+            feed settlement 1 by move index 100.000000 to 94.000000 transferred 4.800000 delta 9.600000 rest 0.000000 accounts 2
+        state alice
+            alice cash -60.040000000000 nonce 0 perp 80 worst 3.128000 fund 32000000000
+        table index 89.0                               // below maintenance; her batch was closed before
+            alice settled 2 transfer -4.000000 delta -4.000000 rest 0.000000 collateral 11.160000 maintenance 11.392000
+            bob settled 2 transfer 4.000000 delta 4.000000 rest 0.000000 collateral 1008.808000 maintenance 11.392000
+            feed settlement 2 by move index 94.000000 to 89.000000 transferred 4.000000 delta 8.000000 rest 0.000000 accounts 2
+        state alice
+            alice cash -60.040000000000 nonce 0 perp 80 worst -0.232000 fund 32000000000
+        alice a4 sell perp 10 @ 89.0 ioc reduce
+            alice rejected BelowMaintenance
+        alice withdraw 0.000001
+            alice rejected BelowMaintenance
+        deposit alice 0.1
+            alice deposited 0.100000 number 2 cash -59.940000
+        alice a5 sell perp 10 @ 89.0 ioc
+            alice rejected BelowMaintenance
+        table index 88.9                               // a deposit alone may leave her short,
+            feed sealed 2 table rows 0 accounts 1
+        timer seal                                     // so the batch can be proven
+        deposit alice 0.5
+            alice deposited 0.500000 number 3 cash -59.440000
+        alice a6 sell perp 10 @ 89.0 ioc reduce
+            alice accepted a6 sell perp 10 @ 89.0
+            alice filled a6 10 @ 89.0 leaves 0 taker fee 0.004450
+            bob filled b2 10 @ 89.0 leaves 10 maker fee -0.000890
+        alice a7 sell perp 10 @ 89.0 ioc
+            alice rejected InsufficientMargin
+        deposit alice 1000
+            alice deposited 1000.000000 number 4 cash 949.455550
+        alice a8 sell perp 10 @ 89.0 ioc
+            alice accepted a8 sell perp 10 @ 89.0
+            alice filled a8 10 @ 89.0 leaves 0 taker fee 0.004450
+            bob filled b2 10 @ 89.0 leaves 0 maker fee -0.000890
+        state alice
+            alice cash 958.351100000000 nonce 0 perp 60 worst 1003.156700 fund 39120000000
+        timer seal
+            feed sealed 3 timer rows 1 accounts 2
         ",
     );
 }

@@ -160,7 +160,8 @@ impl<B: OrderBook> Engine<B> {
             "the gate let a stranger through"
         );
         let position = account.leaf.positions[i];
-        if n.flags & FLAG_REDUCE_ONLY != 0 {
+        let reduces = n.flags & FLAG_REDUCE_ONLY != 0;
+        if reduces {
             let reducible = (-n.side.sign() * position).max(0) - account.open_lots(i, n.side);
             if n.lots > reducible {
                 return Err(RejectCode::WouldIncrease);
@@ -184,7 +185,13 @@ impl<B: OrderBook> Engine<B> {
         }
         let extra = Some(n.exposure(n.lots));
         let drop = old.map(exposure);
-        if !account.covers(&self.table, extra, drop, 0, self.domain.initial_extra_ppm) {
+        // An account between maintenance and initial margin must be able to take risk off.
+        let initial_extra_ppm = if reduces {
+            0
+        } else {
+            self.domain.initial_extra_ppm
+        };
+        if !account.covers(&self.table, extra, drop, 0, initial_extra_ppm) {
             return Err(RejectCode::InsufficientMargin);
         }
         if n.rests && old.is_none() && self.book.live() == self.book.capacity() {
