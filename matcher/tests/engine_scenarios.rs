@@ -624,6 +624,30 @@ fn a_lost_session_cancels_by_the_policy_that_the_member_chose() {
 }
 
 #[test]
+fn a_replace_keeps_the_self_trade_mode_of_its_order() {
+    check(
+        "
+        deposit alice 1000
+            alice deposited 1000.000000 number 0 cash 1000.000000
+        table
+        alice a1 sell perp 1 @ 100.0
+            alice accepted a1 sell perp 1 @ 100.0
+        alice a2 buy perp 2 @ 99.0 stp=taker
+            alice accepted a2 buy perp 2 @ 99.0
+        alice replace a2 -> a3 perp 2 @ 100.0          // a1 stays
+            alice replaced a3 buy perp 2 @ 100.0 loses its place
+            alice canceled a3 2 self-trade
+        alice a4 buy perp 2 @ 99.0 stp=both
+            alice accepted a4 buy perp 2 @ 99.0
+        alice replace a4 -> a5 perp 2 @ 100.0
+            alice replaced a5 buy perp 2 @ 100.0 loses its place
+            alice canceled a1 1 self-trade
+            alice canceled a5 2 self-trade
+        ",
+    );
+}
+
+#[test]
 fn each_reject_of_the_engine_is_met_in_the_order_of_its_checks() {
     check_with(
         2,

@@ -25,6 +25,9 @@ use firmware::wire::sbe::{BYTE_NULL, ID16_NULL, Message};
 /// Marks the id of an order that never rests, and of one whose place is not known yet.
 const PASSING: u64 = 1 << 63;
 
+/// Where a resting order's self-trade mode stands in its flags, above those of the wire.
+const STP_SHIFT: u32 = 8;
+
 /// A checked order on its way into the book.
 #[derive(Clone, Copy, Debug)]
 struct Incoming {
@@ -260,7 +263,7 @@ impl<B: OrderBook> Engine<B> {
                 account: n.account,
                 session: stamp.member.0,
                 cl_ord_id: ClOrdId(n.cl_ord_id),
-                flags: u32::from(n.flags),
+                flags: u32::from(n.flags) | u32::from(n.stp_mode) << STP_SHIFT,
             };
             let id = self.book.insert(n.instrument, n.side, n.limit, open, info);
             let id = id.expect("band, size and room were checked before");
@@ -495,7 +498,7 @@ impl<B: OrderBook> Engine<B> {
             limit: PriceTicks(m.price_ticks),
             lots: m.lots,
             rests: true,
-            stp_mode: STP_CANCEL_MAKER,
+            stp_mode: (old.info.flags >> STP_SHIFT) as u8,
             flags: old.info.flags as u8 & !FLAG_POST_ONLY | m.flags,
             cl_ord_id: m.cl_ord_id,
             client_seq: m.client_seq,
