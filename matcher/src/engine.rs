@@ -466,6 +466,37 @@ impl<B: OrderBook> Engine<B> {
         });
     }
 
+    /// Collects an account's orders on the sides that are `wanted`, best price first. The account's open
+    /// lots say where nothing is to be found and when all is found: mass cancels are never throttled, so
+    /// one must not cost a walk over everybody's orders.
+    fn collect_account(
+        &mut self,
+        id: AccountId,
+        wanted: impl Fn(InstrumentId, firmware::units::Side) -> bool,
+    ) {
+        use firmware::units::Side::{Buy, Sell};
+        self.sweep.clear();
+        let Some(account) = self.accounts.get(id) else {
+            return;
+        };
+        for instrument in (0..INSTRUMENTS as u16).map(InstrumentId) {
+            for side in [Buy, Sell].into_iter().filter(|s| wanted(instrument, *s)) {
+                let mut left = account.open_lots(instrument.0 as usize, side);
+                let mut prices = self.book.levels(instrument, side);
+                while left > 0 {
+                    let price = prices.next().expect("open lots rest in the book");
+                    for o in self.book.orders(instrument, side, price) {
+                        if o.info.account == id {
+                            self.sweep.push(o.id);
+                            left -= o.lots;
+                        }
+                    }
+                }
+                assert_eq!(left, 0, "the book holds more than the open lots");
+            }
+        }
+    }
+
     /// Collects the orders for which `wanted` holds, instrument by instrument, best price first.
     fn collect(&mut self, wanted: impl Fn(&Order) -> bool) {
         Self::collect_into(&self.book, &self.instruments, &mut self.sweep, wanted);

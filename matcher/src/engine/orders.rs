@@ -594,12 +594,10 @@ impl<B: OrderBook> Engine<B> {
     pub(super) fn mass_cancel(&mut self, stamp: Stamp, m: &InMassCancel, out: &mut Outbox) {
         self.counters.requests += 1;
         self.counters.acks += 1;
-        let wanted = |o: &Order| {
-            o.info.account.0 == m.account
-                && (m.instrument == ID16_NULL || o.instrument.0 == m.instrument)
-                && (m.side == BYTE_NULL || o.side as u8 == m.side)
-        };
-        self.collect(wanted);
+        self.collect_account(AccountId(m.account), |instrument, side| {
+            (m.instrument == ID16_NULL || instrument.0 == m.instrument)
+                && (m.side == BYTE_NULL || side as u8 == m.side)
+        });
         let cause = Cause {
             reason: CANCEL_MASS,
             request_cl_ord_id: m.cl_ord_id,
