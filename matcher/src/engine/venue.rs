@@ -163,14 +163,7 @@ impl<B: OrderBook> Engine<B> {
         }
         let flagged = |o: &Order| o.info.flags as u8 & FLAG_CANCEL_ON_DISCONNECT != 0;
         self.collect(|o| o.info.session == stamp.member.0 && (policy == 2 || flagged(o)));
-        self.sweep(
-            stamp,
-            Cause {
-                reason: CANCEL_DISCONNECT,
-                ..Cause::default()
-            },
-            out,
-        );
+        self.sweep_for(stamp, CANCEL_DISCONNECT, out);
     }
 
     pub(super) fn timer(&mut self, stamp: Stamp, m: &InTimer, out: &mut Outbox) {
@@ -197,44 +190,54 @@ impl<B: OrderBook> Engine<B> {
         self.has_table = true;
         self.rebase();
         self.tell_table(stamp, out);
-        let columns = &self.table.columns;
-        let outside = |o: &Order| {
-            let c = &columns[o.instrument.0 as usize];
-            // A closed instrument has no collar at all: (0, 0) would leave its asks standing.
-            c.collar_width_ticks == 0
-                || match o.side {
-                    Side::Buy => o.price.0 >= c.collar_lo_ticks + c.collar_width_ticks,
-                    Side::Sell => o.price.0 < c.collar_lo_ticks,
-                }
-        };
-        Self::collect_into(&self.book, &self.instruments, &mut self.sweep, outside);
-        self.sweep(
-            stamp,
-            Cause {
-                reason: CANCEL_COLLAR,
-                ..Cause::default()
-            },
-            out,
-        );
+        self.collect_outside_collar();
+        self.sweep_for(stamp, CANCEL_COLLAR, out);
         let accounts = &self.accounts;
-        let short = |o: &Order| {
-            accounts
-                .get(o.info.account)
-                .is_some_and(|a| a.worst_with_orders_micro() < 0)
+        let short = |id: AccountId| {
+            let account = accounts.get(id).expect("an account with orders exists");
+            account.worst_with_orders_micro() < 0
         };
-        Self::collect_into(&self.book, &self.instruments, &mut self.sweep, short);
-        self.sweep(
-            stamp,
-            Cause {
-                reason: CANCEL_MARGIN,
-                ..Cause::default()
-            },
-            out,
-        );
+        // Accounts are few and orders are many: most tables leave nobody short.
+        if accounts.funded().iter().any(|id| short(*id)) {
+            let of_short = |o: &Order| short(o.info.account);
+            Self::collect_into(&self.book, &self.instruments, &mut self.sweep, of_short);
+            self.sweep_for(stamp, CANCEL_MARGIN, out);
+        }
         if self.settled.is_none() {
             self.settled = Some(Settled::start(0, stamp.time, &self.table));
         }
         self.settle_if_due(stamp, out);
+    }
+
+    /// Collects what the collar left behind. Such orders stand at the head of their side, so the walk ends
+    /// at the first price that may trade.
+    fn collect_outside_collar(&mut self) {
+        self.sweep.clear();
+        for i in (0..INSTRUMENTS).filter(|i| self.instruments[*i].is_some()) {
+            let (id, c) = (InstrumentId(i as u16), &self.table.columns[i]);
+            for side in [Side::Buy, Side::Sell] {
+                // A closed instrument has no collar at all: (0, 0) would leave its asks standing.
+                let outside = |p: &PriceTicks| {
+                    c.collar_width_ticks == 0
+                        || match side {
+                            Side::Buy => p.0 >= c.collar_lo_ticks + c.collar_width_ticks,
+                            Side::Sell => p.0 < c.collar_lo_ticks,
+                        }
+                };
+                for price in self.book.levels(id, side).take_while(outside) {
+                    let orders = self.book.orders(id, side, price);
+                    self.sweep.extend(orders.map(|o| o.id));
+                }
+            }
+        }
+    }
+
+    fn sweep_for(&mut self, stamp: Stamp, reason: u8, out: &mut Outbox) {
+        let cause = Cause {
+            reason,
+            ..Cause::default()
+        };
+        self.sweep(stamp, cause, out);
     }
 
     /// Whether the open batch can still be proven when it is sealed under `table`: the circuit knows no
