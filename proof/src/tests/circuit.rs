@@ -1,6 +1,6 @@
 //! The constraints by themselves: honest batches satisfy them, and no wire can be moved.
 
-use super::scenario::{CHAIN, Market, table};
+use super::scenario::{CHAIN, Market, Trade, table};
 use crate::circuit::{assignment, shape};
 use crate::field::Fr;
 use crate::gadget::system::Shape;
@@ -65,6 +65,42 @@ fn waived() -> BatchWitness {
     let witness = market.prove(&batch);
     assert!(witness.slots.iter().any(|slot| slot.waived));
     witness
+}
+
+/// Trades, deposits and withdrawals at random, a few batches long, from a seed.
+#[test]
+fn random_honest_markets_satisfy_the_constraints() {
+    for seed in 1..=3u64 {
+        let mut market = Market::funded();
+        let mut state = seed;
+        let mut draw = |n: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % n
+        };
+        let accounts = [2u32, 7, 300, 65_535];
+        for epoch in 2..5 {
+            let trades: Vec<Trade> = (0..draw(60))
+                .map(|_| {
+                    let taker = draw(4) as usize;
+                    let maker = (taker + 1 + draw(3) as usize) % 4;
+                    let instrument = draw(3) as u16;
+                    let price = [60_000, 3_000, 150][usize::from(instrument)] + draw(9) as i32;
+                    let lots = draw(40) as i64 - 20;
+                    let lots = if lots == 0 { 1 } else { lots };
+                    (accounts[taker], accounts[maker], instrument, price, lots)
+                })
+                .collect();
+            let deposits: Vec<_> = (0..draw(9))
+                .map(|_| (draw(3) as u32 * 2_000 + 2, draw(1 << 40)))
+                .collect();
+            let withdrawals: Vec<_> = (0..draw(9)).map(|_| (7, draw(1 << 20))).collect();
+            let batch = market.seal(table(epoch), &trades, &deposits, &withdrawals);
+            let values = honest_assignment(&market.prove(&batch));
+            assert_eq!(the_shape().first_broken(&values), None, "seed {seed}");
+        }
+    }
 }
 
 #[test]

@@ -20,7 +20,6 @@ fn a_batch_is_proven_and_verified_and_nothing_else_is() {
     let busy = &witnesses[1];
 
     let mut parts = Vec::new();
-    let t0 = std::time::Instant::now();
     let proof = prover
         .prove(busy, &CHAIN, &mut |_, part| parts.push(part))
         .expect("an honest batch");

@@ -1,0 +1,1 @@
+//! Replay against damaged and forged files: no key is needed for that.
