@@ -207,7 +207,8 @@ impl Exposure {
         let rate = table.taker_fee_ppm.max(table.maker_fee_ppm);
         let fee = (lot_price * i64::from(rate) + 999_999) / 1_000_000;
         let gain = self.side.sign() * (c.scenario_micro[s] - lot_price) - fee;
-        (self.lots * gain).min(0)
+        // Cut before multiplying: a far ask gains more than 64 bits hold, and a gain is not reserved.
+        self.lots * gain.min(0)
     }
 }
 
@@ -292,5 +293,25 @@ impl Accounts {
             }
         }
         sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytemuck::Zeroable;
+    use firmware::limits::{ORDER_LOTS_MAX, PRICE_BITS, TICK_VALUE_BITS};
+
+    #[test]
+    fn the_largest_ask_at_the_highest_price_reserves_nothing() {
+        let mut table = RiskTable::zeroed();
+        table.columns[0].tick_value_micro = (1 << TICK_VALUE_BITS) - 1;
+        let ask = Exposure {
+            instrument: 0,
+            side: Side::Sell,
+            price: PriceTicks((1 << PRICE_BITS) - 1),
+            lots: ORDER_LOTS_MAX,
+        };
+        assert_eq!(ask.worst(&table, 0), 0);
     }
 }
