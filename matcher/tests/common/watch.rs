@@ -188,4 +188,19 @@ impl Watch {
             self.feed.list(spec.id.0, spec.tick_micro * 1_000);
         }
     }
+
+    /// Adds what another run met.
+    pub(crate) fn add(&mut self, other: &Self) {
+        let sum = |to: &mut [u64], from: &[u64]| to.iter_mut().zip(from).for_each(|(t, f)| *t += f);
+        sum(&mut self.canceled, &other.canceled);
+        sum(&mut self.settled, &other.settled);
+        sum(&mut self.auditor.by_reason, &other.auditor.by_reason);
+        self.auditor.waived += other.auditor.waived;
+        self.auditor.rows += other.auditor.rows;
+        self.fills += other.fills;
+        self.replaced += other.replaced;
+        for (code, n) in &other.rejected {
+            *self.rejected.entry(*code).or_default() += n;
+        }
+    }
 }
