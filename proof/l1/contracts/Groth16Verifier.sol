@@ -14,31 +14,31 @@ contract Groth16Verifier is IVerifier {
     /// @inheritdoc IVerifier
     bool public constant INSECURE = true;
     /// @inheritdoc IVerifier
-    bytes32 public constant VK_HASH = 0x67c6296cfc676cb4cdc307de91baf766ad02f246a9d4c4dbfd83482a9465144b;
+    bytes32 public constant VK_HASH = 0x1364d1c8f3a084ba7f6ad0711c1dc251d35eb4151d40ea09a1ad742d27664c8c;
 
     uint256 private constant R = 21888242871839275222246405745257275088548364400416034343698204186575808495617;
-    uint256 private constant ALPHA_X = 0x1d657451f9776b9146ecfa330d5f6ae4e83262eb80f96b632d24381750963b2b;
-    uint256 private constant ALPHA_Y = 0x24a3cdaf44e66d6c47e613fc15beb52829a31822705823e7ccbbaea84000c406;
-    uint256 private constant BETA_X1 = 0x1f3fdd9e7737c5360ce2c0d736aea8378f3e4fc79a271c14cb62abc3cda95fd3;
-    uint256 private constant BETA_X0 = 0x168383da54e03b594e2f1cad331e153ddac107da0db3476d00572c6731d04234;
-    uint256 private constant BETA_NEG_Y1 = 0x0e9dee6a8157d0fba24516037a4b93c5fee92d3db867392b9855faf0a9fa3fc6;
-    uint256 private constant BETA_NEG_Y0 = 0x0a24316eeaaffb0120e50cc7ba870d7e82bcab28ba71cc6db03d8ee7819962fc;
-    uint256 private constant GAMMA_X1 = 0x1262a19f2c5e5fb2db7cc9ef848ca4caf91c786b0e71d5133cb52b24684712dd;
-    uint256 private constant GAMMA_X0 = 0x0c08661f7511e122f7f85cc9a93fb2b5b3928194fb6bbd983e7850901c4426f4;
-    uint256 private constant GAMMA_NEG_Y1 = 0x18a6e142fa9e87feb7ee97b92f7784a732d9981843ba6f96ddea2d9403c1f958;
-    uint256 private constant GAMMA_NEG_Y0 = 0x21168f0ed584adbbf56bc195f4d91d1cb50caa94a2c2825d339dd7e86ab1f4c4;
-    uint256 private constant DELTA_X1 = 0x201737f37d3457dc39fb02776ebd870ef593ed8d6b70d76f2ee24b58852f5b3f;
-    uint256 private constant DELTA_X0 = 0x2be32316fc60fd9ef2a02dadccbb80ce9215b17618b6e865fd5b1b9c529c9c7f;
-    uint256 private constant DELTA_NEG_Y1 = 0x22cf1370ac8bc76f826e2cf6d3e3bd699131e2f90e6c989495cbcd1ba180d7db;
-    uint256 private constant DELTA_NEG_Y0 = 0x05e96d9dad8551e874d5dd5a6d0899721fca625cc6394aaf290eb7434966efc5;
-    uint256 private constant IC0_X = 0x076578eea2ea88519fad604c4f1381e47af72b0f4bfa20fc85b1718f04561799;
-    uint256 private constant IC0_Y = 0x0d5a98ff671edd42c0a3825e3cce02b23c2cd7a66b57e65b77ddf941d7b2dff7;
-    uint256 private constant IC1_X = 0x25ab9fc71bf0bb9cb88e81ef84c5e5cfb65a725b83bde6f1dc83ef200a4cdc78;
-    uint256 private constant IC1_Y = 0x0361b74f3869663cdcef6d807d5eaa64c673cd21816e8f501092a8bd8f8516bd;
-    uint256 private constant IC2_X = 0x08213b1b7cb1408a2dabc87cb7515f7466de6c7a3cb6c9e1dbac55234122a50f;
-    uint256 private constant IC2_Y = 0x04abd9d39c799155ebbfa39a90d095871b8447de450346a49225f30832b952ec;
-    uint256 private constant IC3_X = 0x0f2426bdd42650bdc820d772a4f1b79b597e19fe5d15fe759f7afc23214d0264;
-    uint256 private constant IC3_Y = 0x09cc9d12c4dcf6e9e52aa8eedfbdfb4add7f28b9092b7fb03efafed9e775d0a4;
+    uint256 private constant ALPHA_X = 0x1955239a7fa4d56ba083d5c8f6ca8b01765a08281a3b226289719f0d482341c2;
+    uint256 private constant ALPHA_Y = 0x01d094c23f0ed8557c4e4817c944d5879e84b8e4da123fca9205e5ac84227393;
+    uint256 private constant BETA_X1 = 0x17a4afbe0cd7b12dd66e247581fd3c61a71331a8af11deff9031ece75ad83158;
+    uint256 private constant BETA_X0 = 0x0ab432f122e9dca5d99e90ff4976ed50b4a49f2622d1e7b16e16f8cb910145c7;
+    uint256 private constant BETA_NEG_Y1 = 0x1e1b4eb8958bcdb4ceadeacef75d034ec766d96f68e076943b2dbabe5aea1a11;
+    uint256 private constant BETA_NEG_Y0 = 0x2fb808f8f8d64436f5ac04791169d06620b78566f3e5e1398f8ce98f44c57072;
+    uint256 private constant GAMMA_X1 = 0x28f83d4a582c464e58ea1894e6923d32aa4e5197890123e1d9c7778e9c6684c5;
+    uint256 private constant GAMMA_X0 = 0x1f4f6109150aae1eeea3134c71782cf5603f23bd1986a5cc241ac5cc72fe179a;
+    uint256 private constant GAMMA_NEG_Y1 = 0x2e55b7915475208816debe3a7282a849412a3a5bf1a719232b0456a9783fa4fe;
+    uint256 private constant GAMMA_NEG_Y0 = 0x1ca8574bf85ee657d1ca284bd896c6c0cd10e4886a6b8d6e155926f7ca4a5767;
+    uint256 private constant DELTA_X1 = 0x09d1b3e0982ab5d89f299a5becbf29d4eb3c0cb89e3a40a72f6bdc3dffba5743;
+    uint256 private constant DELTA_X0 = 0x03a1ecaec2f468a70d70dc4d2b24b4706bfb86b772efbffdb16163c67835d93a;
+    uint256 private constant DELTA_NEG_Y1 = 0x003e528b70964c737641addcb69260cc38e772429edaeb13c90f9374d60ec176;
+    uint256 private constant DELTA_NEG_Y0 = 0x1ef3994f8657321ec0c27b16524eb9ccb5793c9b02b304b9790e391c416d5860;
+    uint256 private constant IC0_X = 0x1ac3547dcf42359ad57bf5ea6e1bb4d45a4d7f7060b4e1925ac4d2a1a9ca9de3;
+    uint256 private constant IC0_Y = 0x15f606f95382ff2bcc8c177d337865aa5149221a9e70bb1f13c717ecc24339f3;
+    uint256 private constant IC1_X = 0x19e6bb9d9d488aa4f2b1d66df2d694668a3e46f91f2bd2e7d11844934447fff3;
+    uint256 private constant IC1_Y = 0x1ee3bd8ba1a6bd545a5fc2651023d213c68a653e643f5835a7bc0f1ab21208be;
+    uint256 private constant IC2_X = 0x01fe60a26e957ee21fa9b3d6b7f7d17723cb6a5f07b8165f330a43fbc32016bc;
+    uint256 private constant IC2_Y = 0x08361958bea3f26616c4e503ca85c934a4620cdcfc8c673efa52684bfc7568db;
+    uint256 private constant IC3_X = 0x2ecb04fae923fe6d0387f147a26c0a3b28d15034acbb23258e34703ca167dd5d;
+    uint256 private constant IC3_Y = 0x0b249f458889b4fc26a16271d6e207bf821ed137bf6e8e7d87f0f9bd45b6df83;
 
     /// @notice Public input `index` is not below R; with it, R times anything could be added unseen.
     error InputNotInField(uint256 index);

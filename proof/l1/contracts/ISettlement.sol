@@ -2,8 +2,8 @@
 pragma solidity 0.8.37;
 
 /// @title What the settlement contract offers
-/// @notice Collateral of one risk domain is held here. Accounts are opened and funded by their owners; anyone who
-/// holds a valid proof moves the state root on; what a batch grants, its owner claims without asking anybody.
+/// @notice Collateral of one risk domain is held here. Accounts are opened and funded by their owners; the operator
+/// moves the state root on by valid proofs; what a batch grants, its owner claims without asking anybody.
 /// All money is in units of the collateral token (6 decimals: 1e-6 of the settlement asset).
 interface ISettlement {
     /// @notice One row of the deposit queue, packed in one storage word.
@@ -49,6 +49,10 @@ interface ISettlement {
     error InsecureKey(uint256 chainId);
     /// @notice The address given for the token or the verifier holds no code.
     error NoCode(address where);
+    /// @notice A contract without an operator would take deposits that no batch could ever consume.
+    error NoOperator();
+    /// @notice Only the operator commits batches.
+    error NotOperator(address caller);
     /// @notice All account ids of the state tree are taken.
     error AccountsFull();
     /// @notice No account has this id.
@@ -108,7 +112,9 @@ interface ISettlement {
     /// account; the money is then the owner's.
     function deposit(uint32 account, uint64 amount) external returns (uint64 index);
 
-    /// @notice Moves the state on by one batch. Needs no role: the proof is the permission.
+    /// @notice Moves the state on by one batch. For the operator only, as the proof alone is no permission yet: it
+    /// shows that money and contracts are conserved and margins kept, but not that an account's owner agreed to a
+    /// fill, and anybody can run the prover. Once the circuit checks mandates signed by the owners, anyone may submit.
     /// @param commitment Poseidon commitment C to the batch's public words.
     /// @param proof Groth16 points A (x, y), B (x1, x0, y1, y0), C (x, y).
     function commitBatch(Batch calldata batch, uint256 commitment, uint256[8] calldata proof) external;
@@ -120,6 +126,8 @@ interface ISettlement {
     function token() external view returns (address);
     /// @notice The verifier of batch proofs.
     function verifier() external view returns (address);
+    /// @notice Who commits batches; the same for good.
+    function operator() external view returns (address);
     /// @notice State root after the last batch.
     function root() external view returns (uint256);
     /// @notice Number of the last batch; 0 before the first.

@@ -11,9 +11,10 @@ import {Words} from "./Words.sol";
 /// @notice Holds the collateral, the deposit queue and the state root. The root moves only by a valid proof over
 /// words that this contract puts together from its own state, so a submitter cannot skip, reorder or invent a
 /// deposit, nor replay a batch.
-/// @dev No role, no owner, no pause: there is nothing here that could stop a claim. Not here yet, and refused by
-/// having no door at all: taking back a deposit that no batch consumed in time, forced withdrawal, freeze and
-/// escape, a window for a batch's time against the block's, and change of the verifier.
+/// @dev One role, fixed for good: the operator, who alone commits batches. No owner, no pause: there is nothing here
+/// that could stop a claim. Not here yet, and refused by having no door at all: taking back a deposit that no batch
+/// consumed in time, forced withdrawal, freeze and escape, a window for a batch's time against the block's, and
+/// change of the verifier or the operator.
 contract Settlement is ISettlement {
     using SafeToken for IERC20;
 
@@ -32,6 +33,7 @@ contract Settlement is ISettlement {
 
     IERC20 private immutable TOKEN;
     IVerifier private immutable VERIFIER;
+    address private immutable OPERATOR;
 
     /// @inheritdoc ISettlement
     uint256 public root;
@@ -62,14 +64,17 @@ contract Settlement is ISettlement {
     /// @param token_ The collateral token, with 6 decimals.
     /// @param verifier_ The verifier made from the tier's verifying key.
     /// @param genesisRoot State root before the first batch.
-    constructor(address token_, address verifier_, uint256 genesisRoot) {
+    /// @param operator_ Who may commit batches.
+    constructor(address token_, address verifier_, uint256 genesisRoot, address operator_) {
         if (token_.code.length == 0) revert NoCode(token_);
         if (verifier_.code.length == 0) revert NoCode(verifier_);
         bool devChain = block.chainid == 31337 || block.chainid == 1337;
         if (!devChain && IVerifier(verifier_).INSECURE()) revert InsecureKey(block.chainid);
         if (genesisRoot >= Words.R) revert WordNotInField(Words.OLD_ROOT);
+        if (operator_ == address(0)) revert NoOperator();
         TOKEN = IERC20(token_);
         VERIFIER = IVerifier(verifier_);
+        OPERATOR = operator_;
         root = genesisRoot;
     }
 
@@ -97,6 +102,7 @@ contract Settlement is ISettlement {
 
     /// @inheritdoc ISettlement
     function commitBatch(Batch calldata batch, uint256 commitment, uint256[8] calldata proof) external guarded {
+        if (msg.sender != OPERATOR) revert NotOperator(msg.sender);
         Progress memory next = nextProgress(batch);
         (uint256[] memory words, uint256 paidIn) = publicWords(batch);
         uint256 paidOut = addWithdrawals(words, batch.withdrawals);
@@ -137,6 +143,11 @@ contract Settlement is ISettlement {
     /// @inheritdoc ISettlement
     function verifier() external view returns (address) {
         return address(VERIFIER);
+    }
+
+    /// @inheritdoc ISettlement
+    function operator() external view returns (address) {
+        return OPERATOR;
     }
 
     /// @inheritdoc ISettlement

@@ -33,7 +33,7 @@ sol! {
 
     /// Constructor of the settlement contract, for its arguments' encoding.
     interface ISettlementMaker {
-        function make(address token, address verifier, uint256 genesisRoot) external;
+        function make(address token, address verifier, uint256 genesisRoot, address operator) external;
     }
 }
 
@@ -113,6 +113,11 @@ fn explain_settlement(error: &ISettlement::ISettlementErrors) -> String {
     match error {
         S::InsecureKey(e) => format!("an INSECURE verifying key on chain {}", e.chainId),
         S::NoCode(e) => format!("no code at {}", e.r#where),
+        S::NoOperator(_) => "no operator is named".to_owned(),
+        S::NotOperator(e) => format!(
+            "{} is not the operator, who alone commits batches",
+            e.caller
+        ),
         S::AccountsFull(_) => "all account ids are taken".to_owned(),
         S::UnknownAccount(e) => format!("account {} was never opened", e.account),
         S::AmountOutOfRange(e) => format!("amount {} is 0, or 2^62 or more", e.amount),

@@ -19,6 +19,8 @@ pub struct Deployment {
     pub verifier: Address,
     /// The settlement contract.
     pub settlement: Address,
+    /// Who commits batches.
+    pub operator: Address,
     /// A block before the settlement contract's first: nothing of interest lies before.
     pub block: u64,
     /// Names the verifying key, as [`crate::VerifyingKeyWords::hash`] does.
@@ -68,6 +70,7 @@ mod tests {
             token: Address::repeat_byte(1),
             verifier: Address::repeat_byte(2),
             settlement: Address::repeat_byte(3),
+            operator: Address::repeat_byte(6),
             block: 7,
             vk_hash: B256::repeat_byte(4),
             insecure_key: true,

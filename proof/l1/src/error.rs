@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use alloy::primitives::{B256, Bytes};
+use alloy::primitives::{Address, B256, Bytes, U256};
 use thiserror::Error;
 
 /// An error at the L1 edge. Its text says what was wanted and what stood in the way.
@@ -76,6 +76,18 @@ pub enum L1Error {
     /// What stands at the address is not what the deployment record says.
     #[error("the deployment record does not fit the chain: {0}")]
     WrongDeployment(String),
+    /// Batches are committed by the operator alone.
+    #[error(
+        "batch {batch_no} cannot be committed: {signer} signs here, and {operator} is the contract's operator"
+    )]
+    NotOperator {
+        /// The batch.
+        batch_no: u64,
+        /// The address that signs here.
+        signer: Address,
+        /// The address that the contract listens to.
+        operator: Address,
+    },
     /// A batch was given before the one that comes next.
     #[error("batch {given} cannot be committed: batch {next} is next")]
     OutOfOrder {
@@ -90,9 +102,9 @@ pub enum L1Error {
         /// Its number.
         batch_no: u64,
         /// The root on chain.
-        committed: alloy::primitives::U256,
+        committed: U256,
         /// The root given.
-        given: alloy::primitives::U256,
+        given: U256,
     },
     /// The chain says two things that cannot both hold, as after a deep reorganisation.
     #[error("the chain contradicts itself: {0}")]

@@ -104,13 +104,27 @@ impl L1Client {
         number.map_err(|e| self.failed("block number", e))
     }
 
-    /// Deploys the verifier and the settlement contract, and the worthless test token unless `token` is given.
+    /// Deploys the verifier and the settlement contract, and the worthless test token unless `token` is given. The
+    /// address that signs becomes the operator.
+    ///
+    /// # Errors
+    /// As [`Self::deploy_for`].
+    pub async fn deploy(
+        &self,
+        genesis_root: U256,
+        token: Option<Address>,
+    ) -> Result<Deployment, L1Error> {
+        self.deploy_for(self.address(), genesis_root, token).await
+    }
+
+    /// The same with another `operator`: the only address that will ever be able to commit batches.
     ///
     /// # Errors
     /// [`L1Error::InsecureKey`] before any transaction if the compiled-in key is a development key and the chain is
     /// none; otherwise the node's or the contracts'.
-    pub async fn deploy(
+    pub async fn deploy_for(
         &self,
+        operator: Address,
         genesis_root: U256,
         token: Option<Address>,
     ) -> Result<Deployment, L1Error> {
@@ -129,7 +143,8 @@ impl L1Client {
         let verifier = self
             .create("deploy the verifier", verifier_bytecode())
             .await?;
-        self.deploy_over(genesis_root, token, verifier).await
+        self.deploy_over(operator, genesis_root, token, verifier)
+            .await
     }
 
     /// Deploys the settlement contract over a token and a verifier that stand already.
@@ -139,6 +154,7 @@ impl L1Client {
     /// the node's or the contract's.
     pub async fn deploy_over(
         &self,
+        operator: Address,
         genesis_root: U256,
         token: Address,
         verifier: Address,
@@ -158,6 +174,7 @@ impl L1Client {
             token,
             verifier,
             genesisRoot: genesis_root,
+            operator,
         };
         let mut code = settlement_bytecode().to_vec();
         // The four bytes of the selector are not part of a constructor's arguments.
@@ -172,6 +189,7 @@ impl L1Client {
             token,
             verifier,
             settlement,
+            operator,
             block,
             vk_hash,
             insecure_key,

@@ -3,7 +3,7 @@
 use alloy::primitives::{Address, B256, U256};
 use alloy::providers::Provider;
 use alloy::rpc::types::{Filter, Log, TransactionReceipt};
-use alloy::sol_types::{SolEvent, SolInterface};
+use alloy::sol_types::SolEvent;
 use serde::{Deserialize, Serialize};
 
 use crate::contracts::{IGroth16Verifier, ISettlement, IToken};
@@ -135,6 +135,9 @@ impl Settlement {
         }
         if this.client.read(at, ISettlement::verifierCall {}).await? != this.deployment.verifier {
             return wrong("the contract has another verifier");
+        }
+        if this.client.read(at, ISettlement::operatorCall {}).await? != this.deployment.operator {
+            return wrong("the contract has another operator");
         }
         let vk_hash = IGroth16Verifier::VK_HASHCall {};
         if this.client.read(this.deployment.verifier, vk_hash).await? != this.deployment.vk_hash {
@@ -270,11 +273,11 @@ impl Settlement {
         }
     }
 
-    /// Commits a batch, once: if the contract has it already, this says so and sends nothing. Safe to call again
-    /// after any error.
+    /// Commits a batch, once: if the contract has it already, this says so and sends nothing, whoever signs. Safe
+    /// to call again after any error.
     ///
     /// # Errors
-    /// [`L1Error::OutOfOrder`] before its turn; [`L1Error::DifferentBatch`] if another batch has its number;
+    /// [`L1Error::NotOperator`] if another key than the operator's signs here; [`L1Error::OutOfOrder`] before its turn; [`L1Error::DifferentBatch`] if another batch has its number;
     /// [`L1Error::Reverted`] if the contract refuses it, in which case nothing was sent; the node's.
     pub async fn commit_batch(&self, batch: &ProvenBatch) -> Result<Committed, L1Error> {
         let at = self.deployment.settlement;
@@ -288,6 +291,14 @@ impl Settlement {
                 given: batch.batch_no,
             });
         }
+        let (signer, operator) = (self.client.address(), self.deployment.operator);
+        if signer != operator {
+            return Err(L1Error::NotOperator {
+                batch_no: batch.batch_no,
+                signer,
+                operator,
+            });
+        }
         let what = format!("commit batch {}", batch.batch_no);
         let receipt = match self
             .client
@@ -295,8 +306,11 @@ impl Settlement {
             .await
         {
             Ok(receipt) => receipt,
-            Err(e) if is_wrong_batch_no(&e) => return self.committed_before(batch).await,
-            Err(e) => return Err(e),
+            // Perhaps another process of the operator was faster; whatever the error says, the contract knows.
+            Err(e) => match self.client.read(at, ISettlement::batchNoCall {}).await {
+                Ok(last) if last >= batch.batch_no => return self.committed_before(batch).await,
+                _ => return Err(e),
+            },
         };
         let event = self.event::<ISettlement::BatchCommitted>(&receipt)?;
         Ok(Committed {
@@ -509,14 +523,6 @@ fn decode<E: SolEvent>(log: &Log) -> Result<E, L1Error> {
     let event = E::decode_log(&log.inner);
     let event = event.map_err(|e| L1Error::Inconsistent(format!("event {}: {e}", E::SIGNATURE)))?;
     Ok(event.data)
-}
-
-fn is_wrong_batch_no(error: &L1Error) -> bool {
-    let L1Error::Reverted { data, .. } = error else {
-        return false;
-    };
-    let decoded = ISettlement::ISettlementErrors::abi_decode(data);
-    matches!(decoded, Ok(ISettlement::ISettlementErrors::WrongBatchNo(_)))
 }
 
 fn commit_call(batch: &ProvenBatch) -> ISettlement::commitBatchCall {

@@ -7,8 +7,8 @@ use l1::devnet::{DEV_CHAIN_ID, DEV_KEYS};
 use l1::{L1Client, L1Error, is_dev_chain};
 
 use crate::world::{
-    GENESIS_ROOT, ISettlement, World, client, provider, reverted, start_devnet, test_bytecode,
-    unproven,
+    GENESIS_ROOT, ISettlement, OPERATOR, World, client, provider, reverted, start_devnet,
+    test_bytecode, unproven,
 };
 
 #[tokio::test]
@@ -46,7 +46,9 @@ async fn an_insecure_key_is_refused_off_development_chains_by_client_and_contrac
         .await
         .unwrap();
     let block = operator.block_number().await.unwrap();
-    let refused = operator.deploy_over(GENESIS_ROOT, verifier, verifier).await;
+    let refused = operator
+        .deploy_over(operator.address(), GENESIS_ROOT, verifier, verifier)
+        .await;
     assert!(
         matches!(refused, Err(L1Error::InsecureKey { chain_id: 5 })),
         "{refused:?}"
@@ -57,7 +59,7 @@ async fn an_insecure_key_is_refused_off_development_chains_by_client_and_contrac
         "nothing was sent"
     );
 
-    alloy::sol! { function make(address token, address verifier, uint256 genesisRoot) external; }
+    alloy::sol! { function make(address token, address verifier, uint256 genesisRoot, address operator) external; }
     let artifact = concat!(env!("CARGO_MANIFEST_DIR"), "/artifacts/Settlement.json");
     let artifact: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(artifact).unwrap()).unwrap();
@@ -66,6 +68,7 @@ async fn an_insecure_key_is_refused_off_development_chains_by_client_and_contrac
         token: verifier,
         verifier,
         genesisRoot: GENESIS_ROOT,
+        operator: operator.address(),
     }
     .abi_encode();
     let code = [&code[..], &arguments[4..]].concat();
@@ -85,7 +88,7 @@ async fn committing_a_batch_again_sends_nothing_and_tells_of_the_first_time() {
     let batch = world.next_batch(&[], &[]).await;
     let first = world.operator.commit_batch(&batch).await.unwrap();
     let block = world.operator.client().block_number().await.unwrap();
-    // Also for another prover with another key.
+    // Also for somebody who could not commit it.
     for key in [0, 3] {
         let again = world.user(key).await.commit_batch(&batch).await.unwrap();
         assert_eq!(
@@ -108,9 +111,9 @@ async fn committing_a_batch_again_sends_nothing_and_tells_of_the_first_time() {
 }
 
 #[tokio::test]
-async fn two_provers_that_send_the_same_batch_at_once_both_end_well() {
+async fn two_provers_of_the_operator_that_send_the_same_batch_at_once_both_end_well() {
     let world = World::new().await;
-    let other = world.user(3).await;
+    let other = world.user(OPERATOR).await;
     for _ in 0..3 {
         let batch = world.next_batch(&[], &[]).await;
         let (a, b) = tokio::join!(
@@ -122,6 +125,54 @@ async fn two_provers_that_send_the_same_batch_at_once_both_end_well() {
         assert!(a.already != b.already, "one of them was first");
     }
     assert_eq!(other.status().await.unwrap().batch_no, 3);
+}
+
+#[tokio::test]
+async fn whoever_is_not_the_operator_is_told_so_and_nothing_is_sent() {
+    let world = World::new().await;
+    let stranger = world.user(3).await;
+    let batch = world.next_batch(&[], &[]).await;
+    let block = stranger.client().block_number().await.unwrap();
+    let error = stranger.commit_batch(&batch).await.unwrap_err();
+    let (me, boss) = (stranger.client().address(), world.deployment.operator);
+    assert!(
+        matches!(error, L1Error::NotOperator { batch_no: 1, signer, operator } if (signer, operator) == (me, boss)),
+        "{error:?}"
+    );
+    let text = error.to_string();
+    assert!(
+        text.contains(&me.to_string()) && text.contains(&boss.to_string()),
+        "{text}"
+    );
+    assert_eq!(stranger.client().block_number().await.unwrap(), block);
+}
+
+#[tokio::test]
+async fn the_operator_is_the_deployer_or_whom_the_deployer_names() {
+    let url = start_devnet(DEV_CHAIN_ID).await;
+    let deployer = client(&url, 1).await;
+    let own = deployer.deploy(GENESIS_ROOT, None).await.unwrap();
+    assert_eq!(own.operator, deployer.address());
+    let named = client(&url, 2).await.address();
+    let record = deployer
+        .deploy_for(named, GENESIS_ROOT, Some(own.token))
+        .await
+        .unwrap();
+    assert_eq!(record.operator, named);
+    let opened = deployer.settlement(&record).await.unwrap();
+    let refused = opened.commit_batch(&unproven(1, &[], &[])).await;
+    assert!(
+        matches!(refused, Err(L1Error::NotOperator { operator, .. }) if operator == named),
+        "{refused:?}"
+    );
+
+    let (reason, data) = reverted(
+        deployer
+            .deploy_for(Address::ZERO, GENESIS_ROOT, Some(own.token))
+            .await,
+    );
+    crate::world::assert_error(&data, ISettlement::NoOperator {});
+    assert!(reason.contains("no operator"), "{reason}");
 }
 
 #[tokio::test]
@@ -244,6 +295,15 @@ async fn a_record_of_another_chain_or_of_contracts_that_are_not_there_is_refused
         .unwrap()
         .to_string();
     assert!(refused.contains("no contract at"), "{refused}");
+    let mut record = world.deployment.clone();
+    record.operator = Address::repeat_byte(5);
+    let refused = operator
+        .settlement(&record)
+        .await
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(refused.contains("another operator"), "{refused}");
     let mut record = world.deployment.clone();
     record.vk_hash.0[0] ^= 1;
     let refused = operator

@@ -3,8 +3,10 @@
 mod anvil;
 mod client;
 mod devnet;
+mod gas;
 mod settlement;
 mod tiny;
 mod tokens;
+mod vectors;
 mod verifier;
 mod world;

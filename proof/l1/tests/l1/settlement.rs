@@ -1,11 +1,12 @@
 //! The settlement contract's rules.
 
 use alloy::primitives::{Address, U256};
-use l1::{COMMIT_GAS, Deposit, R, Withdrawal};
+use alloy::sol_types::SolCall;
+use l1::{Deposit, R, Withdrawal};
 
 use crate::world::{
-    GENESIS_ROOT, ISettlement, World, assert_error, assert_no_proof, call_raw, commit_call, point,
-    reverted, send_transaction, test_bytecode, unproven, words,
+    GENESIS_ROOT, ISettlement, OPERATOR, World, assert_error, assert_no_proof, call_raw, client,
+    commit_call, point, reverted, send_transaction, unproven, words,
 };
 
 #[tokio::test]
@@ -136,6 +137,58 @@ async fn a_proof_over_another_old_root_contract_or_chain_is_refused() {
         batch.proof = crate::tiny::prove([batch.commitment, z, y]);
         assert_no_proof(&world.refusal(&batch).await);
     }
+}
+
+#[tokio::test]
+async fn a_valid_proof_in_a_strangers_hand_is_refused_and_the_operator_may_then_use_it() {
+    let world = World::new().await;
+    let (_, _, deposits) = world.depositor(1, &[500]).await;
+    let batch = world.next_batch(&deposits, &[]).await;
+    let call = commit_call(&batch);
+    // A depositor, somebody else, and the contract's own address.
+    let mut strangers = vec![world.deployment.settlement];
+    for key in [1, 9] {
+        strangers.push(client(&world.url, key).await.address());
+    }
+    for caller in strangers {
+        let data = world.call(caller, &call).await.err();
+        let data = data.expect("the contract took a batch from a stranger");
+        assert_error(&data, ISettlement::NotOperator { caller });
+    }
+    let at = world.deployment.settlement;
+    assert!(!send_transaction(&world.url, 9, at, call.abi_encode(), 1_000_000).await);
+    assert_eq!(world.operator.status().await.unwrap().batch_no, 0);
+
+    let operator = world.operator.client().address();
+    let named = world.call(operator, &ISettlement::operatorCall {}).await;
+    assert_eq!(named.unwrap(), operator);
+    world.operator.commit_batch(&batch).await.unwrap();
+    assert_eq!(world.operator.status().await.unwrap().batch_no, 1);
+}
+
+#[tokio::test]
+async fn the_deployer_of_a_contract_with_another_operator_is_a_stranger_too() {
+    let mut world = World::new().await;
+    let operator = world.user(5).await.client().clone();
+    let deployer = world.operator.client();
+    world.deployment = deployer
+        .deploy_over(
+            operator.address(),
+            GENESIS_ROOT,
+            world.deployment.token,
+            world.deployment.verifier,
+        )
+        .await
+        .unwrap();
+    let mut batch = unproven(1, &[], &[]);
+    world.prove(&mut batch, GENESIS_ROOT, &[]);
+    let caller = deployer.address();
+    assert_error(
+        &world.refusal(&batch).await,
+        ISettlement::NotOperator { caller },
+    );
+    let settlement = operator.settlement(&world.deployment).await.unwrap();
+    assert!(!settlement.commit_batch(&batch).await.unwrap().already);
 }
 
 #[tokio::test]
@@ -330,7 +383,7 @@ async fn a_batch_that_runs_out_of_gas_changes_nothing() {
     let world = World::new().await;
     let batch = world.next_batch(&[], &[]).await;
     let from = world.operator.client().address();
-    let data = alloy::sol_types::SolCall::abi_encode(&commit_call(&batch));
+    let data = commit_call(&batch).abi_encode();
     let at = world.deployment.settlement;
     let mut least = None;
     for gas in (60_000..400_000).step_by(4_000) {
@@ -343,7 +396,7 @@ async fn a_batch_that_runs_out_of_gas_changes_nothing() {
         }
     }
     // Mined all the same, as a failure.
-    assert!(!send_transaction(&world.url, at, data, 150_000).await);
+    assert!(!send_transaction(&world.url, OPERATOR, at, data, 150_000).await);
     assert_eq!(world.operator.status().await.unwrap().batch_no, 0);
     let used = world.operator.commit_batch(&batch).await.unwrap().gas_used;
     let least = least.expect("400,000 gas are enough for an empty batch");
@@ -351,99 +404,4 @@ async fn a_batch_that_runs_out_of_gas_changes_nothing() {
         least + 4_000 > used,
         "it passed with {least} gas and uses {used}"
     );
-}
-
-#[tokio::test]
-async fn the_dearest_batch_costs_at_most_two_thirds_of_what_it_is_sent_with() {
-    let world = World::new().await;
-    let (_, account) = world.funded(1, 1_000_000).await;
-    let empty = world.next_batch(&[], &[]).await;
-    let empty = world.operator.commit_batch(&empty).await.unwrap().gas_used;
-    let (user, _, deposits) = world.depositor(2, &[1 << 46; 8]).await;
-    let eight = world.next_batch(&deposits, &[]).await;
-    let eight_deposits = world.operator.commit_batch(&eight).await.unwrap().gas_used;
-    let (_, _, deposits) = world.depositor(3, &[1 << 46; 8]).await;
-    let grants: Vec<Withdrawal> = (1..=8)
-        .map(|i| Withdrawal {
-            account,
-            owner: Address::repeat_byte(i),
-            amount_micro: 0x1234_5678_9ABC,
-        })
-        .collect();
-    let full = world.next_batch(&deposits, &grants).await;
-    let full = world.operator.commit_batch(&full).await.unwrap().gas_used;
-    let owner = user.client().address();
-    let one = world
-        .next_batch(
-            &[],
-            &[Withdrawal {
-                account,
-                owner,
-                amount_micro: 77,
-            }],
-        )
-        .await;
-    let one = world.operator.commit_batch(&one).await.unwrap().gas_used;
-    println!("gas: empty {empty}, 8 deposits {eight_deposits}, 1 withdrawal {one}, 8 and 8 {full}");
-    assert!(empty < 300_000, "an empty batch costs {empty} gas");
-    assert!(
-        full < COMMIT_GAS / 3 * 2,
-        "the dearest batch costs {full} gas"
-    );
-}
-
-#[tokio::test]
-async fn the_contract_reads_the_golden_words_as_the_statement_does() {
-    use alloy::sol_types::SolCall;
-    alloy::sol! {
-        function point(uint256[] calldata given, uint256 commitment) external returns (uint256 z, uint256 y);
-        function tag() external returns (uint256);
-    }
-    let world = World::new().await;
-    let operator = world.operator.client();
-    let harness = operator
-        .create("harness", test_bytecode("WordsHarness"))
-        .await
-        .unwrap();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../vectors/small.json");
-    let golden: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let word = |v: &serde_json::Value| v.as_str().unwrap().parse::<U256>().unwrap();
-    let batches = golden["batches"].as_array().unwrap();
-    assert!(!batches.is_empty());
-    let tag = call_raw(
-        &world.url,
-        operator.address(),
-        harness,
-        tagCall {}.abi_encode(),
-        None,
-    )
-    .await;
-    let tag = tagCall::abi_decode_returns(&tag.unwrap()).unwrap();
-    for batch in batches {
-        let given: Vec<U256> = batch["words"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(word)
-            .collect();
-        assert_eq!(given[0], tag);
-        let (z, y) = (word(&batch["z"]), word(&batch["y"]));
-        let commitment = word(&batch["c"]);
-        assert_eq!(
-            point(&given.clone().try_into().unwrap(), commitment),
-            (z, y)
-        );
-        let call = pointCall { given, commitment };
-        let answer = call_raw(
-            &world.url,
-            operator.address(),
-            harness,
-            call.abi_encode(),
-            None,
-        )
-        .await;
-        let answer = pointCall::abi_decode_returns(&answer.unwrap()).unwrap();
-        assert_eq!((answer.z, answer.y), (z, y));
-    }
 }

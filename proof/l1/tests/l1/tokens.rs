@@ -23,7 +23,7 @@ async fn world_with(token: &str) -> World {
 }
 
 async fn send(world: &World, to: Address, data: Vec<u8>) {
-    assert!(send_transaction(&world.url, to, data, 3_000_000).await);
+    assert!(send_transaction(&world.url, 9, to, data, 3_000_000).await);
 }
 
 #[tokio::test]

@@ -54,12 +54,7 @@ fn the_tiers_verifier_is_the_one_made_from_the_committed_key() {
         env!("CARGO_MANIFEST_DIR"),
         "/contracts/Groth16Verifier.sol"
     ));
-    // Until the tier's circuit has its key, the test key stands in for it.
-    let key = if key.exists() {
-        VerifyingKeyWords::read(key).unwrap()
-    } else {
-        tiny::verifying_key()
-    };
+    let key = VerifyingKeyWords::read(key).unwrap();
     let text = l1::render_verifier(&key, "Groth16Verifier", "./IVerifier.sol").unwrap();
     assert!(
         std::fs::read_to_string(contract).unwrap() == text,

@@ -78,7 +78,7 @@ impl World {
             .await
             .unwrap();
         let deployment = operator
-            .deploy_over(GENESIS_ROOT, token, verifier)
+            .deploy_over(operator.address(), GENESIS_ROOT, token, verifier)
             .await
             .unwrap();
         let operator = operator.settlement(&deployment).await.unwrap();
@@ -200,16 +200,16 @@ pub(crate) async fn call_raw(
     }
 }
 
-/// Sends any call as a legacy transaction of the last development account, past the client; tells whether it
-/// succeeded.
+/// Sends any call as a legacy transaction of development account `key`, past the client; tells whether it succeeded.
 pub(crate) async fn send_transaction(
     url: &str,
+    key: usize,
     to: Address,
     data: Vec<u8>,
     gas_limit: u64,
 ) -> bool {
     let provider = provider(url);
-    let signer: PrivateKeySigner = DEV_KEYS[9].parse().unwrap();
+    let signer: PrivateKeySigner = DEV_KEYS[key].parse().unwrap();
     let tx = TxLegacy {
         chain_id: Some(DEV_CHAIN_ID),
         nonce: provider
