@@ -1,7 +1,7 @@
 //! Live progress: a block that is redrawn on a terminal, plain lines elsewhere.
 
 use super::tracker::{Totals, Tracker, number};
-use crate::clock::Deadline;
+use crate::clock::{Deadline, now_ns};
 use crate::report::plot::{grouped, ns_text};
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -24,6 +24,9 @@ pub(crate) struct Progress {
     drawn: usize,
     /// Last stage that was told in plain lines.
     told: String,
+    began_ns: u64,
+    /// The last state has been shown.
+    over: bool,
 }
 
 /// Micro-units as units with two decimals.
@@ -45,6 +48,8 @@ impl Progress {
             next: Deadline::after(Duration::ZERO),
             drawn: 0,
             told: String::new(),
+            began_ns: now_ns(),
+            over: false,
         }
     }
 
@@ -57,7 +62,7 @@ impl Progress {
         self.next = Deadline::after(if self.tty { REDRAW } else { SPEAK });
         t.stage.clone_into(&mut self.told);
         if self.tty {
-            self.draw(&block(&self.title, t));
+            self.draw(t);
         } else {
             // Nobody may be reading any more; the run goes on all the same.
             let _ = writeln!(std::io::stdout(), "{}", plain(t));
@@ -66,20 +71,23 @@ impl Progress {
 
     /// Shows the last state and leaves it on the screen.
     pub(crate) fn finish(&mut self, t: &Tracker) {
-        if self.tty {
-            self.draw(&block(&self.title, t));
-            self.drawn = 0;
+        if self.tty && !self.over {
+            self.draw(t);
         }
+        self.over = true;
     }
 
-    fn draw(&mut self, lines: &[String]) {
+    fn draw(&mut self, t: &Tracker) {
+        let seconds = now_ns().saturating_sub(self.began_ns) / 1_000_000_000;
+        let title = format!("{}   {}:{:02}", self.title, seconds / 60, seconds % 60);
+        let lines = block(&title, t);
         let width = rustix::termios::tcgetwinsize(rustix::stdio::stdout())
             .map_or(80, |w| usize::from(w.ws_col).max(20));
         let mut out = String::new();
         if self.drawn > 0 {
             out.push_str(&format!("\x1b[{}A", self.drawn));
         }
-        for line in lines {
+        for line in &lines {
             let cut: String = line.chars().take(width - 1).collect();
             out.push_str(&format!("\x1b[2K{cut}\n"));
         }

@@ -12,12 +12,10 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 
-/// Dev key that deploys the contracts.
-const KEY_DEPLOYER: u32 = 0;
-/// Dev key that commits batches.
-const KEY_PROVER: u32 = 1;
+/// Dev key that deploys the contracts and, as their operator, commits batches.
+const KEY_OPERATOR: u32 = 0;
 /// Dev keys of account owners: these, over and over.
-const KEYS_OWNERS: std::ops::Range<u32> = 2..10;
+const KEYS_OWNERS: std::ops::Range<u32> = 1..10;
 
 /// A process that serves must say so within this.
 const START: Duration = Duration::from_secs(30);
@@ -110,7 +108,7 @@ impl Demo {
             "contracts (the first run on a machine makes the proving key)",
         );
         let out = text(&self.layout.deployment());
-        let key = KEY_DEPLOYER.to_string();
+        let key = KEY_OPERATOR.to_string();
         let args = words(&[
             "deploy",
             "--l1",
@@ -156,7 +154,7 @@ impl Demo {
             text(&self.layout.deployment()),
             text(&self.layout.socket()),
         );
-        let key = KEY_PROVER.to_string();
+        let key = KEY_OPERATOR.to_string();
         let args = words(&[
             "run",
             "--data",
@@ -419,8 +417,8 @@ mod tests {
 
     #[test]
     fn owners_are_dev_keys_that_nobody_else_uses() {
-        let keys: Vec<u32> = (1..=9).map(owner_key).collect();
-        assert_eq!(keys, [2, 3, 4, 5, 6, 7, 8, 9, 2]);
-        assert!(!keys.contains(&KEY_DEPLOYER) && !keys.contains(&KEY_PROVER));
+        let keys: Vec<u32> = (1..=10).map(owner_key).collect();
+        assert_eq!(keys, [1, 2, 3, 4, 5, 6, 7, 8, 9, 1]);
+        assert!(!keys.contains(&KEY_OPERATOR));
     }
 }

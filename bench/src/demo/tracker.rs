@@ -137,6 +137,10 @@ impl Tracker {
                     .unwrap_or_default()
                     .to_owned();
             }
+            Some("key_progress") => {
+                let stage = v["stage"].as_str().unwrap_or_default();
+                self.stage = format!("proving key: {stage}");
+            }
             Some("sealed") => {
                 let b = self.batch(no);
                 let sealed = number(&v, "sealed_time_ns");

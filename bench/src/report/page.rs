@@ -11,7 +11,7 @@ pub(crate) const STAGES: [(&str, &str, &str); 6] = [
     (
         "rx_gate",
         "receive → gate",
-        "datagram taken from the ring until the gate has admitted or refused it: tag, session window, decode, checks",
+        "the kernel's receive time until the gate has admitted or refused it: wake-up, tag, session window, decode, checks",
     ),
     (
         "gate_sequenced",
@@ -41,7 +41,7 @@ const PARTS: [(&str, &str, &str); 3] = [
     (
         "send_to_rx",
         "send → receipt",
-        "client's send call until the venue has the datagram: kernel, loopback, wake-up",
+        "client's send call until the kernel's receive time at the venue",
     ),
     (
         "rx_to_sequenced",
@@ -311,7 +311,7 @@ fn settlements(r: &Record) -> Markup {
         .copied()
         .fold(0.01, f64::max);
     let x = Axis {
-        scale: Scale::Linear(0.0, end),
+        scale: Scale::Linear(0.0, end + 0.5),
         unit: Unit::Seconds,
         label: "since trading began",
     };

@@ -161,6 +161,14 @@ fn escape(text: &str) -> String {
         .replace('"', "&quot;")
 }
 
+/// How a name in the legend is marked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Swatch {
+    Line,
+    Dash,
+    Bar,
+}
+
 struct Canvas {
     body: String,
     height: f64,
@@ -169,23 +177,38 @@ struct Canvas {
 }
 
 impl Canvas {
-    fn new(height: f64, names: &[(&str, usize, bool)]) -> Self {
+    fn new(height: f64, names: &[(&str, usize, Swatch)]) -> Self {
         let mut this = Self {
             body: String::new(),
             height,
             legend: 0.0,
         };
         let mut x = LEFT;
-        for &(name, colour, dashed) in names {
-            let width = 34.0 + 6.9 * name.chars().count() as f64;
+        for &(name, colour, swatch) in names {
+            let width = 44.0 + 7.0 * name.chars().count() as f64;
             if x + width > WIDTH - RIGHT {
                 (x, this.legend) = (LEFT, this.legend + LEGEND);
             }
             let y = TOP + this.legend + 6.0;
-            let dash = if dashed { " dash" } else { "" };
+            match swatch {
+                Swatch::Bar => this.add(format_args!(
+                    r#"<rect class="f{colour}" x="{x:.1}" y="{:.1}" width="14" height="10" rx="2"/>"#,
+                    y - 5.0
+                )),
+                Swatch::Line | Swatch::Dash => {
+                    let dash = if swatch == Swatch::Dash { " dash" } else { "" };
+                    this.add(format_args!(
+                        r#"<line class="l c{colour}{dash}" x1="{x:.1}" y1="{y:.1}" x2="{:.1}" y2="{y:.1}"/>"#,
+                        x + 20.0
+                    ));
+                }
+            }
+            let after = if swatch == Swatch::Bar { 20.0 } else { 26.0 };
             this.add(format_args!(
-                r#"<line class="l c{colour}{dash}" x1="{x:.1}" y1="{y:.1}" x2="{:.1}" y2="{y:.1}"/><text class="k" x="{:.1}" y="{:.1}">{}</text>"#,
-                x + 20.0, x + 26.0, y + 4.0, escape(name)
+                r#"<text class="k" x="{:.1}" y="{:.1}">{}</text>"#,
+                x + after,
+                y + 4.0,
+                escape(name)
             ));
             x += width;
         }
@@ -255,10 +278,11 @@ impl Canvas {
     }
 }
 
-fn legend(curves: &[Curve]) -> Vec<(&str, usize, bool)> {
+fn legend(curves: &[Curve]) -> Vec<(&str, usize, Swatch)> {
+    let swatch = |c: &Curve| if c.sparse { Swatch::Dash } else { Swatch::Line };
     curves
         .iter()
-        .map(|c| (c.name.as_str(), c.colour, c.sparse))
+        .map(|c| (c.name.as_str(), c.colour, swatch(c)))
         .collect()
 }
 
@@ -318,7 +342,7 @@ pub(crate) fn timeline(alt: &str, x: Axis<'_>, names: &[(&str, usize)], lanes: &
     const ROW: f64 = 24.0;
     let names: Vec<_> = names
         .iter()
-        .map(|&(name, colour)| (name, colour, false))
+        .map(|&(name, colour)| (name, colour, Swatch::Bar))
         .collect();
     let height = TOP + LEGEND + 6.0 + ROW * lanes.len() as f64 + BOTTOM;
     let mut canvas = Canvas::new(height, &names);
@@ -371,7 +395,7 @@ pub(crate) fn bars(
 ) -> String {
     let legend: Vec<_> = names
         .iter()
-        .map(|&(name, colour)| (name, colour, false))
+        .map(|&(name, colour)| (name, colour, Swatch::Bar))
         .collect();
     let mut canvas = Canvas::new(height, &legend);
     canvas.axes(x, y);
