@@ -103,7 +103,8 @@ pub struct SealedBatch {
     pub time: TimeNs,
     /// Why it was closed.
     pub reason: SealReason,
-    /// Digest of the engine's whole state at the seal.
+    /// Digest of the ledger at the seal, chained over all seals: a replay must come to the same. Of the books
+    /// it holds the number of orders and the next id, for a walk over all orders would stop trading.
     pub state_hash: [u8; 32],
     /// Hash chain over the journal's records up to `last_seq`; filled in by the journal.
     pub journal_hash: [u8; 32],

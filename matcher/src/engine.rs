@@ -1,7 +1,7 @@
 //! The engine: applies one sequenced input at a time and says what it caused.
 //!
 //! All branching lives here and in `engine/`; arithmetic lives in `accounts`, `settlement` and `batch`.
-//! Invariants, checked after every seal and asserted where they could break:
+//! Invariants, checked at every seal for what the batch touched and asserted where they could break:
 //! - contracts of each instrument sum to zero; cash of all accounts plus the fund equals deposits less
 //!   withdrawals, to the pico-unit;
 //! - an account that a batch touched with more than a deposit is above maintenance when the batch is sealed;
@@ -313,6 +313,30 @@ impl<B: OrderBook> Engine<B> {
         *h.finalize().as_bytes()
     }
 
+    /// Digest of what a seal fixes, chained over all seals. Batches close in the middle of trading, so it must
+    /// not walk all orders and accounts as [`Self::state_hash`] does.
+    fn ledger_hash(&self) -> [u8; 32] {
+        let mut h = blake3::Hasher::new();
+        h.update(b"deltabox ledger v1");
+        for n in [
+            self.last_seq.0,
+            self.last_time.0,
+            self.next_deposit,
+            self.next_trade,
+            self.oracle_time.0,
+            self.table.epoch,
+            self.book.live() as u64,
+            self.book.next_id().map_or(0, |id| id.0),
+        ] {
+            h.update(&n.to_le_bytes());
+        }
+        if let Some(s) = &self.settled {
+            s.digest(&mut h);
+        }
+        self.batch.digest(&mut h);
+        *h.finalize().as_bytes()
+    }
+
     fn digest_book(&self, instrument: InstrumentId, h: &mut blake3::Hasher) {
         use firmware::units::Side::{Buy, Sell};
         for side in [Buy, Sell] {
@@ -354,7 +378,6 @@ impl<B: OrderBook> Engine<B> {
         if self.batch.is_empty() {
             return;
         }
-        self.assert_conserved();
         let accounts = &self.accounts;
         let touched_is_sound = |id: AccountId| {
             let a = accounts.get(id).expect("a touched account exists");
@@ -364,9 +387,8 @@ impl<B: OrderBook> Engine<B> {
             self.batch.touched().all(touched_is_sound),
             "a touched account is below maintenance at a seal"
         );
-        let state_hash = self.state_hash();
         let leaf = |id: AccountId| accounts.get(id).expect("a touched account exists").leaf;
-        let batch = self.batch.close(
+        self.batch.close(
             reason,
             stamp.seq,
             stamp.time,
@@ -374,7 +396,8 @@ impl<B: OrderBook> Engine<B> {
             self.fund_pico,
             leaf,
         );
-        batch.state_hash = state_hash;
+        let ledger_hash = self.ledger_hash();
+        let batch = self.batch.closed(ledger_hash);
         self.counters.batches += 1;
         self.counters.fill_rows += batch.fills.len() as u64;
         out.feed(firmware::wire::feed::BatchSealed {

@@ -746,10 +746,12 @@ fn the_margin_check_counts_the_worst_set_of_open_orders() {
             alice accepted a1 buy perp 100 @ 100.0
         alice a2 buy perp 5 @ 100.0
             alice rejected InsufficientMargin
+        alice replace a1 -> a1b perp 101 @ 99.9        // the old order's share is free for the new one
+            alice replaced a1b buy perp 101 @ 99.9 loses its place
         alice a3 sell perp 100 @ 100.1                 // only one of the two can lose in a scenario
             alice accepted a3 sell perp 100 @ 100.1
-        alice cancel a1 perp
-            alice canceled a1 100 requested
+        alice cancel a1b perp
+            alice canceled a1b 101 requested
         alice a4 buy perp 100 @ 104.9                  // 4.9 a lot over the mark is lost at once
             alice rejected InsufficientMargin
         alice a5 buy perp 100 @ 100.0

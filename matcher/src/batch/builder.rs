@@ -9,7 +9,7 @@ use firmware::limits::{
     BATCH_ACCOUNTS, BATCH_DEPOSITS, BATCH_FILLS, BATCH_LANE, BATCH_WITHDRAWALS, FILL_QTY_BITS,
     INSTRUMENTS,
 };
-use firmware::units::{AccountId, Pico, PriceTicks, Seq, TimeNs};
+use firmware::units::{AccountId, PICO_PER_MICRO, Pico, PriceTicks, Seq, TimeNs};
 
 /// Slots of the index over fill rows; a power of two, at most a quarter full.
 const INDEX: usize = 4 * BATCH_FILLS;
@@ -186,8 +186,11 @@ impl BatchBuilder {
         self.batch.withdrawals.push(row);
     }
 
-    /// Closes the batch: `new_leaf` tells what an account is now. The caller encodes what it gets and then
-    /// calls [`BatchBuilder::reopen`].
+    /// Closes the batch: `new_leaf` tells what an account is now. The caller encodes what
+    /// [`BatchBuilder::closed`] gives and then calls [`BatchBuilder::reopen`].
+    ///
+    /// # Panics
+    /// When the batch does not conserve money and contracts.
     pub(crate) fn close(
         &mut self,
         reason: SealReason,
@@ -196,7 +199,7 @@ impl BatchBuilder {
         table: &RiskTable,
         fund_pico: Pico,
         new_leaf: impl Fn(AccountId) -> Leaf,
-    ) -> &mut SealedBatch {
+    ) {
         let b = &mut self.batch;
         b.reason = reason;
         b.last_seq = last_seq;
@@ -217,7 +220,43 @@ impl BatchBuilder {
                 f.lots,
             )
         });
-        b
+        self.assert_conserved();
+    }
+
+    /// The closed batch, with the digest of the ledger put in.
+    pub(crate) const fn closed(&mut self, ledger_hash: [u8; 32]) -> &SealedBatch {
+        self.batch.state_hash = ledger_hash;
+        &self.batch
+    }
+
+    /// The leaves that the batch did not touch are what they were: if its changes add up, all does.
+    fn assert_conserved(&self) {
+        let b = &self.batch;
+        let mut contracts = [0; INSTRUMENTS];
+        let mut pico = b.fund_new_pico - b.fund_old_pico;
+        for t in &b.touched {
+            pico += t.new.cash_pico - t.old.cash_pico;
+            for (sum, (new, old)) in
+                (contracts.iter_mut()).zip(t.new.positions.iter().zip(&t.old.positions))
+            {
+                *sum += new - old;
+            }
+        }
+        let paid_in: i128 = b.deposits.iter().map(|d| i128::from(d.amount_micro)).sum();
+        let paid_out: i128 = (b.withdrawals.iter())
+            .map(|w| i128::from(w.amount_micro))
+            .sum();
+        assert_eq!(
+            pico,
+            (paid_in - paid_out) * PICO_PER_MICRO,
+            "batch {} does not conserve money",
+            b.batch_no
+        );
+        assert_eq!(
+            contracts, [0; INSTRUMENTS],
+            "batch {} does not conserve contracts",
+            b.batch_no
+        );
     }
 
     /// Starts the next batch with the record `first_seq`.
@@ -235,7 +274,7 @@ impl BatchBuilder {
         self.prices = [None; INSTRUMENTS];
     }
 
-    /// Adds the open batch to a state digest.
+    /// Adds the batch, open or closed, and through the digest of the seal before all its forerunners.
     pub(crate) fn digest(&self, h: &mut blake3::Hasher) {
         let b = &self.batch;
         for n in [
@@ -246,7 +285,23 @@ impl BatchBuilder {
         ] {
             h.update(&n.to_le_bytes());
         }
-        h.update(&b.fund_old_pico.to_le_bytes());
+        h.update(&b.state_hash)
+            .update(&b.fund_old_pico.to_le_bytes())
+            .update(&b.fund_new_pico.to_le_bytes());
+        for d in &b.deposits {
+            h.update(&d.account.0.to_le_bytes())
+                .update(&d.amount_micro.to_le_bytes());
+        }
+        for w in &b.withdrawals {
+            h.update(&w.account.0.to_le_bytes())
+                .update(&w.amount_micro.to_le_bytes());
+        }
+        for t in &b.touched {
+            h.update(&t.account.0.to_le_bytes())
+                .update(&t.new.nonce.to_le_bytes())
+                .update(&t.new.cash_pico.to_le_bytes())
+                .update(bytemuck::cast_slice(&t.new.positions));
+        }
         for f in &b.fills {
             h.update(&f.maker.0.to_le_bytes())
                 .update(&f.taker.0.to_le_bytes());
