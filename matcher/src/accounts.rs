@@ -118,11 +118,12 @@ impl Account {
         debit_micro: i64,
         initial_extra_ppm: u32,
     ) -> bool {
+        let [extra, drop] = [extra, drop]
+            .map(|e| e.map_or(([0; SCENARIOS], 0), |e| (e.worst_of_lot(table), e.lots)));
         let mut worst = i64::MAX;
         for s in 0..SCENARIOS {
-            let add = extra.map_or(0, |e| e.worst(table, s));
-            let less = drop.map_or(0, |e| e.worst(table, s));
-            worst = worst.min(self.held[s] + self.reserve[s] + add - less);
+            let change = extra.1 * extra.0[s] - drop.1 * drop.0[s];
+            worst = worst.min(self.held[s] + self.reserve[s] + change);
         }
         let cash = self.cash_micro() - debit_micro;
         let value: i64 = self
@@ -139,17 +140,22 @@ impl Account {
 
     /// Adds an open order.
     pub(crate) fn open_order(&mut self, table: &RiskTable, e: Exposure) {
-        self.change_reserve(table, e, 1);
+        self.change_reserve(&e.worst_of_lot(table), e, 1);
     }
 
     /// Takes lots of an open order off: cancelled, reduced or filled.
     pub(crate) fn close_order(&mut self, table: &RiskTable, e: Exposure) {
-        self.change_reserve(table, e, -1);
+        self.change_reserve(&e.worst_of_lot(table), e, -1);
     }
 
-    fn change_reserve(&mut self, table: &RiskTable, e: Exposure, sign: i64) {
-        for s in 0..SCENARIOS {
-            self.reserve[s] += sign * e.worst(table, s);
+    /// Adds an open order when what its lots can lose is known, as it is for all orders of one level.
+    pub(crate) fn open_order_at(&mut self, worst_of_lot: &[i64; SCENARIOS], e: Exposure) {
+        self.change_reserve(worst_of_lot, e, 1);
+    }
+
+    fn change_reserve(&mut self, worst_of_lot: &[i64; SCENARIOS], e: Exposure, sign: i64) {
+        for (reserve, worst) in self.reserve.iter_mut().zip(worst_of_lot) {
+            *reserve += sign * e.lots * worst;
         }
         let open = &mut self.open[e.instrument][e.side as usize];
         *open += sign * e.lots;
@@ -199,16 +205,17 @@ impl Account {
 }
 
 impl Exposure {
-    /// The worst that a fill of all lots can do in scenario `s`: a loss, or nothing if it does not fill.
+    /// The worst that a fill of one lot can do in each scenario: a loss, or nothing if it does not fill.
     /// The fee is whole micro-units a lot, rounded up, so that partial fills never cost more than reserved.
-    fn worst(self, table: &RiskTable, s: usize) -> i64 {
+    /// A gain is cut before it is multiplied: that of a far ask would be more than 64 bits hold.
+    pub(crate) fn worst_of_lot(self, table: &RiskTable) -> [i64; SCENARIOS] {
         let c = &table.columns[self.instrument];
         let lot_price = i64::from(self.price.0) * i64::from(c.tick_value_micro);
         let rate = table.taker_fee_ppm.max(table.maker_fee_ppm);
         let fee = (lot_price * i64::from(rate) + 999_999) / 1_000_000;
-        let gain = self.side.sign() * (c.scenario_micro[s] - lot_price) - fee;
-        // Cut before multiplying: a far ask gains more than 64 bits hold, and a gain is not reserved.
-        self.lots * gain.min(0)
+        let sign = self.side.sign();
+        c.scenario_micro
+            .map(|v| (sign * (v - lot_price) - fee).min(0))
     }
 }
 
@@ -312,6 +319,6 @@ mod tests {
             price: PriceTicks((1 << PRICE_BITS) - 1),
             lots: ORDER_LOTS_MAX,
         };
-        assert_eq!(ask.worst(&table, 0), 0);
+        assert_eq!(ask.worst_of_lot(&table), [0; SCENARIOS]);
     }
 }

@@ -1,6 +1,7 @@
 //! Inputs of the venue: listings, accounts, deposits, risk tables, time, sessions.
 
 use super::{CLIENT_IDS, Cause, Engine, Listed, Member, Stamp};
+use crate::accounts::Exposure;
 use crate::batch::{DepositRow, SealReason};
 use crate::book::{Order, OrderBook};
 use crate::outbox::Outbox;
@@ -272,10 +273,16 @@ impl<B: OrderBook> Engine<B> {
             let id = InstrumentId(i as u16);
             for side in [Side::Buy, Side::Sell] {
                 for price in self.book.levels(id, side) {
+                    let lot = Exposure {
+                        instrument: i,
+                        side,
+                        price,
+                        lots: 1,
+                    };
+                    let worst = lot.worst_of_lot(&self.table);
                     for o in self.book.orders(id, side, price) {
-                        self.accounts
-                            .at(o.info.account)
-                            .open_order(&self.table, super::exposure(&o));
+                        let account = self.accounts.at(o.info.account);
+                        account.open_order_at(&worst, super::exposure(&o));
                     }
                 }
             }
