@@ -234,7 +234,8 @@ impl<B: OrderBook> Engine<B> {
         self.fund_pico
     }
 
-    /// Sum of all deposits and of all withdrawals, in micro-units.
+    /// Sum of all deposits and of all withdrawals, in micro-units, modulo 2^64: money can go in and out for
+    /// ever, while their difference is bounded.
     #[must_use]
     pub const fn flows_micro(&self) -> (u64, u64) {
         (self.deposited_micro, self.withdrawn_micro)
@@ -354,6 +355,11 @@ impl<B: OrderBook> Engine<B> {
         }
     }
 
+    /// Deposits less withdrawals.
+    pub(crate) const fn collateral_micro(&self) -> u64 {
+        self.deposited_micro.wrapping_sub(self.withdrawn_micro)
+    }
+
     /// Checks that money and contracts are conserved.
     ///
     /// # Panics
@@ -365,10 +371,9 @@ impl<B: OrderBook> Engine<B> {
             "contracts do not sum to zero"
         );
         let claims = self.accounts.cash_pico() + self.fund_pico;
-        let collateral = i128::from(self.deposited_micro) - i128::from(self.withdrawn_micro);
         assert_eq!(
             claims,
-            collateral * PICO_PER_MICRO,
+            i128::from(self.collateral_micro()) * PICO_PER_MICRO,
             "claims differ from collateral"
         );
     }

@@ -10,10 +10,11 @@ use common::watch::Watch;
 use common::{CALL, PERP, Venue, specs};
 use firmware::units::Side;
 use firmware::wire::input::{TIMER_OPERATOR, TIMER_SEAL};
-use firmware::wire::order::{NewOrder, ORD_LIMIT, TIF_GTC};
+use firmware::wire::order::{NewOrder, ORD_LIMIT, TIF_GTC, Withdraw};
 use firmware::wire::report::{CANCEL_FILL_LIMIT, Report};
 use matcher::batch::{SealReason, decode};
 use matcher::book::{LadderBook, OrderBook};
+use matcher::engine::DepositError;
 use matcher::outbox::Outcome;
 
 #[test]
@@ -768,7 +769,6 @@ fn the_margin_check_counts_the_worst_set_of_open_orders() {
 
 #[test]
 fn deposits_follow_the_queue_and_their_owner() {
-    use matcher::engine::DepositError;
     let mut venue = common::Venue::<LadderBook>::new(8);
     assert_eq!(venue.deposit(5, 10), Ok(()));
     let next = firmware::wire::input::InDeposit {
@@ -802,6 +802,27 @@ fn deposits_follow_the_queue_and_their_owner() {
         let wrong = firmware::wire::input::InDeposit { amount, ..next };
         assert_eq!(check(wrong), Err(DepositError::Amount(amount)));
     }
+}
+
+#[test]
+fn collateral_beyond_the_bits_of_an_equity_is_refused_and_turnover_is_not() {
+    let mut floor = Floor::open();
+    let half = 1 << 61;
+    for round in 0..20 {
+        floor.venue.deposit(1, half).unwrap();
+        floor.check();
+        let error = DepositError::Total(half);
+        assert_eq!(floor.venue.deposit(2, half), Err(error), "round {round}");
+        let withdraw = Withdraw {
+            cl_ord_id: 1,
+            amount: half as i64,
+            account: 1,
+            pad1: 0,
+        };
+        floor.venue.request(1, withdraw);
+        floor.check();
+    }
+    assert_eq!(floor.venue.engine.counters().withdrawals, 20);
 }
 
 #[test]

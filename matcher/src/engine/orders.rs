@@ -648,7 +648,7 @@ impl<B: OrderBook> Engine<B> {
             owner,
             amount_micro: m.amount as u64,
         });
-        self.withdrawn_micro += m.amount as u64;
+        self.withdrawn_micro = self.withdrawn_micro.wrapping_add(m.amount as u64);
         out.report(
             stamp.member,
             WithdrawReport {

@@ -39,6 +39,9 @@ pub enum DepositError {
     /// Zero or too large.
     #[error("deposit of {0} micro-units is not in 1..2^{AMOUNT_BITS}")]
     Amount(u64),
+    /// All collateral together would not fit the bits of an equity.
+    #[error("deposit of {0} micro-units would bring the collateral to 2^{AMOUNT_BITS} or more")]
+    Total(u64),
 }
 
 impl<B: OrderBook> Engine<B> {
@@ -64,6 +67,9 @@ impl<B: OrderBook> Engine<B> {
         if m.amount == 0 || m.amount >= 1 << AMOUNT_BITS {
             return Err(DepositError::Amount(m.amount));
         }
+        if self.collateral_micro() + m.amount >= 1 << AMOUNT_BITS {
+            return Err(DepositError::Total(m.amount));
+        }
         Ok(())
     }
 
@@ -85,7 +91,7 @@ impl<B: OrderBook> Engine<B> {
         };
         self.batch.add_deposit(row);
         self.next_deposit += 1;
-        self.deposited_micro += m.amount;
+        self.deposited_micro = self.deposited_micro.wrapping_add(m.amount);
         self.counters.deposits += 1;
         let account = self.accounts.at(id);
         if account.member.0 != 0 {

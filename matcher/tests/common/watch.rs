@@ -126,7 +126,7 @@ fn money<B: OrderBook>(venue: &Venue<B>) {
     let engine = &venue.engine;
     let (paid_in, paid_out) = engine.flows_micro();
     let cash = engine.accounts().cash_pico() + engine.fund_pico();
-    let held = i128::from(paid_in) - i128::from(paid_out);
+    let held = i128::from(paid_in.wrapping_sub(paid_out));
     assert_eq!(cash, held * PICO_PER_MICRO, "money is conserved");
     assert!(engine.accounts().contracts().iter().all(|c| *c == 0));
 }
