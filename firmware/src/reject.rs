@@ -1,5 +1,6 @@
-//! One code per reason, in the order in which the checks are made: a request with several faults is
-//! refused for the first.
+//! One code per reason. A request with several faults is refused for the first that is looked at: the
+//! gate's come before the engine's, and the engine looks at state, account, oracle or reduce-only, collar,
+//! post-only, position, margin, room, and last at whether a fill-or-kill order can fill whole.
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $value:literal $name:ident),+ $(,)?) => {
