@@ -4,7 +4,6 @@
 //! not counted as sent and is packed again in the next turn.
 
 use crate::core::{Core, MemberFlow};
-use crate::hot::{FEED, ORDERS};
 use crate::lanes::WireCounters;
 use crate::logs::FeedLog;
 use crate::nic::{Endpoint, Nic};
@@ -20,6 +19,11 @@ use firmware::wire::mold::{self, END_OF_SESSION, MoldHeader};
 use firmware::wire::sbe::Message;
 use firmware::wire::session::{EstablishmentAck, RetransmitReject, RetransmitRequest};
 use std::net::SocketAddrV4;
+
+/// The order port's place among the NIC's sockets.
+pub const ORDERS: usize = 0;
+/// The feed port's.
+pub const FEED: usize = 1;
 
 /// The feed is silent no longer than this, ns.
 const FEED_HEARTBEAT_NS: u64 = 1_000_000_000;

@@ -6,7 +6,7 @@
 
 use crate::clock::Clock;
 use crate::core::Core;
-use crate::egress::{Egress, FeedTargets};
+use crate::egress::{Egress, FeedTargets, ORDERS};
 use crate::lanes::{
     ControlDatagram, FromHot, RecordHead, SMALL_BODY_MAX, Snapshot, StageTimes, ToHot, ToJournal,
 };
@@ -647,11 +647,6 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         }
     }
 }
-
-/// The order port's place among the NIC's sockets.
-pub const ORDERS: usize = 0;
-/// The feed port's.
-pub const FEED: usize = 1;
 
 fn head(s: &Sequenced<'_>) -> RecordHead {
     RecordHead {
