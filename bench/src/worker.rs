@@ -25,6 +25,9 @@ pub(crate) struct ChildArgs {
     /// Process id of the parent.
     #[arg(long)]
     parent: i32,
+    /// How much to step back behind the others when cores are short.
+    #[arg(long, default_value_t = 0)]
+    nice: i32,
     /// Program and arguments.
     #[arg(last = true, required = true)]
     command: Vec<String>,
@@ -38,6 +41,9 @@ pub(crate) fn become_child(args: &ChildArgs) -> anyhow::Result<()> {
     // It may have died before the line above.
     let parent = getppid().map_or(0, |p| p.as_raw_nonzero().get());
     anyhow::ensure!(parent == args.parent, "the parent is gone");
+    if args.nice > 0 {
+        rustix::process::nice(args.nice).context("cannot step back")?;
+    }
     let (program, rest) = args.command.split_first().context("no program")?;
     let error = std::process::Command::new(program).args(rest).exec();
     Err(error).with_context(|| format!("cannot start {program}"))

@@ -16,6 +16,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 const TAIL_BYTES: u64 = 8_192;
 /// Lines of a log that go into an error.
 const TAIL_LINES: usize = 6;
+/// The prover's place behind the others: its work is slow by nature and must not delay the venue's.
+pub(crate) const PROVER_NICE: u32 = 15;
 /// How long a process may take to end after SIGTERM.
 const TERM_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -84,8 +86,11 @@ impl Children {
         let path = self.program(program)?;
         let log = self.logs.join(format!("{name}.log"));
         let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let mut child = Command::new(std::env::current_exe().context("where is this program?")?)
-            .args(["child", "--parent", &std::process::id().to_string(), "--"])
+        let nice = if name == "prover" { PROVER_NICE } else { 0 };
+        let me = std::env::current_exe().context("where is this program?")?;
+        let (parent, nice) = (std::process::id().to_string(), nice.to_string());
+        let mut child = Command::new(me)
+            .args(["child", "--parent", &parent, "--nice", &nice, "--"])
             .arg(path)
             .args(args)
             .stdin(Stdio::piped())

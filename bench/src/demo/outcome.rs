@@ -1,5 +1,6 @@
 //! What came of the run: the end check, the figures, the page and the last words.
 
+use super::children::PROVER_NICE;
 use super::progress::money;
 use super::stages::{owner_key, text, words};
 use super::tracker::number;
@@ -242,6 +243,7 @@ impl Demo {
                 n => n,
             },
             journal_commits: number(&status["journal"], "commits"),
+            journal_commit_ns: commit_time(&status["journal"]),
             feed_messages: t.feed_messages,
             feed_gaps: t.feed_rerequests + self.tracker.feed_gaps,
             withdrawn_micro: ended.claimed,
@@ -291,7 +293,7 @@ impl Demo {
             ),
             (
                 "Topology",
-                "shared: two cores for everything, prover included".to_owned(),
+                format!("shared; the prover runs on the same cores at nice {PROVER_NICE}"),
             ),
             ("L1", chain),
             ("Proving key", KEY_WARNING.to_owned()),
@@ -374,6 +376,18 @@ impl Traders {
         .into_iter()
         .map(|(name, d)| (name.to_owned(), d.curve()))
         .collect()
+    }
+}
+
+/// Time of a group commit, which the status gives in us.
+fn commit_time(journal: &Value) -> Percentiles {
+    let ns = |key| number(journal, key) * 1_000;
+    Percentiles {
+        p50: ns("p50_us"),
+        p99: ns("p99_us"),
+        max: ns("max_us"),
+        count: number(journal, "commits"),
+        ..Percentiles::default()
     }
 }
 

@@ -179,6 +179,8 @@ pub(crate) struct Figures {
     pub(crate) journal_records: u64,
     pub(crate) journal_bytes: u64,
     pub(crate) journal_commits: u64,
+    /// Write and fsync of one group, as the venue's journal tile sees it.
+    pub(crate) journal_commit_ns: Percentiles,
     pub(crate) feed_messages: u64,
     pub(crate) feed_gaps: u64,
     pub(crate) withdrawn_micro: u64,

@@ -507,6 +507,9 @@ fn tables(r: &Record) -> Markup {
                         tr { td { "journal records" } td.r { (n(f.journal_records)) } }
                         tr { td { "journal bytes" } td.r { (n(f.journal_bytes)) } }
                         tr { td { "group commits" } td.r { (n(f.journal_commits)) } }
+                        tr { td { "commit to disk, p50" } td.r { (ns(f.journal_commit_ns.p50)) } }
+                        tr { td { "commit to disk, p99" } td.r { (ns(f.journal_commit_ns.p99)) } }
+                        tr { td { "commit to disk, max" } td.r { (ns(f.journal_commit_ns.max)) } }
                         tr { td { "feed messages received" } td.r { (n(f.feed_messages)) } }
                         tr { td { "feed gaps asked for again" } td.r { (n(f.feed_gaps)) } }
                         tr { td { "requests without an answer" } td.r { (n(f.unanswered)) } }
