@@ -89,7 +89,7 @@ fn tables() -> String {
         &reciprocal,
     );
     column(
-        "-ln(LN_RECIPROCAL_Q16[i] / 2^16) x 2^48.",
+        "`-ln(LN_RECIPROCAL_Q16[i] / 2^16) x 2^48`.",
         "LN_Q48",
         "i64",
         &|i| q48(-ln_q60(reciprocal(i), 1 << 16)),

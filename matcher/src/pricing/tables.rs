@@ -30,7 +30,7 @@ pub(super) const LN_RECIPROCAL_Q16: [u32; 64] = [
     33689, 33421, 33157, 32897,
 ];
 
-/// -ln(LN_RECIPROCAL_Q16[i] / 2^16) x 2^48.
+/// `-ln(LN_RECIPROCAL_Q16[i] / 2^16) x 2^48`.
 #[rustfmt::skip]
 pub(super) const LN_Q48: [i64; 64] = [
     2190343581990, 6521719224718, 10786875180895, 14986260287617,
