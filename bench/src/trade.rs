@@ -5,7 +5,7 @@ mod desk;
 mod tally;
 
 use crate::clock::{Deadline, now_ns};
-use crate::flow::synthetic::{FILLS_PER_SECOND, MAKER_RATE, Maker, Quote, TAKER_RATE, Taker};
+use crate::flow::synthetic::{MAKER_RATE, Maker, Quote, TAKER_RATE, Taker, fills_per_1000_s};
 use crate::flow::{Order, Step};
 use crate::scenario::{Kind, Listing, Role, RunFile, Source};
 use crate::wire::{Sockets, sleep};
@@ -126,7 +126,7 @@ impl Floor {
                     MAKER_RATE * 1_000 / count,
                 ),
                 Part::Takers => Strategy::taker(
-                    Taker::new(s.seed, account, FILLS_PER_SECOND * 1_000 / count),
+                    Taker::new(s.seed, account, fills_per_1000_s(s.deposits.len()) / count),
                     s.seed,
                     stream,
                     TAKER_RATE * 1_000 / count,

@@ -227,7 +227,8 @@ impl Drop for Children {
     }
 }
 
-/// The last lines of a log, indented, with a line break before; empty if there are none.
+/// The last plain words of a log (or, where there are none, its last lines): after a colon if they are one
+/// line, else indented on lines of their own; empty if there are none.
 fn last_lines(path: &Path) -> String {
     let read = || -> std::io::Result<String> {
         let mut file = File::open(path)?;
@@ -238,9 +239,18 @@ fn last_lines(path: &Path) -> String {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
     let text = read().unwrap_or_default();
-    let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
-    let from = lines.len().saturating_sub(TAIL_LINES);
-    lines[from..].iter().map(|l| format!("\n    {l}")).collect()
+    let all: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
+    // The venue logs in JSON; what it says to people before it ends is plain.
+    let plain: Vec<&str> = all
+        .iter()
+        .copied()
+        .filter(|l| !l.starts_with('{'))
+        .collect();
+    let lines = if plain.is_empty() { all } else { plain };
+    match lines[lines.len().saturating_sub(TAIL_LINES)..] {
+        [one] => format!(": {one}"),
+        ref some => some.iter().map(|l| format!("\n    {l}")).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -262,5 +272,8 @@ mod tests {
         assert_eq!(words.lines().count(), TAIL_LINES + 1);
         assert!(words.ends_with("    line 20") && words.starts_with('\n'));
         assert_eq!(last_lines(&dir.path().join("none")), "");
+        std::fs::write(&path, "{\"event\":\"start\"}\nhostd: the port is taken\n")
+            .expect("written");
+        assert_eq!(last_lines(&path), ": hostd: the port is taken");
     }
 }

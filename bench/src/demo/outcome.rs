@@ -81,7 +81,7 @@ impl Demo {
         checks.conservation_ok = holds("conservation_ok");
         checks.contracts_sum_zero = holds("contracts_sum_zero");
         if !audit.ok {
-            misses.push(format!("prover audit:{}", audit.words.replace("\n   ", "")));
+            misses.push(format!("prover audit{}", audit.words.replace("\n   ", "")));
         }
         for (good, what) in [
             (
@@ -119,10 +119,7 @@ impl Demo {
         let (at_end, replayed) = (&shutdown["state_hash"], &replay.json()["state_hash"]);
         checks.replay_hash_match = replay.ok && at_end.is_string() && at_end == replayed;
         if !replay.ok {
-            misses.push(format!(
-                "hostd replay:{}",
-                replay.words.replace("\n   ", "")
-            ));
+            misses.push(format!("hostd replay{}", replay.words.replace("\n   ", "")));
         } else if !checks.replay_hash_match {
             misses.push(format!(
                 "the venue ended with state {at_end}, its journal replays to {replayed}"

@@ -63,7 +63,7 @@ fn parse_time(text: &str) -> Option<u64> {
 fn parse_line(text: &str) -> Result<Message, String> {
     let fields: Vec<&str> = text.split(',').map(str::trim).collect();
     let [time, kind, order, size, price, direction] = fields[..] else {
-        return Err(format!("{} columns instead of six", fields.len()));
+        return Err(format!("{} of six columns", fields.len()));
     };
     let kind: u8 = match kind.parse() {
         Ok(k @ 1..=7) => k,
@@ -446,7 +446,7 @@ mod tests {
     #[test]
     fn a_bad_line_is_named_by_its_number_and_its_fault() {
         for (bad, fault) in [
-            ("34200,1,1,1,1", "line 2: 5 columns instead of six"),
+            ("34200,1,1,1,1", "line 2: 5 of six columns"),
             ("34200,8,1,1,1,1", "line 2: type \"8\" is not 1 to 7"),
             (
                 "noon,1,1,1,1,1",
@@ -463,7 +463,7 @@ mod tests {
             ),
             ("34200,1,1,1,1,0", "line 2: direction \"0\" is not 1 or -1"),
             ("34199,1,1,1,1,1", "line 2: the time goes back"),
-            ("", "line 2: 1 columns instead of six"),
+            ("", "line 2: 1 of six columns"),
         ] {
             let text = format!("34200,1,1,1,1,1\n{bad}\n34300,1,2,1,1,1\n");
             let error = read(&text).expect_err(bad).to_string();

@@ -16,8 +16,16 @@ use std::collections::{BTreeMap, BinaryHeap};
 pub(crate) const MAKER_RATE: u64 = 900;
 /// Orders a second of all takers together.
 pub(crate) const TAKER_RATE: u64 = 40;
-/// Fills a second that the takers aim for together: a batch has 256 rows and takes seconds to prove.
-pub(crate) const FILLS_PER_SECOND: u64 = 14;
+
+/// Fills in a thousand seconds that the takers aim for together. A batch takes seconds to prove; it has 256
+/// rows, but room for eight accounts only, and where there are more it is full after a few fills.
+pub(crate) const fn fills_per_1000_s(accounts: usize) -> u64 {
+    if accounts <= firmware::limits::BATCH_ACCOUNTS {
+        14_000
+    } else {
+        1_500
+    }
+}
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// Chance that an event begets a further one, and then another: a mean of 0.6 children.
