@@ -148,6 +148,9 @@ pub(crate) struct DeployArgs {
     /// Where the deployment record goes.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// The only address that will ever commit batches; the signing one if not given.
+    #[arg(long, value_name = "ADDRESS")]
+    operator: Option<Address>,
     /// Collateral token that is there already.
     #[arg(long, value_name = "ADDRESS")]
     token: Option<Address>,
@@ -159,7 +162,8 @@ pub(crate) struct DeployArgs {
 pub(crate) async fn deploy(args: DeployArgs, out: Out) -> anyhow::Result<()> {
     let client = args.node.signer(&args.signer).await?;
     let root = U256::from_be_bytes(State::genesis().root());
-    let deployment = client.deploy(root, args.token).await?;
+    let operator = args.operator.unwrap_or(client.address());
+    let deployment = client.deploy_for(operator, root, args.token).await?;
     deployment.write(&args.out)?;
     let warning = if deployment.insecure_key {
         "; its verifying key is INSECURE: anyone can forge proofs for it"
@@ -167,7 +171,7 @@ pub(crate) async fn deploy(args: DeployArgs, out: Out) -> anyhow::Result<()> {
         ""
     };
     let text = format!(
-        "settlement contract {} on chain {}, token {}{warning}",
+        "settlement contract {} on chain {}, token {}, operator {operator}{warning}",
         deployment.settlement, deployment.chain_id, deployment.token
     );
     let record = serde_json::to_value(&deployment).context("deployment record")?;

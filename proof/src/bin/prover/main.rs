@@ -69,7 +69,8 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            out.failed(&format!("{e:#}"));
+            // One line, whatever the causes of causes bring along.
+            eprintln!("prover: {}", format!("{e:#}").replace('\n', " "));
             ExitCode::FAILURE
         }
     }

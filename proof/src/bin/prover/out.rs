@@ -55,16 +55,6 @@ impl Out {
             line(&text.to_string());
         }
     }
-
-    /// Tells why the process ends with a failure.
-    pub(crate) fn failed(self, text: &str) {
-        // A line has one line: causes of causes may bring their own.
-        let text = text.replace('\n', " ");
-        if self.json {
-            self.event("error", serde_json::json!({ "text": text }), "");
-        }
-        eprintln!("prover: {text}");
-    }
 }
 
 /// Whoever stopped reading stopped caring: a closed pipe does not stop the proving.

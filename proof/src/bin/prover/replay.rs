@@ -3,7 +3,7 @@
 
 use anyhow::{Context, bail};
 use firmware::limits::ACCOUNTS;
-use journal::{Chain, Reader, RecordView, Tail};
+use journal::{Reader, RecordView, Tail};
 use matcher::batch::SealedBatch;
 use matcher::book::LadderBook;
 use matcher::engine::{Engine, EngineLimits};
@@ -118,11 +118,6 @@ impl Replay {
     /// The engine as of the last record read.
     pub(crate) const fn engine(&self) -> &Engine<LadderBook> {
         &self.rest.engine
-    }
-
-    /// Hash of the journal up to the last record read.
-    pub(crate) fn chain(&self) -> Chain {
-        self.reader.chain()
     }
 
     /// A last write that was cut off before it was durable, in words.

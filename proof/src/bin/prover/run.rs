@@ -70,6 +70,13 @@ pub(crate) async fn run(args: RunArgs, out: Out) -> anyhow::Result<()> {
         "the proving key is INSECURE and chain {} is no development chain",
         client.chain_id()
     );
+    // Found at once, not after the first proof.
+    ensure!(
+        client.address() == deployment.operator,
+        "{} signs here, and {} is the contract's operator, who alone commits batches",
+        client.address(),
+        deployment.operator
+    );
     let settlement = open(client, url, &deployment).await?;
     let status = within(url, settlement.status()).await?;
     let job = Job {

@@ -171,6 +171,11 @@ impl Stored {
                 stored.format
             );
             ensure!(
+                stored.key == KEY_WARNING,
+                "key '{}', all keys of this release are the {KEY_WARNING}",
+                stored.key
+            );
+            ensure!(
                 stored.words.len() == WORDS,
                 "{} words, this tier has {WORDS}",
                 stored.words.len()
@@ -352,7 +357,7 @@ impl Store {
         };
         for entry in entries {
             let name = entry.context("proofs")?.file_name();
-            let number = name.to_str().and_then(|n| {
+            let number: Option<u64> = name.to_str().and_then(|n| {
                 n.strip_prefix("proof-")?
                     .strip_suffix(".json")?
                     .parse()
