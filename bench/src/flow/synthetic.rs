@@ -34,6 +34,8 @@ const CHILD_PPM: u64 = 375_000;
 const CHILD_DELAY_NS: u64 = 8_000_000;
 /// Quotes a maker keeps for each side of an instrument.
 const LEVELS: usize = 2;
+/// One fill in a taker's budget.
+const FILL: i64 = 1_000_000;
 /// Lots of inventory that move a maker's quotes by one tick.
 const LOTS_PER_SKEW_TICK: i64 = 2;
 /// Inventory at which a maker stops quoting the side that adds to it.
@@ -403,10 +405,10 @@ const fn side_of(slot: usize) -> Side {
 pub(crate) struct Taker {
     account: u32,
     prng: Prng,
-    /// Fills that it may still make, in thousandths; negative while it waits.
+    /// Fills that it may still make, in millionths; negative while it waits.
     budget: i64,
     budget_ns: u64,
-    per_second: i64,
+    per_1000_s: i64,
     /// Leans to one side for a while, so that the tape has runs.
     side: Side,
 }
@@ -414,12 +416,14 @@ pub(crate) struct Taker {
 impl Taker {
     /// A taker that aims at `fills_per_1000_s`.
     pub(crate) fn new(seed: u64, account: u32, fills_per_1000_s: u64) -> Self {
+        let mut prng = Prng::new(seed, 0x7A4E_0000 + u64::from(account));
         Self {
             account,
-            prng: Prng::new(seed, 0x7A4E_0000 + u64::from(account)),
-            budget: 0,
+            // Not all of them start alike, or they would all hit at once.
+            budget: prng.between(0, FILL),
+            prng,
             budget_ns: 0,
-            per_second: fills_per_1000_s as i64,
+            per_1000_s: fills_per_1000_s as i64,
             side: Side::Buy,
         }
     }
@@ -428,7 +432,8 @@ impl Taker {
     pub(crate) fn act(&mut self, now_ns: u64, market: &[Quote]) -> Option<Order> {
         let passed_ms = now_ns.saturating_sub(self.budget_ns) / 1_000_000;
         self.budget_ns += passed_ms * 1_000_000;
-        self.budget = (self.budget + passed_ms as i64 * self.per_second / 1_000).min(2_000);
+        // Thousandths of a fill a second, times ms.
+        self.budget = (self.budget + passed_ms as i64 * self.per_1000_s).min(2 * FILL);
         let at = if self.prng.chance(600_000) {
             0
         } else {
@@ -445,11 +450,18 @@ impl Taker {
         let through = side.sign() * quote.half_spread(mark);
         let price = match quote.best(side.opposite()) {
             // A finger slips: far outside the collar.
-            _ if dice < 4 => Some(mark + side.sign() * (mark / 2)),
-            Some(_) if dice < 30 && self.budget > 0 => None,
-            Some(best) if dice < 600 && self.budget > 0 => Some(best + through / 4),
-            // A probe at the middle, which nobody offers as a rule.
-            _ => Some(mark - through / 2),
+            _ if dice < 12 => Some(mark + side.sign() * (mark / 2)),
+            Some(_) if dice < 30 && self.budget >= FILL => None,
+            Some(best) if dice < 600 && self.budget >= FILL => Some(best + through / 4),
+            // A probe near the middle, short of what is offered as far as the feed tells.
+            Some(best) => {
+                let middle = mark - through / 2;
+                Some(match side {
+                    Side::Buy => middle.min(best - 1),
+                    Side::Sell => middle.max(best + 1),
+                })
+            }
+            None => Some(mark - through / 2),
         };
         Some(Order {
             account: self.account,
@@ -468,7 +480,7 @@ impl Taker {
     /// Takes note of a report.
     pub(crate) fn on_report(&mut self, report: &Report) {
         if matches!(report, Report::Filled(_)) {
-            self.budget -= 1_000;
+            self.budget -= FILL;
         }
     }
 }
