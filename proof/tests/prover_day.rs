@@ -196,7 +196,8 @@ fn take(venue: &mut Venue, body: &[u8]) -> (StatusCode, Value) {
 
 /// A chain with the contracts on it.
 struct World {
-    chain: Running,
+    /// Runs for as long as this lives.
+    _chain: Running,
     url: String,
     deployment: String,
 }
@@ -211,7 +212,7 @@ impl World {
         let record = tool(&["deploy", "--l1", &url, "--out", &deployment, "--json"]);
         assert_eq!(record["insecure_key"], true);
         Self {
-            chain,
+            _chain: chain,
             url,
             deployment,
         }
@@ -321,9 +322,8 @@ fn a_day_is_proven_settled_claimed_and_audited_through_kills_and_a_lost_chain() 
     drop(run);
 
     audits(&world, &data);
-    proof_files(&world, &data);
+    proof_files(&data);
     lost_chain(dir.path(), &data, &socket, &world.deployment);
-    assert!(world.chain.child.id() > 0, "the first chain ran to the end");
 }
 
 /// The audit holds, and says what does not.
@@ -376,7 +376,7 @@ fn audits(world: &World, data: &str) {
 }
 
 /// Stored proofs hold; a bent one is refused by name.
-fn proof_files(world: &World, data: &str) {
+fn proof_files(data: &str) {
     let verify = ["verify", "--json", "--data", data];
     let output = prover(&verify).output().expect("started");
     assert!(output.status.success(), "{output:?}");
@@ -411,7 +411,6 @@ fn proof_files(world: &World, data: &str) {
     let empty = Path::new(data).join("journal").display().to_string();
     let none = refused(&["verify", "--data", &empty]);
     assert!(none.contains("no proofs there"), "{none}");
-    assert!(world.url.starts_with("http://127.0.0.1:"));
 }
 
 /// A development chain forgets when it restarts: the stored proof is sent again, not made again. It fits, because

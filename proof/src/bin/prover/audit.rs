@@ -62,7 +62,7 @@ pub(crate) async fn audit(args: AuditArgs, out: Out) -> anyhow::Result<()> {
     let deployment = Deployment::read(&args.deployment)?;
     let url = &args.node.url;
     let settlement = open(args.node.reader().await?, url, &deployment).await?;
-    let chain = within_chain(url, &settlement).await?;
+    let chain = read_chain(url, &settlement).await?;
     let journal = replay(&args.data.join("journal"), chain.status.batch_no)?;
     let found = Found::of(&journal, &chain);
     let fields = found.fields(&journal, &chain);
@@ -115,7 +115,7 @@ fn replay(dir: &Path, batches: u64) -> anyhow::Result<Journal> {
     Ok(journal)
 }
 
-async fn within_chain(url: &str, settlement: &Settlement) -> anyhow::Result<Chain> {
+async fn read_chain(url: &str, settlement: &Settlement) -> anyhow::Result<Chain> {
     let status = within(url, settlement.status()).await?;
     let mut unconsumed_micro = U256::ZERO;
     let mut watch = settlement.watch_deposits(status.deposits_consumed, 0);

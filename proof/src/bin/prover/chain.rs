@@ -195,6 +195,15 @@ pub(crate) struct TraderArgs {
 }
 
 impl TraderArgs {
+    /// For commands that sign nothing: no key need be given.
+    async fn reader(&self) -> anyhow::Result<Settlement> {
+        if self.signer.dev_key.is_some() || self.signer.key_file.is_some() {
+            return self.settlement().await;
+        }
+        let deployment = Deployment::read(&self.deployment)?;
+        open(self.node.reader().await?, &self.node.url, &deployment).await
+    }
+
     async fn settlement(&self) -> anyhow::Result<Settlement> {
         let deployment = Deployment::read(&self.deployment)?;
         let client = self.node.signer(&self.signer).await?;
@@ -298,7 +307,7 @@ pub(crate) async fn l1(command: L1Command, out: Out) -> anyhow::Result<()> {
 }
 
 async fn status(trader: &TraderArgs, out: Out) -> anyhow::Result<()> {
-    let settlement = trader.settlement().await?;
+    let settlement = trader.reader().await?;
     let status = within(&trader.node.url, settlement.status()).await?;
     let owner = settlement.client().address();
     let own_pending = settlement.pending(owner).await?;

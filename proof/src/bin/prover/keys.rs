@@ -57,7 +57,8 @@ pub(crate) fn keys_dir(given: Option<&Path>) -> anyhow::Result<PathBuf> {
 /// Loads or makes the key and says how far it is.
 pub(crate) fn load_key(dir: &Path, remake: bool, out: Out) -> anyhow::Result<Prover> {
     let mut progress = |stage: &'static str, fraction: f32| {
-        let fields = json!({ "stage": stage, "fraction": (fraction * 100.0).round() / 100.0 });
+        let percent = f64::from(fraction * 100.0).round();
+        let fields = json!({ "stage": stage, "fraction": percent / 100.0 });
         out.event("key_progress", fields, format!("key: {stage}"));
     };
     let prover = if remake {

@@ -163,32 +163,33 @@ impl Stored {
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let name = || path.display().to_string();
         let text = fs::read(path).with_context(name)?;
-        let stored: Self = serde_json::from_slice(&text).with_context(name)?;
-        let check = || -> anyhow::Result<()> {
-            ensure!(
-                stored.format == FORMAT,
-                "format '{}', this release reads '{FORMAT}'",
-                stored.format
-            );
-            ensure!(
-                stored.key == KEY_WARNING,
-                "key '{}', all keys of this release are the {KEY_WARNING}",
-                stored.key
-            );
-            ensure!(
-                stored.words.len() == WORDS,
-                "{} words, this tier has {WORDS}",
-                stored.words.len()
-            );
-            let named = small(&word(&stored.words[3])?, 3)?;
-            ensure!(
-                named == stored.batch_no,
-                "batch number {}, its words say {named}",
-                stored.batch_no
-            );
-            Ok(())
-        };
-        check().with_context(name)?;
+        Self::parse(&text).with_context(name)
+    }
+
+    /// Reads the content of a file.
+    pub(crate) fn parse(text: &[u8]) -> anyhow::Result<Self> {
+        let stored: Self = serde_json::from_slice(text)?;
+        ensure!(
+            stored.format == FORMAT,
+            "format '{}', this release reads '{FORMAT}'",
+            stored.format
+        );
+        ensure!(
+            stored.key == KEY_WARNING,
+            "key '{}', all keys of this release are the {KEY_WARNING}",
+            stored.key
+        );
+        ensure!(
+            stored.words.len() == WORDS,
+            "{} words, this tier has {WORDS}",
+            stored.words.len()
+        );
+        let named = small(&word(&stored.words[3])?, 3)?;
+        ensure!(
+            named == stored.batch_no,
+            "batch number {}, its words say {named}",
+            stored.batch_no
+        );
         Ok(stored)
     }
 

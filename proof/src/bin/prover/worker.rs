@@ -16,7 +16,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 
-/// Added to the thread's nice value: about a tenth of the share of a tile at 0.
+/// Nice value of the thread, unless the process was started with a larger one: about a tenth of the share of a
+/// tile at 0.
 const NICENESS: i32 = 10;
 /// Between two looks for the next batch.
 const POLL: Duration = Duration::from_millis(100);
@@ -57,8 +58,7 @@ pub(crate) fn work(job: &Job, done: &Sender<anyhow::Result<Done>>) {
 }
 
 fn run(job: &Job, done: &Sender<anyhow::Result<Done>>) -> anyhow::Result<()> {
-    // Where the system refuses (it never does for less priority), the proofs only come less politely.
-    let _ = rustix::process::nice(NICENESS);
+    step_back();
     let prover = ready_prover(job)?;
     let journal = job.data.join("journal");
     while !journal.is_dir() {
@@ -88,6 +88,14 @@ fn run(job: &Job, done: &Sender<anyhow::Result<Done>>) -> anyhow::Result<()> {
             return Ok(());
         }
     }
+}
+
+/// Lowers the priority of this thread, and so of those that it will start.
+fn step_back() {
+    // On Linux these two speak of the calling thread alone. Less priority is never refused; if it were, the proofs
+    // would only come less politely.
+    let held = rustix::process::getpriority_process(None).unwrap_or(0);
+    let _ = rustix::process::setpriority_process(None, held.max(NICENESS));
 }
 
 fn ready_prover(job: &Job) -> anyhow::Result<Prover> {
@@ -215,7 +223,7 @@ fn prove(
         let step = (fraction * PROGRESS_STEPS).floor();
         if step > told {
             told = step;
-            let percent = (fraction * 100.0).round();
+            let percent = f64::from(fraction * 100.0).round();
             let fields =
                 json!({ "batch_no": batch_no, "stage": stage, "fraction": percent / 100.0 });
             let text = format!("batch {batch_no}: {percent} % {stage}");
