@@ -1,5 +1,6 @@
-//! The journal tile: takes records off its lane, commits them in groups, says what is durable, and writes
-//! sealed batches once their last record is.
+//! The journal tile: takes records off its lane, commits them in groups, and says what is durable. A sealed
+//! batch goes to the seal tile once its last record is durable: making a file durable takes a file system's
+//! own commits, which would hold up every report behind it.
 
 use crate::lanes::{RecordHead, ToJournal};
 use anyhow::Context;
@@ -10,7 +11,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 /// What a group commit costs, for people.
@@ -49,25 +50,49 @@ pub struct JournalTile<D> {
     pub commit: GroupCommit<D>,
     /// What comes in.
     pub lane: Consumer<ToJournal>,
-    /// Buffers of written batches, back to the hot tile.
-    pub spares: Producer<Vec<u8>>,
+    /// Sealed batches whose records are durable.
+    pub seal: mpsc::Sender<SealedFile>,
     /// Where it sleeps.
     pub parker: Parker,
     /// Who waits for durability.
     pub hot: Waker,
     /// Last durable record.
     pub durable: Watermark,
-    /// Where sealed batches go.
-    pub batches: PathBuf,
     /// Measurements.
     pub stats: Arc<Mutex<JournalStats>>,
 }
 
-/// A batch that waits for its last record to be durable.
-struct Waiting {
+/// A sealed batch on its way to its file.
+#[derive(Debug)]
+pub struct SealedFile {
     last_seq: u64,
     batch_no: u64,
     bytes: Vec<u8>,
+}
+
+/// Writes sealed batches, off the way of everything else.
+pub struct SealTile {
+    /// From the journal tile.
+    pub lane: mpsc::Receiver<SealedFile>,
+    /// Buffers of written batches, back to the hot tile.
+    pub spares: Producer<Vec<u8>>,
+    /// Where sealed batches go.
+    pub batches: PathBuf,
+}
+
+impl SealTile {
+    /// Runs until the journal tile is gone.
+    ///
+    /// # Errors
+    /// When a batch cannot be written: the journal tile finds its lane closed and stops the box.
+    pub fn run(mut self) -> anyhow::Result<()> {
+        while let Ok(sealed) = self.lane.recv() {
+            write_batch(&self.batches, sealed.batch_no, &sealed.bytes)?;
+            // A full lane of spares is fine: the hot tile has enough then.
+            let _ = self.spares.push(sealed.bytes);
+        }
+        Ok(())
+    }
 }
 
 impl<D: Disk> JournalTile<D> {
@@ -91,12 +116,16 @@ impl<D: Disk> JournalTile<D> {
                 continue;
             }
             self.commit_group(taken)?;
-            self.write_batches(&mut waiting)?;
+            self.release_batches(&mut waiting)?;
         }
     }
 
     /// Appends what the lane holds; returns the bytes taken (at least 1 if anything came).
-    fn take(&mut self, chain: &mut Chain, waiting: &mut VecDeque<Waiting>) -> anyhow::Result<u64> {
+    fn take(
+        &mut self,
+        chain: &mut Chain,
+        waiting: &mut VecDeque<SealedFile>,
+    ) -> anyhow::Result<u64> {
         let mut bytes = 0;
         while let Some(item) = self.lane.peek() {
             let (head, body): (RecordHead, &[u8]) = match item {
@@ -141,27 +170,29 @@ impl<D: Disk> JournalTile<D> {
         Ok(())
     }
 
-    fn write_batches(&mut self, waiting: &mut VecDeque<Waiting>) -> anyhow::Result<()> {
+    fn release_batches(&mut self, waiting: &mut VecDeque<SealedFile>) -> anyhow::Result<()> {
         while waiting
             .front()
             .is_some_and(|w| w.last_seq <= self.commit.durable_seq())
         {
-            let Some(w) = waiting.pop_front() else { break };
-            write_batch(&self.batches, w.batch_no, &w.bytes)?;
-            // A full lane of spares is fine: the hot tile has enough then.
-            let _ = self.spares.push(w.bytes);
+            let Some(sealed) = waiting.pop_front() else {
+                break;
+            };
+            self.seal
+                .send(sealed)
+                .context("the seal tile has stopped")?;
         }
         Ok(())
     }
 }
 
 /// Fills in the hash of the journal up to the batch's last record.
-fn with_chain(mut bytes: Vec<u8>, chain: Chain) -> Waiting {
+fn with_chain(mut bytes: Vec<u8>, chain: Chain) -> SealedFile {
     let mut batch = matcher::batch::decode(&bytes).expect("the engine encoded it");
     batch.journal_hash = chain;
     bytes.clear();
     matcher::batch::encode(&batch, &mut bytes);
-    Waiting {
+    SealedFile {
         last_seq: batch.last_seq.0,
         batch_no: batch.batch_no,
         bytes,

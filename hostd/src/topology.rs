@@ -9,11 +9,13 @@
 //!    admin socket)   ◄── samples 65,536      │  │  │
 //!                    ◄── snapshots 16        │  │  │ durable (watermark)
 //!                                   journal  ▼  │  │
-//!                                     4,096  journal ──► segments, sealed batches
+//!                                     4,096  journal ──► segments
+//!                                               │
+//!                                               └──► seal ──► sealed batches
 //! ```
 //!
 //! `hot` runs ingress, gate, sequencer, engine and egress to completion. On two cores the hot tile has
-//! one, the other two share the rest of the machine.
+//! one, the others share the rest of the machine.
 
 use crate::clock::RealClock;
 use crate::config::{Config, Durability, TopologyName};
@@ -22,7 +24,7 @@ use crate::core::Core;
 use crate::disk::{self, UringDisk};
 use crate::egress::FeedTargets;
 use crate::hot::{HotLanes, HotTile};
-use crate::journal_tile::{JournalStats, JournalTile};
+use crate::journal_tile::{JournalStats, JournalTile, SealTile};
 use crate::nic::UringNic;
 use crate::recover::{Listing, missing, recover, tail_note};
 use crate::status::Stages;
@@ -120,18 +122,24 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
     let commit = GroupCommit::resume(journal_config, &recovered.end, disk).context("journal")?;
     let durable = Watermark::new(commit.durable_seq());
     let stats = Arc::new(Mutex::new(JournalStats::new()));
+    let (to_seal, sealed) = mpsc::channel();
     let tile = JournalTile {
         commit,
         lane: journal_out,
-        spares: spares_in,
+        seal: to_seal,
         parker: journal_parker,
         hot: hot_waker.clone(),
         durable,
-        batches,
         stats: Arc::clone(&stats),
     };
+    let seal = SealTile {
+        lane: sealed,
+        spares: spares_in,
+        batches,
+    };
     let durable = tile.durable.reader();
-    let journal = spawn("journal", move || tile.run())?;
+    let journal = spawn("journal", TILE_NICE, move || tile.run())?;
+    let seal = spawn("seal", 0, move || seal.run())?;
 
     let oracle = oracle_desk(config, &core, &listing);
     let lanes = HotLanes {
@@ -169,7 +177,7 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
         desk: Desk::new(),
     };
     let ended = control_loop(config, control);
-    finish(ended, hot, journal)
+    finish(ended, hot, journal, seal)
 }
 
 /// Starts the hot tile; a NIC belongs to the thread that made it, so its errors come back by a channel.
@@ -195,7 +203,7 @@ fn start_hot(
         config.topology.hot_core,
     );
     let (ready, is_ready) = mpsc::channel();
-    let tile = spawn("hot", move || {
+    let tile = spawn("hot", TILE_NICE, move || {
         let pinned = hot_core
             .map_or(Ok(()), lane::pin_to_core)
             .context("topology.hot_core");
@@ -280,7 +288,12 @@ fn control_loop(config: &Config, control: ControlTile<RealClock>) -> anyhow::Res
     })
 }
 
-fn finish(ended: anyhow::Result<Ended>, hot: Tile, journal: Tile) -> anyhow::Result<()> {
+fn finish(
+    ended: anyhow::Result<Ended>,
+    hot: Tile,
+    journal: Tile,
+    seal: Tile,
+) -> anyhow::Result<()> {
     let ended = ended?;
     let died = |e: Box<dyn std::any::Any + Send>| {
         let text = e.downcast_ref::<String>().cloned();
@@ -288,7 +301,9 @@ fn finish(ended: anyhow::Result<Ended>, hot: Tile, journal: Tile) -> anyhow::Res
     };
     // The journal first: when it fails, the hot tile only says that it is gone.
     let hot = hot.join().map_err(died)?;
-    journal.join().map_err(died)?.context("journal")?;
+    let journal = journal.join().map_err(died)?;
+    seal.join().map_err(died)?.context("seal tile")?;
+    journal.context("journal")?;
     hot.context("hot tile")?;
     if matches!(ended, Ended::HotTileLost) {
         bail!("the hot tile stopped by itself");
@@ -299,13 +314,14 @@ fn finish(ended: anyhow::Result<Ended>, hot: Tile, journal: Tile) -> anyhow::Res
 
 fn spawn(
     name: &str,
+    nice: i32,
     body: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
 ) -> anyhow::Result<Tile> {
     std::thread::Builder::new()
         .name(name.into())
         .spawn(move || {
             // Without the right to it the tile runs like any other process: slower beside others, no less correct.
-            if let Err(e) = rustix::process::nice(TILE_NICE) {
+            if let Err(e) = rustix::process::nice(nice) {
                 log::event("no_priority", &[("reason", &e)]);
             }
             body()
