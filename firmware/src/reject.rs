@@ -20,7 +20,7 @@ macro_rules! codes {
             /// One sentence for people.
             #[must_use]
             pub const fn sentence(self) -> &'static str {
-                match self { $(Self::$name => concat!($($doc),+)),+ }
+                match self { $(Self::$name => concat!($($doc),+).trim_ascii_start()),+ }
             }
             /// From the wire.
             #[must_use]
