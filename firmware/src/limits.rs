@@ -40,11 +40,7 @@ pub const LOT_VALUE_MICRO_MAX: i64 = 1 << 30;
 pub const EQUITY_BITS: u32 = 64;
 /// Bits of a deposit or a withdrawal, in micro-units.
 pub const AMOUNT_BITS: u32 = 62;
-/// Bits of the raw cash of an account, in pico-units (absolute value).
-pub const CASH_BITS: u32 = 96;
 
-/// Sessions that can be connected at a time in the default configuration.
-pub const SESSIONS: usize = 256;
 /// Members that the gate can hold; ids run from 1.
 pub const GATE_MEMBERS: usize = 256;
 /// Accounts that the gate can hold.

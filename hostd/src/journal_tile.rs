@@ -66,8 +66,8 @@ pub struct JournalTile<D> {
 #[derive(Debug)]
 pub struct SealedFile {
     last_seq: u64,
-    batch_no: u64,
-    bytes: Vec<u8>,
+    pub(crate) batch_no: u64,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Writes sealed batches, off the way of everything else.
@@ -187,7 +187,7 @@ impl<D: Disk> JournalTile<D> {
 }
 
 /// Fills in the hash of the journal up to the batch's last record.
-fn with_chain(mut bytes: Vec<u8>, chain: Chain) -> SealedFile {
+pub(crate) fn with_chain(mut bytes: Vec<u8>, chain: Chain) -> SealedFile {
     let mut batch = matcher::batch::decode(&bytes).expect("the engine encoded it");
     batch.journal_hash = chain;
     bytes.clear();

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::core::Core;
-use crate::journal_tile::{batch_name, write_batch};
+use crate::journal_tile::{SealedFile, batch_name, with_chain, write_batch};
 use anyhow::{Context, bail};
 use firmware::wire::input::{InAccount, InDomain, InInstrument};
 use journal::{End, Reader, Tail};
@@ -50,17 +50,14 @@ pub fn recover(dir: &Path, mut core: Core, batches: Option<&Path>) -> anyhow::Re
 
 /// A crash between the journal's write and the batch's leaves the batch to be written now.
 fn write_missing(dir: &Path, bytes: &[u8], chain: journal::Chain) -> anyhow::Result<()> {
-    let mut batch = matcher::batch::decode(bytes).expect("the engine encoded it");
-    batch.journal_hash = chain;
-    let mut bytes = Vec::new();
-    matcher::batch::encode(&batch, &mut bytes);
-    let path = dir.join(batch_name(batch.batch_no));
+    let SealedFile {
+        batch_no, bytes, ..
+    } = with_chain(bytes.to_vec(), chain);
+    let path = dir.join(batch_name(batch_no));
     match std::fs::read(&path) {
         Ok(held) if held == bytes => Ok(()),
         Ok(_) => bail!("{} differs from what the journal says", path.display()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            write_batch(dir, batch.batch_no, &bytes)
-        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => write_batch(dir, batch_no, &bytes),
         Err(e) => Err(e).with_context(|| path.display().to_string()),
     }
 }

@@ -27,7 +27,7 @@ use firmware::units::{
     AccountId, InstrumentId, MemberId, OrderId, PICO_PER_MICRO, Pico, PriceTicks, Seq, TimeNs,
 };
 use firmware::wire::feed::{OrderDelete, OrderReduce};
-use firmware::wire::input::{InDomain, InInstrument};
+use firmware::wire::input::{InDomain, InInstrument, InRefused};
 use firmware::wire::report::{Canceled, NotApplied, Rejected};
 
 /// Client order ids that can be looked up per member; a power of two. An id that is this much older than
@@ -172,22 +172,7 @@ impl<B: OrderBook> Engine<B> {
             Input::Withdraw(m) => self.withdraw(stamp, m, out),
             Input::Refused(m) => {
                 self.counters.requests += 1;
-                out.report(
-                    stamp.member,
-                    Rejected {
-                        cl_ord_id: m.cl_ord_id,
-                        client_seq: m.client_seq,
-                        rx_time: m.rx_time,
-                        engine_time: stamp.time.0,
-                        engine_seq: stamp.seq.0,
-                        account: m.account,
-                        instrument: m.instrument,
-                        reason: m.reason,
-                        ref_template: m.ref_template,
-                        pad1: 0,
-                        pad2: 0,
-                    },
-                );
+                refuse(stamp, m, out);
             }
             Input::Gap(m) => out.report(
                 stamp.member,
@@ -470,15 +455,7 @@ impl<B: OrderBook> Engine<B> {
                 reason: cause.reason,
             },
         );
-        out.feed(OrderDelete {
-            engine_seq: stamp.seq.0,
-            engine_time: stamp.time.0,
-            order_id: order.id.0,
-            instrument: order.instrument.0,
-            side: order.side as u8,
-            flags: 0,
-            pad1: 0,
-        });
+        feed_deleted(stamp, order, out);
     }
 
     fn feed_reduced(&self, stamp: Stamp, order: &Order, lots: i64, out: &mut Outbox) {
@@ -577,4 +554,37 @@ fn exposure(order: &Order) -> Exposure {
         price: order.price,
         lots: order.lots,
     }
+}
+
+/// Tells the member that a request was refused, by the gate or by the engine.
+fn refuse(stamp: Stamp, r: &InRefused, out: &mut Outbox) {
+    out.report(
+        stamp.member,
+        Rejected {
+            cl_ord_id: r.cl_ord_id,
+            client_seq: r.client_seq,
+            rx_time: r.rx_time,
+            engine_time: stamp.time.0,
+            engine_seq: stamp.seq.0,
+            account: r.account,
+            instrument: r.instrument,
+            reason: r.reason,
+            ref_template: r.ref_template,
+            pad1: 0,
+            pad2: 0,
+        },
+    );
+}
+
+/// Tells everybody that an order left the book without a trade.
+fn feed_deleted(stamp: Stamp, order: &Order, out: &mut Outbox) {
+    out.feed(OrderDelete {
+        engine_seq: stamp.seq.0,
+        engine_time: stamp.time.0,
+        order_id: order.id.0,
+        instrument: order.instrument.0,
+        side: order.side as u8,
+        flags: 0,
+        pad1: 0,
+    });
 }

@@ -41,12 +41,19 @@ fn hex(key: &SecretKey) -> String {
         })
 }
 
+/// A port that no socket is given by chance: below the range that the system hands out, so that nobody takes
+/// it while the daemon is down between a kill and a restart.
 fn free_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    static NEXT: std::sync::Mutex<u16> = std::sync::Mutex::new(0);
+    let mut next = NEXT.lock().unwrap();
+    let start = 20_000 + (std::process::id() % 11_000) as u16;
+    loop {
+        let port = start + *next;
+        *next += 1;
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl World {

@@ -1,24 +1,25 @@
 //! Requests of members: orders, replaces, cancels, withdrawals.
 
-use super::{CLIENT_IDS, Cause, Engine, Stamp, exposure};
+use super::{CLIENT_IDS, Cause, Engine, Stamp, exposure, feed_deleted, refuse};
 use crate::accounts::Exposure;
 use crate::batch::{FillRow, SealReason, WithdrawalRow};
 use crate::book::{Order, OrderBook, OrderInfo, reaches};
 use crate::outbox::Outbox;
+use bytemuck::Zeroable;
 use firmware::limits::FILLS_PER_ORDER_MAX;
 use firmware::reject::RejectCode;
 use firmware::units::{
     AccountId, ClOrdId, InstrumentId, MemberId, OrderId, PICO_PER_MICRO, PriceTicks, Side, TimeNs,
 };
 use firmware::wire::feed::{OrderAdd, OrderExecuted};
-use firmware::wire::input::{InCancel, InMassCancel, InNewOrder, InReplace, InWithdraw};
+use firmware::wire::input::{InCancel, InMassCancel, InNewOrder, InRefused, InReplace, InWithdraw};
 use firmware::wire::order::{
     Cancel, FLAG_POST_ONLY, FLAG_REDUCE_ONLY, NewOrder, ORD_MARKET, Replace, STP_CANCEL_BOTH,
     STP_CANCEL_MAKER, STP_CANCEL_TAKER, TIF_FOK, TIF_GTC, Withdraw,
 };
 use firmware::wire::report::{
     Accepted, CANCEL_FILL_LIMIT, CANCEL_IOC, CANCEL_MASS, CANCEL_REQUESTED, CANCEL_STP, Canceled,
-    Filled, MassCancelAck, Rejected, Replaced, WithdrawReport,
+    Filled, MassCancelAck, Replaced, WithdrawReport,
 };
 use firmware::wire::sbe::{BYTE_NULL, ID16_NULL, Message};
 
@@ -55,17 +56,6 @@ impl Incoming {
     }
 }
 
-/// Fields that a rejection repeats from its request.
-#[derive(Clone, Copy)]
-struct Refusal {
-    cl_ord_id: u64,
-    client_seq: u64,
-    rx_time: u64,
-    account: u32,
-    instrument: u16,
-    template: u16,
-}
-
 /// Why matching ended before the order was filled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -83,15 +73,16 @@ impl<B: OrderBook> Engine<B> {
         let incoming = match self.check_new(stamp, m) {
             Ok(incoming) => incoming,
             Err(code) => {
-                let refusal = Refusal {
+                let refusal = InRefused {
                     cl_ord_id: m.cl_ord_id,
                     client_seq: m.client_seq,
                     rx_time: m.rx_time,
                     account: m.account,
                     instrument: m.instrument,
-                    template: NewOrder::TEMPLATE,
+                    ref_template: NewOrder::TEMPLATE,
+                    ..InRefused::zeroed()
                 };
-                return self.reject(stamp, refusal, code, out);
+                return reject(stamp, refusal, code, out);
             }
         };
         self.counters.acks += 1;
@@ -451,13 +442,14 @@ impl<B: OrderBook> Engine<B> {
 
     pub(super) fn replace(&mut self, stamp: Stamp, m: &InReplace, out: &mut Outbox) {
         self.counters.requests += 1;
-        let refusal = Refusal {
+        let refusal = InRefused {
             cl_ord_id: m.cl_ord_id,
             client_seq: m.client_seq,
             rx_time: m.rx_time,
             account: m.account,
             instrument: m.instrument,
-            template: Replace::TEMPLATE,
+            ref_template: Replace::TEMPLATE,
+            ..InRefused::zeroed()
         };
         let found = self.find(
             stamp.member,
@@ -467,11 +459,11 @@ impl<B: OrderBook> Engine<B> {
             m.instrument,
         );
         let Some(old) = found else {
-            return self.reject(stamp, refusal, RejectCode::UnknownOrder, out);
+            return reject(stamp, refusal, RejectCode::UnknownOrder, out);
         };
         let same_price = old.price.0 == m.price_ticks;
         if same_price && m.lots == old.lots {
-            return self.reject(stamp, refusal, RejectCode::NothingToChange, out);
+            return reject(stamp, refusal, RejectCode::NothingToChange, out);
         }
         let replaced = Replaced {
             order_id: old.id.0,
@@ -505,7 +497,7 @@ impl<B: OrderBook> Engine<B> {
             rx_time: m.rx_time,
         };
         if let Err(code) = self.check_incoming(stamp, &incoming, Some(&old)) {
-            return self.reject(stamp, refusal, code, out);
+            return reject(stamp, refusal, code, out);
         }
         self.counters.acks += 1;
         self.book.cancel(old.id).expect("the order was just found");
@@ -519,15 +511,7 @@ impl<B: OrderBook> Engine<B> {
                 ..replaced
             },
         );
-        out.feed(firmware::wire::feed::OrderDelete {
-            engine_seq: stamp.seq.0,
-            engine_time: stamp.time.0,
-            order_id: old.id.0,
-            instrument: old.instrument.0,
-            side: old.side as u8,
-            flags: 0,
-            pad1: 0,
-        });
+        feed_deleted(stamp, &old, out);
         self.place(stamp, incoming, out);
     }
 
@@ -571,15 +555,16 @@ impl<B: OrderBook> Engine<B> {
             m.instrument,
         );
         let Some(order) = found else {
-            let refusal = Refusal {
+            let refusal = InRefused {
                 cl_ord_id: m.cl_ord_id,
                 client_seq: m.client_seq,
                 rx_time: m.rx_time,
                 account: m.account,
                 instrument: m.instrument,
-                template: Cancel::TEMPLATE,
+                ref_template: Cancel::TEMPLATE,
+                ..InRefused::zeroed()
             };
-            return self.reject(stamp, refusal, RejectCode::UnknownOrder, out);
+            return reject(stamp, refusal, RejectCode::UnknownOrder, out);
         };
         self.counters.acks += 1;
         let cause = Cause {
@@ -623,15 +608,16 @@ impl<B: OrderBook> Engine<B> {
         self.counters.requests += 1;
         let id = AccountId(m.account);
         if let Err(code) = self.check_withdraw(m) {
-            let refusal = Refusal {
+            let refusal = InRefused {
                 cl_ord_id: m.cl_ord_id,
                 client_seq: m.client_seq,
                 rx_time: m.rx_time,
                 account: m.account,
                 instrument: ID16_NULL,
-                template: Withdraw::TEMPLATE,
+                ref_template: Withdraw::TEMPLATE,
+                ..InRefused::zeroed()
             };
-            return self.reject(stamp, refusal, code, out);
+            return reject(stamp, refusal, code, out);
         }
         self.counters.acks += 1;
         self.counters.withdrawals += 1;
@@ -687,25 +673,6 @@ impl<B: OrderBook> Engine<B> {
         Ok(())
     }
 
-    fn reject(&self, stamp: Stamp, r: Refusal, code: RejectCode, out: &mut Outbox) {
-        out.report(
-            stamp.member,
-            Rejected {
-                cl_ord_id: r.cl_ord_id,
-                client_seq: r.client_seq,
-                rx_time: r.rx_time,
-                engine_time: stamp.time.0,
-                engine_seq: stamp.seq.0,
-                account: r.account,
-                instrument: r.instrument,
-                reason: code as u16,
-                ref_template: r.template,
-                pad1: 0,
-                pad2: 0,
-            },
-        );
-    }
-
     /// A live order of the account by the venue's name or, if that is zero, by the client's.
     fn find(
         &self,
@@ -737,6 +704,15 @@ impl<B: OrderBook> Engine<B> {
             m.ids[cl_ord_id as usize % CLIENT_IDS] = (cl_ord_id, id);
         }
     }
+}
+
+/// Refuses a request for `code`.
+fn reject(stamp: Stamp, request: InRefused, code: RejectCode, out: &mut Outbox) {
+    let refused = InRefused {
+        reason: code as u16,
+        ..request
+    };
+    refuse(stamp, &refused, out);
 }
 
 /// Fee for display, rounded against the account.
