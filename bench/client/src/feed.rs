@@ -269,7 +269,10 @@ impl<W: Wire> Feed<W> {
                 self.books.entry(m.instrument).or_default();
                 return Ok(());
             }
-            FeedMessage::IndexUpdate(_)
+            // A book may cross while its instrument is not open: levels are kept, not judged.
+            FeedMessage::TradingStatus(_)
+            | FeedMessage::AuctionUpdate(_)
+            | FeedMessage::IndexUpdate(_)
             | FeedMessage::MarkPrice(_)
             | FeedMessage::SettlementSummary(_)
             | FeedMessage::BatchSealed(_) => return Ok(()),

@@ -35,6 +35,42 @@ messages! {
         /// Value of a tick for one lot, micro-units.
         tick_value_micro: u32,
     }
+    /// An instrument enters a trading state.
+    301 TradingStatus {
+        /// Journal record.
+        engine_seq: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Instrument.
+        instrument: u16,
+        /// 0 pre-open, 1 auction, 2 open, 3 cancel-only, 4 halt, 5 settle, 6 delivered.
+        state: u8,
+        /// Bit 0: last message of the event.
+        flags: u8,
+        /// Written as zero.
+        pad1: u32,
+    }
+    /// What an auction would do if it ended now.
+    302 AuctionUpdate {
+        /// Journal record.
+        engine_seq: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Price at which all would trade x 1e-9; null while nothing crosses.
+        price: i64,
+        /// Lots that would trade.
+        quantity: i64,
+        /// Lots that would be left at that price: above zero of buyers, below zero of sellers.
+        imbalance: i64,
+        /// Instrument.
+        instrument: u16,
+        /// Bit 0: last message of the event.
+        flags: u8,
+        /// Written as zero.
+        pad1: u8,
+        /// Written as zero.
+        pad2: u32,
+    }
     /// A new risk table is in force.
     303 IndexUpdate {
         /// Journal record.
@@ -214,7 +250,7 @@ messages! {
 union! {
     /// What everybody is told.
     FeedMessage {
-        InstrumentDefinition, IndexUpdate, MarkPrice, OrderAdd, OrderReduce, OrderDelete, OrderExecuted,
+        InstrumentDefinition, TradingStatus, AuctionUpdate, IndexUpdate, MarkPrice, OrderAdd, OrderReduce, OrderDelete, OrderExecuted,
         SettlementSummary, BatchSealed,
     }
 }
@@ -224,6 +260,8 @@ impl FeedMessage {
     pub const fn set_last(&mut self) {
         let flags = match self {
             Self::InstrumentDefinition(m) => &mut m.flags,
+            Self::TradingStatus(m) => &mut m.flags,
+            Self::AuctionUpdate(m) => &mut m.flags,
             Self::IndexUpdate(m) => &mut m.flags,
             Self::MarkPrice(m) => &mut m.flags,
             Self::OrderAdd(m) => &mut m.flags,

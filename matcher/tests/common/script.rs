@@ -522,6 +522,20 @@ impl<B: OrderBook> Run<B> {
                 price(m.instrument, m.collar_high)
             ),
             FeedMessage::InstrumentDefinition(m) => format!("feed lists {}", name_of(m.instrument)),
+            FeedMessage::TradingStatus(m) => {
+                format!("feed state {} {}", name_of(m.instrument), m.state)
+            }
+            FeedMessage::AuctionUpdate(m) => format!(
+                "feed auction {} {} @ {} imbalance {}",
+                name_of(m.instrument),
+                m.quantity,
+                if m.price == firmware::wire::sbe::PRICE_NULL {
+                    "-".to_owned()
+                } else {
+                    price(m.instrument, m.price)
+                },
+                m.imbalance
+            ),
         })
     }
 }
