@@ -19,6 +19,8 @@ pub struct Account {
     pub member: MemberId,
     /// What the state tree commits to.
     pub leaf: Leaf,
+    /// Sum of position x mark: kept up to date, so that no check walks all instruments.
+    value: i64,
     /// Sum of position x scenario value, per scenario.
     held: [i64; SCENARIOS],
     /// Worst contribution of all open orders, per scenario; never positive.
@@ -46,6 +48,7 @@ impl Account {
                 cash_pico: 0,
                 positions: [0; INSTRUMENTS],
             },
+            value: 0,
             held: [0; SCENARIOS],
             reserve: [0; SCENARIOS],
             open: [[0; 2]; INSTRUMENTS],
@@ -70,17 +73,10 @@ impl Account {
         self.leaf.positions.iter().any(|p| *p != 0)
     }
 
-    /// Claim at the marks of a table: cash plus the value of all positions.
+    /// Claim at the marks of the table in force: cash plus the value of all positions.
     #[must_use]
-    pub fn equity_micro(&self, table: &RiskTable) -> i64 {
-        let value: i64 = self
-            .leaf
-            .positions
-            .iter()
-            .zip(&table.columns)
-            .map(|(p, c)| p * c.mark_micro)
-            .sum();
-        self.cash_micro() + value
+    pub const fn equity_micro(&self) -> i64 {
+        self.cash_micro() + self.value
     }
 
     /// Equity in the worst scenario if no open order fills. Below zero the account is below maintenance.
@@ -99,8 +95,8 @@ impl Account {
 
     /// Maintenance margin: the loss from the mark to the worst scenario.
     #[must_use]
-    pub fn maintenance_micro(&self, table: &RiskTable) -> i64 {
-        (self.equity_micro(table) - self.worst_micro()).max(0)
+    pub fn maintenance_micro(&self) -> i64 {
+        (self.equity_micro() - self.worst_micro()).max(0)
     }
 
     /// Open lots of one side.
@@ -126,14 +122,7 @@ impl Account {
             worst = worst.min(self.held[s] + self.reserve[s] + change);
         }
         let cash = self.cash_micro() - debit_micro;
-        let value: i64 = self
-            .leaf
-            .positions
-            .iter()
-            .zip(&table.columns)
-            .map(|(p, c)| p * c.mark_micro)
-            .sum();
-        let loss = (value - worst).max(0);
+        let loss = (self.value - worst).max(0);
         let buffer = i128::from(loss) * i128::from(initial_extra_ppm) / 1_000_000;
         i128::from(cash) + i128::from(worst) >= buffer
     }
@@ -173,6 +162,7 @@ impl Account {
         self.leaf.positions[instrument] += signed_lots;
         self.leaf.cash_pico += cash_pico;
         let column = &table.columns[instrument];
+        self.value += signed_lots * column.mark_micro;
         for s in 0..SCENARIOS {
             self.held[s] += signed_lots * column.scenario_micro[s];
         }
@@ -181,6 +171,9 @@ impl Account {
     /// Computes what depends on the table anew; open orders must be added again afterwards.
     fn rebase(&mut self, table: &RiskTable) {
         self.held = self.held_under(table);
+        self.value = (self.leaf.positions.iter().zip(&table.columns))
+            .map(|(p, c)| p * c.mark_micro)
+            .sum();
         self.reserve = [0; SCENARIOS];
         self.open = [[0; 2]; INSTRUMENTS];
     }

@@ -22,9 +22,14 @@ const _: () = assert!(INDEX.is_power_of_two() && BATCH_FILLS < NONE as usize);
 #[derive(Clone, Debug)]
 pub(crate) struct BatchBuilder {
     batch: SealedBatch,
+    /// Accounts of `batch.touched`, in the same order while the batch is open: the leaves beside them are
+    /// too large to search through.
+    accounts: Vec<AccountId>,
     index: Box<[u16; INDEX]>,
     /// Fill rows of each instrument: rows of one lane of the circuit share an instrument.
     rows: [usize; INSTRUMENTS],
+    /// Lanes that those rows open.
+    lanes: usize,
     /// Lowest and highest price filled, per instrument.
     prices: [Option<(PriceTicks, PriceTicks)>; INSTRUMENTS],
 }
@@ -48,8 +53,10 @@ impl BatchBuilder {
                 withdrawals: Vec::with_capacity(BATCH_WITHDRAWALS),
                 touched: Vec::with_capacity(BATCH_ACCOUNTS),
             },
+            accounts: Vec::with_capacity(BATCH_ACCOUNTS),
             index: Box::new([NONE; INDEX]),
             rows: [0; INSTRUMENTS],
+            lanes: 0,
             prices: [None; INSTRUMENTS],
         }
     }
@@ -65,7 +72,7 @@ impl BatchBuilder {
     }
 
     pub(crate) fn touched(&self) -> impl Iterator<Item = AccountId> + '_ {
-        self.batch.touched.iter().map(|t| t.account)
+        self.accounts.iter().copied()
     }
 
     /// Lowest and highest price filled in each instrument since the last seal.
@@ -83,13 +90,13 @@ impl BatchBuilder {
     }
 
     fn is_touched(&self, account: AccountId) -> bool {
-        self.batch.touched.iter().any(|t| t.account == account)
+        self.accounts.contains(&account)
     }
 
     /// Whether the accounts fit beside those already touched.
     fn accounts_fit(&self, accounts: &[AccountId]) -> bool {
         let fresh = accounts.iter().filter(|a| !self.is_touched(**a)).count();
-        self.batch.touched.len() + fresh <= BATCH_ACCOUNTS
+        self.accounts.len() + fresh <= BATCH_ACCOUNTS
     }
 
     /// Where the row of `fill` is, or where its index would go.
@@ -115,10 +122,14 @@ impl BatchBuilder {
         if self.find(fill).is_ok() {
             return true;
         }
-        let i = fill.instrument.0 as usize;
-        let lanes: usize = self.rows.iter().map(|n| n.div_ceil(BATCH_LANE)).sum();
-        let opens_lane = self.rows[i].is_multiple_of(BATCH_LANE);
-        self.batch.fills.len() < BATCH_FILLS && (!opens_lane || lanes < BATCH_FILLS / BATCH_LANE)
+        let opens_lane = self.opens_lane(fill.instrument.0 as usize);
+        self.batch.fills.len() < BATCH_FILLS
+            && (!opens_lane || self.lanes < BATCH_FILLS / BATCH_LANE)
+    }
+
+    /// Whether the next row of the instrument is the first of a lane.
+    const fn opens_lane(&self, instrument: usize) -> bool {
+        self.rows[instrument].is_multiple_of(BATCH_LANE)
     }
 
     pub(crate) fn deposit_fits(&self, account: AccountId) -> bool {
@@ -133,16 +144,17 @@ impl BatchBuilder {
     ///
     /// # Panics
     /// When the tier is full: the caller asks `*_fits` first.
-    pub(crate) fn touch(&mut self, account: AccountId, old: Leaf) {
+    pub(crate) fn touch(&mut self, account: AccountId, old: &Leaf) {
         if !self.is_touched(account) {
             assert!(
-                self.batch.touched.len() < BATCH_ACCOUNTS,
+                self.accounts.len() < BATCH_ACCOUNTS,
                 "the batch has no room for account {account}"
             );
+            self.accounts.push(account);
             self.batch.touched.push(Touched {
                 account,
-                old,
-                new: old,
+                old: *old,
+                new: *old,
             });
         }
     }
@@ -165,6 +177,7 @@ impl BatchBuilder {
                 );
                 self.index[slot] = self.batch.fills.len() as u16;
                 self.batch.fills.push(fill);
+                self.lanes += usize::from(self.opens_lane(i));
                 self.rows[i] += 1;
             }
         }
@@ -269,8 +282,10 @@ impl BatchBuilder {
         b.deposits.clear();
         b.withdrawals.clear();
         b.touched.clear();
+        self.accounts.clear();
         self.index.fill(NONE);
         self.rows = [0; INSTRUMENTS];
+        self.lanes = 0;
         self.prices = [None; INSTRUMENTS];
     }
 

@@ -363,8 +363,7 @@ impl<B: OrderBook> Engine<B> {
             self.seal(stamp, SealReason::Full, out);
         }
         for id in [maker_account, n.account] {
-            let leaf = self.accounts.at(id).leaf;
-            self.batch.touch(id, leaf);
+            self.batch.touch(id, &self.accounts.at(id).leaf);
         }
         self.batch.add_fill(row);
 
@@ -625,7 +624,7 @@ impl<B: OrderBook> Engine<B> {
             self.seal(stamp, SealReason::Full, out);
         }
         let account = self.accounts.at(id);
-        self.batch.touch(id, account.leaf);
+        self.batch.touch(id, &account.leaf);
         account.leaf.cash_pico -= i128::from(m.amount) * PICO_PER_MICRO;
         account.leaf.nonce += 1;
         let (owner, cash) = (account.leaf.owner, account.cash_micro());

@@ -80,8 +80,7 @@ impl<B: OrderBook> Engine<B> {
         if !self.batch.deposit_fits(id) {
             self.seal(stamp, SealReason::Full, out);
         }
-        let leaf = self.accounts.at(id).leaf;
-        self.batch.touch(id, leaf);
+        self.batch.touch(id, &self.accounts.at(id).leaf);
         self.accounts.deposit(id, m.owner, m.amount);
         let row = DepositRow {
             queue_index: m.queue_index,
@@ -359,8 +358,8 @@ impl<B: OrderBook> Engine<B> {
                         transfer: t.total,
                         delta_leg: t.delta_leg,
                         residual: t.residual(),
-                        collateral: account.equity_micro(&self.table),
-                        maintenance: account.maintenance_micro(&self.table),
+                        collateral: account.equity_micro(),
+                        maintenance: account.maintenance_micro(),
                         engine_time: stamp.time.0,
                         engine_seq: stamp.seq.0,
                         account: id.0,

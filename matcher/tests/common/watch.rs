@@ -150,6 +150,11 @@ fn margins<B: OrderBook>(venue: &Venue<B>) {
         let orders = open.remove(id).unwrap_or_default();
         let alone = worst_micro(&account.leaf, table);
         assert_eq!(i128::from(account.worst_micro()), alone, "account {id}");
+        let value: i64 = (account.leaf.positions.iter().zip(&table.columns))
+            .map(|(p, c)| p * c.mark_micro)
+            .sum();
+        let equity = account.cash_micro() + value;
+        assert_eq!(account.equity_micro(), equity, "equity of account {id}");
         let worst = (0..SCENARIOS).map(|s| {
             let held: i128 = (account.leaf.positions.iter().zip(&table.columns))
                 .map(|(p, c)| i128::from(*p) * i128::from(c.scenario_micro[s]))
