@@ -1,4 +1,4 @@
-//! Login, session keys, datagram tags, and signatures of oracle reports.
+//! Login, session keys, datagram tags, signatures of oracle reports and of feed checkpoints.
 //!
 //! It promises: nothing is signed or derived for a peer that has not shown its address (cookie) and its
 //! key (Ed25519); keys are new for every login and different in each direction; comparisons of secrets
@@ -16,6 +16,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod checkpoint;
 mod client;
 mod cookie;
 mod keys;
@@ -25,6 +26,7 @@ mod tags;
 mod transcript;
 mod venue;
 
+pub use checkpoint::{FeedHash, checkpoint_session, sign_checkpoint, verify_checkpoint};
 pub use client::{ClientLogin, Credentials, LoggedIn, LoginError, LoginStep};
 pub use keys::{KeyError, PublicKey, SecretKey};
 pub use limiter::SourceLimiter;
@@ -38,6 +40,8 @@ pub const DOMAIN_NEGOTIATE: &[u8] = b"deltabox negotiate v1";
 pub const DOMAIN_RESPONSE: &[u8] = b"deltabox response v1";
 /// Start of what an oracle signs.
 pub const DOMAIN_ORACLE: &[u8] = b"deltabox oracle v1";
+/// Start of what the venue signs of its feed.
+pub const DOMAIN_CHECKPOINT: &[u8] = b"deltabox checkpoint v1";
 
 /// Bytes from the system's random source.
 ///

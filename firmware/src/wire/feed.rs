@@ -4,6 +4,8 @@ use super::sbe::{messages, union};
 
 /// Flag of every feed message: last of its matching event; a consumer may show the book now.
 pub const FLAG_LAST: u8 = 1;
+/// Trading state in which orders trade as they come: that of an instrument of which no other was told.
+pub const STATE_OPEN: u8 = 2;
 
 messages! {
     /// An instrument is listed.
@@ -245,6 +247,109 @@ messages! {
         /// Written as zero.
         pad2: u32,
     }
+    /// A cycle of snapshots begins: what follows up to the first header is as of `last_seq`.
+    330 SnapshotCycle {
+        /// From 1 since the daemon's start.
+        cycle_no: u64,
+        /// Feed messages up to this one are contained.
+        last_seq: u64,
+        /// Journal record of that message.
+        engine_seq: u64,
+        /// Instruments that the cycle will show.
+        instruments: u16,
+        /// Written as zero.
+        pad1: u16,
+        /// Written as zero.
+        pad2: u32,
+    }
+    /// The snapshot of one instrument begins.
+    331 SnapshotHeader {
+        /// Cycle.
+        cycle_no: u64,
+        /// Feed messages up to this one are contained.
+        last_seq: u64,
+        /// Journal record of that message.
+        engine_seq: u64,
+        /// Resting orders, oldest first.
+        orders: u32,
+        /// Messages behind this one, the trailer included.
+        messages: u32,
+        /// Instrument.
+        instrument: u16,
+        /// 0 pre-open, 1 auction, 2 open, 3 cancel-only, 4 halt, 5 settle, 6 delivered.
+        state: u8,
+        /// Written as zero.
+        pad1: u8,
+        /// Written as zero.
+        pad2: u32,
+    }
+    /// A resting order; those before it in the snapshot are older.
+    332 SnapshotOrder {
+        /// Order.
+        order_id: u64,
+        /// Price x 1e-9.
+        price: i64,
+        /// Open lots.
+        quantity: i64,
+        /// Instrument.
+        instrument: u16,
+        /// 0 buy, 1 sell.
+        side: u8,
+        /// Written as zero.
+        pad1: u8,
+        /// Written as zero.
+        pad2: u32,
+    }
+    /// The snapshot of one instrument is complete.
+    333 SnapshotTrailer {
+        /// As in the header.
+        last_seq: u64,
+        /// As in the header.
+        orders: u32,
+        /// Instrument.
+        instrument: u16,
+        /// Written as zero.
+        pad1: u16,
+    }
+    /// All instruments were shown; the next cycle follows.
+    334 EndOfCycle {
+        /// Cycle.
+        cycle_no: u64,
+        /// Newest feed message when the cycle ended.
+        last_seq: u64,
+        /// Instruments shown: a receiver that has fewer has lost some.
+        instruments: u16,
+        /// Written as zero.
+        pad1: u16,
+        /// Written as zero.
+        pad2: u32,
+    }
+    /// The venue signs what the feed has said. Hashes are BLAKE3 over `length u16 big-endian | message` of each
+    /// message of the range, as in the packets.
+    340 FeedCheckpoint {
+        /// From 1 since the daemon's start.
+        checkpoint_no: u64,
+        /// Venue's clock, ns.
+        timestamp: u64,
+        /// First message of the range.
+        first_seq: u64,
+        /// Last message of the range; with `first_seq - 1` the range is empty.
+        last_seq: u64,
+        /// Journal record of the last message.
+        engine_seq: u64,
+        /// Newest sealed batch that was written; zero before the first.
+        batch_no: u64,
+        /// Hash of all messages from 1 to `last_seq`.
+        running_hash: [u8; 32],
+        /// Hash of the messages of the range.
+        range_hash: [u8; 32],
+        /// Digest of the ledger at the seal of that batch.
+        ledger_digest: [u8; 32],
+        /// MoldUDP64 session of the feed, padded with zero bytes.
+        feed_session: [u8; 16],
+        /// Ed25519 by the venue's key.
+        signature: [u8; 64],
+    }
 }
 
 union! {
@@ -252,6 +357,21 @@ union! {
     FeedMessage {
         InstrumentDefinition, TradingStatus, AuctionUpdate, IndexUpdate, MarkPrice, OrderAdd, OrderReduce, OrderDelete, OrderExecuted,
         SettlementSummary, BatchSealed,
+    }
+}
+
+union! {
+    /// What the snapshot session carries: its own messages, and those of the feed as they were sent last.
+    SnapshotMessage {
+        SnapshotCycle, SnapshotHeader, SnapshotOrder, SnapshotTrailer, EndOfCycle,
+        InstrumentDefinition, AuctionUpdate, IndexUpdate, MarkPrice, SettlementSummary, BatchSealed,
+    }
+}
+
+union! {
+    /// What the checkpoint session carries.
+    CheckpointMessage {
+        FeedCheckpoint,
     }
 }
 

@@ -1,0 +1,100 @@
+//! Feed checkpoints: the venue signs what the feed has said, and a receiver checks it.
+
+use crate::{DOMAIN_CHECKPOINT, PublicKey, SecretKey};
+use core::mem::offset_of;
+use firmware::wire::feed::FeedCheckpoint;
+
+fn signed_part(checkpoint: &FeedCheckpoint) -> &[u8] {
+    &bytemuck::bytes_of(checkpoint)[..offset_of!(FeedCheckpoint, signature)]
+}
+
+/// The checkpoint with its signature filled in.
+#[must_use]
+pub fn sign_checkpoint(key: &SecretKey, checkpoint: &FeedCheckpoint) -> FeedCheckpoint {
+    FeedCheckpoint {
+        signature: key.sign(DOMAIN_CHECKPOINT, signed_part(checkpoint)),
+        ..*checkpoint
+    }
+}
+
+/// Whether `key` signed the checkpoint. That the hashes are those of the messages is the caller's to check.
+#[must_use]
+pub fn verify_checkpoint(key: &PublicKey, checkpoint: &FeedCheckpoint) -> bool {
+    key.verify(
+        DOMAIN_CHECKPOINT,
+        signed_part(checkpoint),
+        &checkpoint.signature,
+    )
+}
+
+/// Name of a feed session as a checkpoint holds it.
+#[must_use]
+pub fn checkpoint_session(session: [u8; 10]) -> [u8; 16] {
+    let mut padded = [0; 16];
+    padded[..10].copy_from_slice(&session);
+    padded
+}
+
+/// BLAKE3 over messages as the packets hold them: `length u16 big-endian | message`, one after the other.
+#[derive(Clone, Debug, Default)]
+pub struct FeedHash(blake3::Hasher);
+
+impl FeedHash {
+    /// The hash of no messages.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a message, from its SBE header on.
+    ///
+    /// # Panics
+    /// When it is longer than any packet.
+    pub fn push(&mut self, message: &[u8]) {
+        let len = u16::try_from(message.len()).expect("a message fits a packet");
+        self.0.update(&len.to_be_bytes());
+        self.0.update(message);
+    }
+
+    /// The hash of everything so far.
+    #[must_use]
+    pub fn value(&self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytemuck::Zeroable;
+
+    #[test]
+    fn each_bit_of_a_checkpoint_is_signed() {
+        let key = SecretKey::from_seed(&[3; 32]);
+        let checkpoint = FeedCheckpoint {
+            checkpoint_no: 7,
+            last_seq: 1_000,
+            running_hash: [5; 32],
+            feed_session: checkpoint_session(*b"20261120A1"),
+            ..FeedCheckpoint::zeroed()
+        };
+        let checkpoint = sign_checkpoint(&key, &checkpoint);
+        assert!(verify_checkpoint(&key.public(), &checkpoint));
+        for bit in 0..size_of::<FeedCheckpoint>() * 8 {
+            let mut flipped = checkpoint;
+            bytemuck::bytes_of_mut(&mut flipped)[bit / 8] ^= 1 << (bit % 8);
+            assert!(!verify_checkpoint(&key.public(), &flipped), "bit {bit}");
+        }
+        let other = SecretKey::from_seed(&[4; 32]).public();
+        assert!(!verify_checkpoint(&other, &checkpoint));
+    }
+
+    #[test]
+    fn the_hash_is_blake3_of_lengths_and_messages() {
+        let mut hash = FeedHash::new();
+        assert_eq!(hash.value(), *blake3::hash(b"").as_bytes());
+        hash.push(b"abc");
+        hash.push(b"");
+        assert_eq!(hash.value(), *blake3::hash(b"\0\x03abc\0\0").as_bytes());
+    }
+}
