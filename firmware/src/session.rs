@@ -47,6 +47,8 @@ pub const TERMINATE_TIMEOUT: u16 = 2;
 pub const TERMINATE_REPLACED: u16 = 3;
 /// `Terminate::reason`: the venue stops.
 pub const TERMINATE_VENUE_STOPS: u16 = 4;
+/// `Terminate::reason`: the keys have sealed as many datagrams as they may.
+pub const TERMINATE_KEYS_USED_UP: u16 = 5;
 
 /// `RetransmitReject::reason`: the number is older than what is kept.
 pub const RETRANSMIT_TOO_LOW: u16 = 0;
@@ -260,7 +262,14 @@ impl KeepAlive {
     /// Whether the peer is lost: silent for three of its intervals.
     #[must_use]
     pub const fn lost(&self, now: TimeNs) -> bool {
-        now.0.saturating_sub(self.last_heard.0) >= KEEP_ALIVE_MISSES * self.peer_ns
+        self.lost_for(now, 0)
+    }
+
+    /// Whether the peer is [`lost`](Self::lost) and was silent for `grace_ns` more.
+    #[must_use]
+    pub const fn lost_for(&self, now: TimeNs, grace_ns: u64) -> bool {
+        let silent = now.0.saturating_sub(self.last_heard.0);
+        silent >= (KEEP_ALIVE_MISSES * self.peer_ns).saturating_add(grace_ns)
     }
 
     /// The next moment at which one of the two answers can change.

@@ -5,7 +5,7 @@ use crate::admin::{AdminRequest, DepositBody};
 use crate::clock::Clock;
 use crate::journal_tile::JournalStats;
 use crate::lanes::{ControlDatagram, FromHot, Snapshot, StageTimes, ToHot};
-use crate::sessions::conn_id;
+use crate::sessions::{LOGINS_MAX, conn_id};
 use crate::status::{Stages, Status};
 use firmware::limits::INSTRUMENTS;
 use firmware::session::{SessionReject, is_fresh, read_control};
@@ -368,7 +368,7 @@ impl<C: Clock> ControlTile<C> {
             self.desk.bad_control += 1;
             return;
         }
-        let next = self.desk.logins + 1;
+        let next = self.desk.logins % LOGINS_MAX + 1;
         let open = |member: MemberId| -> Result<u32, SessionReject> { Ok(conn_id(member, next)) };
         let mut reply = self.login.on_negotiate(m, from, now, open);
         if let VenueReply::Response { session, .. } = &mut reply

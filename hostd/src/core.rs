@@ -6,7 +6,7 @@ use firmware::gate::{Gate, GateInstrument};
 use firmware::limits::{ACCOUNTS, GATE_MEMBERS};
 use firmware::session::Inbound;
 use firmware::units::{AccountId, InstrumentId, MemberId, PriceTicks};
-use firmware::wire::input::{InDomain, InInstrument};
+use firmware::wire::input::{InDomain, InInstrument, SESSION_ESTABLISHED};
 use firmware::wire::report::Report;
 use journal::RecordView;
 use matcher::book::LadderBook;
@@ -28,6 +28,8 @@ pub struct MemberFlow {
     pub inbound: Inbound,
     /// What it was told.
     pub reports: ReportLog,
+    /// The session that is open, if one is.
+    pub session: Option<u64>,
 }
 
 /// The deterministic part.
@@ -88,6 +90,7 @@ impl Core {
             *slot = Some(MemberFlow {
                 inbound: Inbound::default(),
                 reports: Log::new(REPORTS),
+                session: None,
             });
         }
     }
@@ -132,6 +135,17 @@ impl Core {
         }
     }
 
+    /// Reports of the last input, in order, of members that have a flow.
+    pub fn told(&self) -> impl Iterator<Item = (MemberId, &Report)> {
+        self.outbox.outcomes().iter().filter_map(|o| match o {
+            Outcome::Report(member, report) => {
+                let flow = self.members.get(member.0 as usize)?;
+                flow.is_some().then_some((*member, report))
+            }
+            Outcome::Feed(_) => None,
+        })
+    }
+
     /// Applies a sequenced input: venue records set up gate and members, then the engine runs, then
     /// reports and feed messages get their numbers.
     pub fn apply(&mut self, input: &Sequenced<'_>) {
@@ -160,6 +174,11 @@ impl Core {
                 self.listings.insert(m.instrument, *m);
             }
             Input::Domain(m) => self.domain = Some(*m),
+            Input::Session(m) => {
+                if let Some(Some(flow)) = self.members.get_mut(input.member().0 as usize) {
+                    flow.session = (m.event == SESSION_ESTABLISHED).then_some(m.session_id);
+                }
+            }
             _ => {}
         }
         self.engine.apply(input, &mut self.outbox);

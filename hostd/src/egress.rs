@@ -7,6 +7,7 @@ mod feed;
 mod reports;
 
 pub use feed::FeedTargets;
+pub use reports::Left;
 
 use crate::core::Core;
 use crate::lanes::WireCounters;

@@ -4,31 +4,27 @@
 //! outcomes, let out what has become durable. Nothing is sent before its record is durable, and while the
 //! journal has no room nothing is taken in: packets wait in the socket, nothing is half done.
 
+mod io;
+mod sessions;
+
 use crate::clock::Clock;
 use crate::core::Core;
 use crate::egress::{Egress, FeedTargets, ORDERS};
 use crate::lanes::{
     ControlDatagram, FromHot, RecordHead, SMALL_BODY_MAX, Snapshot, StageTimes, ToHot, ToJournal,
 };
-use crate::nic::{Endpoint, Nic, RxBurst};
+use crate::nic::{BURST, Endpoint, Nic, RxBurst};
 use crate::recover::Listing;
-use crate::sessions::{Authentic, Connection, Connections, Place};
-use bytemuck::Zeroable;
+use crate::sessions::{Authentic, Connection, Place};
 use firmware::gate::{Command, refuse_malformed};
-use firmware::session::{COD_ALL, Offer, Terms};
+use firmware::session::{Offer, PacketRefused};
 use firmware::units::{MemberId, TimeNs};
 use firmware::wire::datagram::{self, DatagramHeader, KIND_CONTROL, KIND_DATA, KIND_HEARTBEAT};
-use firmware::wire::input::{
-    InGap, InSession, InTimer, SESSION_ESTABLISHED, SESSION_LOST, SESSION_REPLACED,
-    SESSION_TERMINATED, TIMER_OPERATOR, TIMER_SEAL,
-};
+use firmware::wire::input::{InGap, InTimer, TIMER_OPERATOR, TIMER_SEAL};
 use firmware::wire::order::Request;
-use firmware::wire::session::{
-    Establish, EstablishmentReject, RetransmitRequest, SessionMessage, Terminate,
-};
+use io::TileIo;
 use lane::{Consumer, Parker, Producer, Waker, WatermarkReader};
 use matcher::sequencer::{Input, Sequenced};
-use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Room that the journal's lane must have before a burst is taken: the requests of one datagram, each
@@ -83,36 +79,26 @@ pub struct HotTile<N, C> {
     next_timer: u64,
     next_seal: u64,
     next_snapshot: u64,
+    /// Frames of the burst before this one are done.
+    next_frame: usize,
     is_stopping: bool,
-}
-
-/// The part of the tile that sends.
-struct TileIo {
-    connections: Connections,
-    egress: Egress,
-    /// Requests whose reports wait for the disk.
-    in_flight: VecDeque<StageTimes>,
 }
 
 impl<N: Nic, C: Clock> HotTile<N, C> {
     /// A tile around a core that has replayed its journal.
     pub fn new(
         nic: N,
-        clock: C,
+        mut clock: C,
         core: Core,
         lanes: HotLanes,
         feed: FeedTargets,
         batch_interval_ns: u64,
     ) -> Self {
-        let durable = lanes.durable.get();
+        let egress = Egress::new(feed, &core, lanes.durable.get());
         Self {
             nic,
+            io: TileIo::new(egress, clock.now()),
             clock,
-            io: TileIo {
-                connections: Connections::new(),
-                egress: Egress::new(feed, &core, durable),
-                in_flight: VecDeque::with_capacity(1 << 16),
-            },
             core,
             lanes,
             batch_interval_ns,
@@ -120,6 +106,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             next_timer: 0,
             next_seal: 0,
             next_snapshot: 0,
+            next_frame: 0,
             is_stopping: false,
         }
     }
@@ -132,6 +119,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         }
         listing.instruments.iter().for_each(|i| self.venue(i, now));
         listing.accounts.iter().for_each(|a| self.venue(a, now));
+        self.end_sessions_of_before(now);
         self.lanes.journal_waker.wake();
     }
 
@@ -174,29 +162,14 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
     fn turn(&mut self, burst: &mut RxBurst) -> anyhow::Result<usize> {
         let now = self.clock.now();
         let mut work = self.take_control(now);
-        if self.lanes.journal.room() < JOURNAL_ROOM {
-            self.io.egress.counters.journal_stalls += 1;
-        } else if !self.is_stopping {
-            let count = self.nic.poll(burst)?;
-            for i in 0..count {
-                let frame = burst.get(i);
-                if frame.socket == ORDERS {
-                    self.on_datagram(frame.from, frame.payload, frame.rx_time);
-                } else {
-                    self.io.on_feed_request(
-                        &self.core,
-                        frame.from,
-                        frame.payload,
-                        now,
-                        &mut self.nic,
-                    );
-                }
-            }
-            work += count;
-        }
+        let taken = self.take_datagrams(burst, now)?;
         if now.0 >= self.next_housekeeping {
             self.next_housekeeping = now.0 + HOUSEKEEPING_NS;
             self.housekeeping(now);
+        }
+        // Nobody counts as silent while what he sent may wait in a socket.
+        if let Some(count) = taken {
+            work += count + self.run_timers(now, count < BURST);
         }
         if work > 0 {
             self.lanes.journal_waker.wake();
@@ -205,9 +178,50 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         Ok(work)
     }
 
+    /// Takes what has come in; `None` when nothing may be taken now.
+    fn take_datagrams(
+        &mut self,
+        burst: &mut RxBurst,
+        now: TimeNs,
+    ) -> anyhow::Result<Option<usize>> {
+        if self.is_stopping {
+            return Ok(None);
+        }
+        let mut count = 0;
+        if self.next_frame == burst.len() {
+            if !self.has_room() {
+                self.io.egress.counters.journal_stalls += 1;
+                return Ok(None);
+            }
+            count = self.nic.poll(burst)?;
+            self.next_frame = 0;
+        }
+        // The rest of a burst waits for room like what is still in the socket.
+        while self.next_frame < burst.len() {
+            if !self.has_room() {
+                self.io.egress.counters.journal_stalls += 1;
+                return Ok(None);
+            }
+            let frame = burst.get(self.next_frame);
+            self.next_frame += 1;
+            if frame.socket == ORDERS {
+                self.on_datagram(frame.from, frame.payload, frame.rx_time, now);
+            } else {
+                self.io
+                    .on_feed_request(&self.core, frame.from, frame.payload, now, &mut self.nic);
+            }
+        }
+        Ok(Some(count))
+    }
+
+    /// Whether what one datagram causes can be handed on.
+    fn has_room(&self) -> bool {
+        self.lanes.journal.room() >= JOURNAL_ROOM
+    }
+
     fn take_control(&mut self, now: TimeNs) -> usize {
         for taken in 0..CONTROL_BURST {
-            if self.lanes.journal.room() < JOURNAL_ROOM {
+            if !self.has_room() {
                 return taken;
             }
             let Some(message) = self.lanes.control_in.pop() else {
@@ -291,14 +305,24 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
     }
 
     fn push(&mut self, item: ToJournal) {
-        let pushed = self.lanes.journal.push(item);
-        assert!(pushed.is_ok(), "the journal's lane was looked at before");
+        let mut left = self.lanes.journal.push(item);
+        // There was room for what one datagram causes as a rule. More than that waits here.
+        while let Err(item) = left {
+            if self.lanes.journal.is_abandoned() {
+                // The loop finds it out and stops the box.
+                return;
+            }
+            self.io.egress.counters.journal_waits += 1;
+            self.lanes.journal_waker.wake();
+            std::hint::spin_loop();
+            left = self.lanes.journal.push(item);
+        }
     }
 
     /// Applies an input whose record the journal has been given.
     fn apply(&mut self, s: &Sequenced<'_>) {
         self.core.apply(s);
-        self.io.egress.expect();
+        self.io.note_reports(&self.core);
         if !matches!(s.input(), Input::RiskTable(_)) {
             for batch in self.take_sealed() {
                 self.push(ToJournal::Sealed(batch));
@@ -319,7 +343,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         self.core.outbox.sealed().map(copy).collect()
     }
 
-    fn on_datagram(&mut self, from: Endpoint, payload: &[u8], rx_time: TimeNs) {
+    fn on_datagram(&mut self, from: Endpoint, payload: &[u8], rx_time: TimeNs, now: TimeNs) {
         self.io.egress.counters.rx_datagrams += 1;
         let Ok((header, body, tag)) = datagram::split(payload) else {
             self.io.egress.counters.bad_frame += 1;
@@ -333,25 +357,20 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             return;
         };
         let signed = &payload[..payload.len() - tag.len()];
+        let counters = &mut self.io.egress.counters;
         match connection.authenticate(&header, signed, tag) {
             Authentic::Yes => {}
-            Authentic::Replayed => {
-                self.io.egress.counters.replayed += 1;
-                return;
-            }
-            Authentic::BadTag => {
-                self.io.egress.counters.bad_tag += 1;
-                return;
-            }
+            Authentic::Refused(PacketRefused::Seen) => return counters.replayed += 1,
+            Authentic::Refused(PacketRefused::TooOld) => return counters.too_old += 1,
+            Authentic::Refused(PacketRefused::KeysUsedUp) => return counters.keys_used_up += 1,
+            Authentic::BadTag => return counters.bad_tag += 1,
         }
-        connection.keep_alive.heard(rx_time);
+        connection.keep_alive.heard(now);
         connection.peer = from;
         match (header.kind, place) {
-            (KIND_CONTROL, _) => self.on_session_message(member, place, body, rx_time),
-            (KIND_DATA, Place::Live) => self.on_requests(member, &header, body, rx_time),
-            (KIND_HEARTBEAT, Place::Live) => {
-                self.offer(member, header.next_seq_no, 0, rx_time);
-            }
+            (KIND_CONTROL, _) => self.on_session_message(member, place, body, now),
+            (KIND_DATA, Place::Live) => self.on_requests(member, &header, body, rx_time, now),
+            (KIND_HEARTBEAT, Place::Live) => drop(self.offer(member, header.next_seq_no, 0, now)),
             _ => self.io.egress.counters.bad_frame += 1,
         }
     }
@@ -392,7 +411,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
                 Some(0)
             }
             Offer::OutOfRange => {
-                self.io.egress.counters.bad_frame += 1;
+                self.protocol_error(member, now);
                 None
             }
         }
@@ -410,9 +429,10 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         header: &DatagramHeader,
         body: &[u8],
         rx_time: TimeNs,
+        now: TimeNs,
     ) {
         let count = datagram::messages(body).count() as u32;
-        let Some(skip) = self.offer(member, header.next_seq_no, count, rx_time) else {
+        let Some(skip) = self.offer(member, header.next_seq_no, count, now) else {
             return;
         };
         for (i, message) in datagram::messages(body).enumerate().skip(skip as usize) {
@@ -430,11 +450,8 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
                         .ok()
                         .and_then(|m| firmware::wire::sbe::split(m).ok())
                         .map(|(h, _)| h);
-                    self.member_input(
-                        member,
-                        &refuse_malformed(head, client_seq, rx_time),
-                        rx_time,
-                    );
+                    let refused = refuse_malformed(head, client_seq, rx_time);
+                    self.member_input(member, &refused, now);
                 }
             }
         }
@@ -465,108 +482,12 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         }
     }
 
-    fn on_session_message(&mut self, member: MemberId, place: Place, body: &[u8], now: TimeNs) {
-        match (firmware::session::read_session_message(body), place) {
-            (Ok(SessionMessage::Establish(m)), _) => self.establish(member, place, &m, now),
-            (Ok(SessionMessage::Terminate(m)), Place::Live) => self.terminate(member, &m, now),
-            (Ok(SessionMessage::RetransmitRequest(m)), Place::Live) => self.retransmit(member, &m),
-            _ => self.io.egress.counters.bad_frame += 1,
-        }
-    }
-
-    fn establish(&mut self, member: MemberId, place: Place, m: &Establish, now: TimeNs) {
-        let Some(connection) = self.io.connections.at(member, place) else {
-            return;
-        };
-        let terms = match Terms::of(m, connection.session_id, now) {
-            Ok(terms) => terms,
-            Err(code) => {
-                let reject = EstablishmentReject {
-                    session_id: m.session_id,
-                    reason: code as u16,
-                    pad1: 0,
-                    pad2: 0,
-                };
-                return self
-                    .io
-                    .egress
-                    .session(&mut self.nic, connection, &reject, now);
-            }
-        };
-        if place == Place::Pending {
-            if self.io.connections.promote(member).is_some() {
-                let event = InSession::zeroed();
-                self.member_input(
-                    member,
-                    &InSession {
-                        event: SESSION_REPLACED,
-                        ..event
-                    },
-                    now,
-                );
-            }
-            self.io.egress.counters.established += 1;
-            let event = InSession {
-                session_id: m.session_id,
-                event: SESSION_ESTABLISHED,
-                cod_policy: terms.cod_policy.min(COD_ALL),
-                pad1: 0,
-                pad2: 0,
-            };
-            self.member_input(member, &event, now);
-        }
-        // An Establish that comes again was not answered, or the answer was lost: it is answered again.
-        self.io.acknowledge(
-            &self.core,
-            member,
-            place == Place::Pending,
-            &terms,
-            now,
-            &mut self.nic,
-        );
-    }
-
-    fn terminate(&mut self, member: MemberId, m: &Terminate, now: TimeNs) {
-        if let Some(mut connection) = self.io.connections.close(member) {
-            let bye = Terminate {
-                session_id: m.session_id,
-                reason: 0,
-                pad1: 0,
-                pad2: 0,
-            };
-            self.io
-                .egress
-                .session(&mut self.nic, &mut connection, &bye, now);
-            let event = InSession {
-                event: SESSION_TERMINATED,
-                session_id: m.session_id,
-                ..InSession::zeroed()
-            };
-            self.member_input(member, &event, now);
-        }
-    }
-
-    fn retransmit(&mut self, member: MemberId, m: &RetransmitRequest) {
-        let now = self.clock.now();
-        self.io
-            .retransmit(&self.core, member, m, now, &mut self.nic);
-    }
-
     fn housekeeping(&mut self, now: TimeNs) {
-        if self.lanes.journal.room() < JOURNAL_ROOM {
+        if !self.has_room() {
             return;
         }
-        while let Some(member) = self.io.first_lost(now) {
-            self.io.egress.counters.lost_sessions += 1;
-            let closed = self.io.connections.close(member).expect("it is live");
-            let event = InSession {
-                event: SESSION_LOST,
-                session_id: closed.session_id,
-                ..InSession::zeroed()
-            };
-            self.member_input(member, &event, now);
-        }
-        self.io.heartbeats(&self.core, now, &mut self.nic);
+        self.io.egress.feed_heartbeat(&mut self.nic, now);
+        self.nic.flush();
         if now.0 >= self.next_timer && !self.is_stopping {
             self.next_timer = now.0 + TIMER_NS;
             if self.core.engine.batch_is_empty() {
@@ -654,150 +575,5 @@ fn head(s: &Sequenced<'_>) -> RecordHead {
         time_ns: s.time().0,
         template: s.input().template(),
         session: s.member().0,
-    }
-}
-
-impl TileIo {
-    fn first_lost(&mut self, now: TimeNs) -> Option<MemberId> {
-        for i in 0..self.connections.live().len() {
-            let member = self.connections.live()[i];
-            if self
-                .connections
-                .live_of(member)
-                .is_some_and(|c| c.keep_alive.lost(now))
-            {
-                return Some(member);
-            }
-        }
-        None
-    }
-
-    /// Answers an Establish and sets where the flow of reports goes on.
-    fn acknowledge<N: Nic>(
-        &mut self,
-        core: &Core,
-        member: MemberId,
-        is_fresh: bool,
-        terms: &Terms,
-        now: TimeNs,
-        nic: &mut N,
-    ) {
-        let Self {
-            connections,
-            egress,
-            ..
-        } = self;
-        let (Some(c), Some(Some(flow))) = (
-            connections.live_of(member),
-            core.members.get(member.0 as usize),
-        ) else {
-            return;
-        };
-        egress.acknowledge(nic, c, flow, is_fresh, terms, now);
-    }
-
-    fn retransmit<N: Nic>(
-        &mut self,
-        core: &Core,
-        member: MemberId,
-        m: &RetransmitRequest,
-        now: TimeNs,
-        nic: &mut N,
-    ) {
-        let Self {
-            connections,
-            egress,
-            ..
-        } = self;
-        let (Some(c), Some(Some(flow))) = (
-            connections.live_of(member),
-            core.members.get(member.0 as usize),
-        ) else {
-            return;
-        };
-        egress.retransmit(nic, c, flow, m, now);
-    }
-
-    fn on_feed_request<N: Nic>(
-        &mut self,
-        core: &Core,
-        from: Endpoint,
-        payload: &[u8],
-        now: TimeNs,
-        nic: &mut N,
-    ) {
-        self.egress
-            .feed_request(nic, &core.feed, from, payload, now);
-    }
-
-    fn heartbeats<N: Nic>(&mut self, core: &Core, now: TimeNs, nic: &mut N) {
-        let Self {
-            connections,
-            egress,
-            ..
-        } = self;
-        for i in 0..connections.live().len() {
-            let member = connections.live()[i];
-            let (Some(c), Some(Some(flow))) = (
-                connections.live_of(member),
-                core.members.get(member.0 as usize),
-            ) else {
-                continue;
-            };
-            if c.keep_alive.heartbeat_due(now) {
-                egress.heartbeat(nic, c, flow, now);
-            }
-        }
-        egress.feed_heartbeat(nic, now);
-        nic.flush();
-    }
-
-    fn let_out<N: Nic>(&mut self, core: &Core, durable: u64, now: TimeNs, nic: &mut N) -> usize {
-        let Self {
-            connections,
-            egress,
-            ..
-        } = self;
-        egress.advance(durable);
-        let mut sent = 0;
-        let mut is_all = true;
-        for i in 0..connections.live().len() {
-            let member = connections.live()[i];
-            let (Some(c), Some(Some(flow))) = (
-                connections.live_of(member),
-                core.members.get(member.0 as usize),
-            ) else {
-                continue;
-            };
-            let (n, done) = egress.reports(nic, c, flow, now);
-            sent += n;
-            is_all &= done;
-        }
-        let (n, done) = egress.feed(nic, &core.feed, now);
-        egress.set_waiting(!(is_all && done), core.engine.last_seq().0);
-        nic.flush();
-        sent + n
-    }
-
-    fn say_goodbye<N: Nic>(&mut self, core: &Core, now: TimeNs, nic: &mut N) {
-        let Self {
-            connections,
-            egress,
-            ..
-        } = self;
-        for i in 0..connections.live().len() {
-            let member = connections.live()[i];
-            if let Some(c) = connections.live_of(member) {
-                let bye = Terminate {
-                    session_id: c.session_id,
-                    reason: 4,
-                    pad1: 0,
-                    pad2: 0,
-                };
-                egress.session(nic, c, &bye, now);
-            }
-        }
-        egress.feed_end(nic, &core.feed);
-        nic.flush();
     }
 }

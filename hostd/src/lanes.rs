@@ -154,8 +154,12 @@ counters! {
     bad_frame,
     /// No connection of that id.
     unknown_connection,
-    /// Number seen before or too old.
+    /// Packet number seen before: a replay, or the second copy of a datagram sent to both order ports.
     replayed,
+    /// Packet number older than the window.
+    too_old,
+    /// Packet number beyond what the keys may be used for.
+    keys_used_up,
     /// Wrong tag: dropped in silence.
     bad_tag,
     /// Requests applied before.
@@ -168,6 +172,12 @@ counters! {
     control_dropped,
     /// Logins established.
     established,
+    /// Establish messages refused.
+    establish_rejects,
+    /// Sessions ended by the client.
+    terminated,
+    /// Sessions ended because the client broke the protocol under a valid tag.
+    protocol_errors,
     /// Sessions lost by silence.
     lost_sessions,
     /// Retransmission requests served.
@@ -180,8 +190,14 @@ counters! {
     feed_rejects,
     /// Turns of the loop in which the journal had no room, so that nothing was taken in.
     journal_stalls,
+    /// Looks at a full journal lane in the middle of an event.
+    journal_waits,
     /// Turns of the loop in which the NIC had no room to send.
     tx_stalls,
+    /// Looks at a session because its timer was due.
+    timer_looks,
+    /// Looks at a session because it had reports to be sent.
+    report_looks,
     /// Stage samples that the control tile had no room for.
     samples_dropped,
 }

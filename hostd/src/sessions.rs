@@ -3,8 +3,9 @@
 //! A member has at most one live connection. A login that is not confirmed yet waits beside it: only an
 //! Establish under its keys makes it the live one, so that a replayed Negotiate disturbs nobody.
 
+use crate::member_set::MemberSet;
 use firmware::limits::GATE_MEMBERS;
-use firmware::session::{KeepAlive, Window};
+use firmware::session::{KeepAlive, PACKET_NO_MAX, PacketRefused, Window};
 use firmware::units::{MemberId, TimeNs};
 use firmware::wire::datagram::{DatagramHeader, TAG_LEN};
 use handshake::{NewSession, TagKey, TagKeys};
@@ -54,14 +55,21 @@ impl Connection {
         signed: &[u8],
         tag: &[u8; TAG_LEN],
     ) -> Authentic {
-        if self.window.check(header.packet_no).is_err() {
-            return Authentic::Replayed;
+        if let Err(why) = self.window.check(header.packet_no) {
+            return Authentic::Refused(why);
         }
         if !self.keys.c2s.verify(header.packet_no, signed, tag) {
             return Authentic::BadTag;
         }
         self.window.mark(header.packet_no);
         Authentic::Yes
+    }
+
+    /// Whether the venue has sealed about as many datagrams as it may. The margin is far more than it sends
+    /// between two looks.
+    #[must_use]
+    pub const fn keys_used_up(&self) -> bool {
+        self.tx_packet_no >= PACKET_NO_MAX - (1 << 32)
     }
 
     /// Number of the next datagram to send, and the keys that sign it.
@@ -76,8 +84,8 @@ impl Connection {
 pub enum Authentic {
     /// It is.
     Yes,
-    /// Its number was seen before or is too old.
-    Replayed,
+    /// Its number may not be taken.
+    Refused(PacketRefused),
     /// Its tag is wrong.
     BadTag,
 }
@@ -97,21 +105,27 @@ struct Slot {
     pending: Option<Connection>,
 }
 
-/// All connections, by member. A connection id has the member in its low byte, so finding one takes
-/// one look.
+/// All connections, by member. A connection id has the member in its low bits, so finding one takes one look.
 #[derive(Debug)]
 pub struct Connections {
     slots: Vec<Slot>,
     /// Members with a live connection.
-    live: Vec<MemberId>,
+    live: MemberSet,
 }
 
-const _: () = assert!(GATE_MEMBERS <= 256);
+/// Bits of a connection id that name the member; the bits above count its logins.
+const MEMBER_BITS: u32 = 12;
+const MEMBER_MASK: u32 = (1 << MEMBER_BITS) - 1;
+/// Logins are counted from 1 to this in connection ids, and then from 1 again.
+pub const LOGINS_MAX: u32 = (1 << (u32::BITS - MEMBER_BITS)) - 1;
 
-/// The `n`-th connection id of a member.
+const _: () = assert!(GATE_MEMBERS <= 1 << MEMBER_BITS);
+
+/// The connection id of a member's login number `n` in `1..=LOGINS_MAX`. An id that comes again after so many
+/// logins comes with other keys.
 #[must_use]
 pub const fn conn_id(member: MemberId, n: u32) -> u32 {
-    n << 8 | member.0 & 0xFF
+    n << MEMBER_BITS | member.0 & MEMBER_MASK
 }
 
 impl Connections {
@@ -120,13 +134,13 @@ impl Connections {
     pub fn new() -> Self {
         Self {
             slots: (0..GATE_MEMBERS).map(|_| Slot::default()).collect(),
-            live: Vec::with_capacity(GATE_MEMBERS),
+            live: MemberSet::new(),
         }
     }
 
     /// Members with a live connection.
     #[must_use]
-    pub fn live(&self) -> &[MemberId] {
+    pub const fn live(&self) -> &MemberSet {
         &self.live
     }
 
@@ -137,7 +151,7 @@ impl Connections {
 
     /// The connection of that id.
     pub fn find(&mut self, conn_id: u32) -> Option<(MemberId, Place, &mut Connection)> {
-        let member = MemberId(conn_id & 0xFF);
+        let member = MemberId(conn_id & MEMBER_MASK);
         let slot = self.slots.get_mut(member.0 as usize)?;
         if slot.live.as_ref().is_some_and(|c| c.conn_id == conn_id) {
             return slot.live.as_mut().map(|c| (member, Place::Live, c));
@@ -170,16 +184,13 @@ impl Connections {
             .pending
             .take()
             .expect("promoted without a pending connection");
-        let old = slot.live.replace(fresh);
-        if old.is_none() {
-            self.live.push(member);
-        }
-        old
+        self.live.insert(member);
+        slot.live.replace(fresh)
     }
 
     /// Ends the live connection.
     pub fn close(&mut self, member: MemberId) -> Option<Connection> {
-        self.live.retain(|m| *m != member);
+        self.live.remove(member);
         self.slots.get_mut(member.0 as usize)?.live.take()
     }
 }

@@ -146,7 +146,7 @@ messages! {
     622 InSession {
         /// Of the Negotiate.
         session_id: u64,
-        /// 0 established, 1 terminated by the client, 2 lost (silence), 3 replaced.
+        /// 0 established, 1 terminated by the client, 2 lost (silence), 3 replaced, 4 ended by the venue.
         event: u8,
         /// 0 never, 1 flagged orders, 2 all.
         cod_policy: u8,
@@ -254,6 +254,8 @@ pub const SESSION_TERMINATED: u8 = 1;
 pub const SESSION_LOST: u8 = 2;
 /// [`InSession::event`]: a newer login took over.
 pub const SESSION_REPLACED: u8 = 3;
+/// [`InSession::event`]: ended by the venue.
+pub const SESSION_ENDED: u8 = 4;
 /// [`InTimer::flags`]: seal the open batch.
 pub const TIMER_SEAL: u32 = 1;
 /// [`InTimer::flags`]: the operator asked for the seal.

@@ -115,7 +115,7 @@ messages! {
     8 Terminate {
         /// Of the session.
         session_id: u64,
-        /// 0 finished, 1 protocol error, 2 timed out, 3 replaced by a newer login, 4 venue stops.
+        /// 0 finished, 1 protocol error, 2 timed out, 3 replaced by a newer login, 4 venue stops, 5 keys used up.
         reason: u16,
         /// Written as zero.
         pad1: u16,

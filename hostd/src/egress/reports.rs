@@ -10,6 +10,17 @@ use firmware::wire::datagram::{KIND_CONTROL, KIND_DATA, KIND_HEARTBEAT, KIND_RET
 use firmware::wire::sbe::Message;
 use firmware::wire::session::{EstablishmentAck, RetransmitReject, RetransmitRequest};
 
+/// What a member's log still holds for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Left {
+    /// Nothing.
+    Nothing,
+    /// Reports that wait for the disk.
+    NotDurable,
+    /// Reports that wait for the NIC.
+    NicFull,
+}
+
 impl Egress {
     /// Sends a datagram of the control tile as it is.
     pub fn control<N: Nic>(&mut self, nic: &mut N, to: Endpoint, payload: &[u8]) {
@@ -101,30 +112,29 @@ impl Egress {
         self.session(nic, c, &ack, now);
     }
 
-    /// Sends the durable reports that a member has not been sent; returns how many, and whether that was all
-    /// that its log holds.
+    /// Sends the durable reports that a member has not been sent; returns how many, and what is left.
     pub fn reports<N: Nic>(
         &mut self,
         nic: &mut N,
         c: &mut Connection,
         flow: &MemberFlow,
         now: TimeNs,
-    ) -> (usize, bool) {
+    ) -> (usize, Left) {
         let mut sent = 0;
         c.next_report = c.next_report.max(flow.reports.first());
         while c.next_report < flow.reports.next() {
             let first = c.next_report;
             let count = self.pack(flow, first, u64::MAX);
             if count == 0 {
-                return (sent, false);
+                return (sent, Left::NotDurable);
             }
             if !self.finish(nic, c, KIND_DATA, first, flow.inbound.expected(), now) {
-                return (sent, false);
+                return (sent, Left::NicFull);
             }
             c.next_report += u64::from(count);
             sent += count as usize;
         }
-        (sent, true)
+        (sent, Left::Nothing)
     }
 
     /// Packs durable reports from `first` on into the builder, at most `max`.

@@ -1,0 +1,239 @@
+//! The part of the hot tile that sends: connections, what waits for them, and their timers. What a turn costs
+//! grows with what there is to do, never with how many sessions are open.
+
+use crate::core::Core;
+use crate::egress::{Egress, Left};
+use crate::lanes::StageTimes;
+use crate::member_set::MemberSet;
+use crate::nic::{Endpoint, Nic};
+use crate::sessions::{Connection, Connections};
+use crate::wheel::{SLOT_NS, Wheel};
+use firmware::session::{TERMINATE_KEYS_USED_UP, TERMINATE_TIMEOUT, TERMINATE_VENUE_STOPS, Terms};
+use firmware::units::{MemberId, TimeNs};
+use firmware::wire::session::{RetransmitRequest, Terminate};
+use std::collections::VecDeque;
+
+/// With more datagrams waiting than one burst takes, a silent member is given this much longer, ns: what
+/// would save it may be among them.
+const LOSS_GRACE_NS: u64 = 1_000_000_000;
+
+pub(super) struct TileIo {
+    pub(super) connections: Connections,
+    pub(super) egress: Egress,
+    /// Requests whose reports wait for the disk.
+    pub(super) in_flight: VecDeque<StageTimes>,
+    /// One a live connection, for heartbeats and loss.
+    wheel: Wheel,
+    /// Members with reports that were not all sent.
+    waiting: MemberSet,
+    /// The NIC was full in the middle of the waiting members: the next turn goes on with this one.
+    held_at: Option<MemberId>,
+}
+
+impl TileIo {
+    pub(super) fn new(egress: Egress, now: TimeNs) -> Self {
+        Self {
+            connections: Connections::new(),
+            egress,
+            in_flight: VecDeque::with_capacity(1 << 16),
+            wheel: Wheel::new(now),
+            waiting: MemberSet::new(),
+            held_at: None,
+        }
+    }
+
+    /// Takes note of the reports that an input caused.
+    pub(super) fn note_reports(&mut self, core: &Core) {
+        self.egress.expect();
+        for (member, _) in core.told() {
+            self.waiting.insert(member);
+        }
+    }
+
+    /// Takes the next member whose timer is due, sends its heartbeat if that is why, and gives the
+    /// `TERMINATE_` reason if the session is over. `is_drained`: nothing that came in waits to be heard.
+    pub(super) fn due<N: Nic>(
+        &mut self,
+        core: &Core,
+        now: TimeNs,
+        is_drained: bool,
+        nic: &mut N,
+    ) -> Option<(MemberId, Option<u16>)> {
+        let member = self.wheel.pop(now)?;
+        self.egress.counters.timer_looks += 1;
+        let Some((c, flow)) = pair(&mut self.connections, core, member) else {
+            return Some((member, None));
+        };
+        let grace = if is_drained { 0 } else { LOSS_GRACE_NS };
+        if c.keep_alive.lost_for(now, grace) {
+            return Some((member, Some(TERMINATE_TIMEOUT)));
+        }
+        if c.keys_used_up() {
+            return Some((member, Some(TERMINATE_KEYS_USED_UP)));
+        }
+        if c.keep_alive.heartbeat_due(now) {
+            self.egress.heartbeat(nic, c, flow, now);
+        }
+        // What could not be done now is looked at again in the next slot.
+        let next = c.keep_alive.next_deadline().0.max(now.0 + SLOT_NS);
+        self.wheel.set(member, TimeNs(next));
+        Some((member, None))
+    }
+
+    /// Answers an Establish; of a fresh connection it also sets where the flow of reports goes on.
+    pub(super) fn acknowledge<N: Nic>(
+        &mut self,
+        core: &Core,
+        member: MemberId,
+        is_fresh: bool,
+        terms: &Terms,
+        now: TimeNs,
+        nic: &mut N,
+    ) {
+        let Some((c, flow)) = pair(&mut self.connections, core, member) else {
+            return;
+        };
+        self.egress.acknowledge(nic, c, flow, is_fresh, terms, now);
+        self.wheel.set(member, c.keep_alive.next_deadline());
+        if is_fresh {
+            self.waiting.insert(member);
+        }
+    }
+
+    pub(super) fn retransmit<N: Nic>(
+        &mut self,
+        core: &Core,
+        member: MemberId,
+        m: &RetransmitRequest,
+        now: TimeNs,
+        nic: &mut N,
+    ) {
+        if let Some((c, flow)) = pair(&mut self.connections, core, member) {
+            self.egress.retransmit(nic, c, flow, m, now);
+        }
+    }
+
+    /// Ends a member's live connection; with a reason the member is told.
+    pub(super) fn close<N: Nic>(
+        &mut self,
+        member: MemberId,
+        reason: u16,
+        now: TimeNs,
+        nic: &mut N,
+    ) -> Option<Connection> {
+        self.wheel.clear(member);
+        let mut connection = self.connections.close(member)?;
+        self.terminate(&mut connection, reason, now, nic);
+        Some(connection)
+    }
+
+    /// Tells a client that its connection is over.
+    pub(super) fn terminate<N: Nic>(
+        &mut self,
+        connection: &mut Connection,
+        reason: u16,
+        now: TimeNs,
+        nic: &mut N,
+    ) {
+        let bye = Terminate {
+            session_id: connection.session_id,
+            reason,
+            pad1: 0,
+            pad2: 0,
+        };
+        self.egress.session(nic, connection, &bye, now);
+    }
+
+    pub(super) fn on_feed_request<N: Nic>(
+        &mut self,
+        core: &Core,
+        from: Endpoint,
+        payload: &[u8],
+        now: TimeNs,
+        nic: &mut N,
+    ) {
+        self.egress
+            .feed_request(nic, &core.feed, from, payload, now);
+    }
+
+    /// Sends what has become durable; returns how much that was.
+    pub(super) fn let_out<N: Nic>(
+        &mut self,
+        core: &Core,
+        durable: u64,
+        now: TimeNs,
+        nic: &mut N,
+    ) -> usize {
+        let has_moved = durable > self.egress.durable();
+        self.egress.advance(durable);
+        let mut sent = 0;
+        if has_moved || self.held_at.is_some() {
+            // Where the NIC was full it goes on: members of low numbers have no right of way.
+            let start = self.held_at.take().unwrap_or(MemberId(0));
+            sent += self.report(core, start, None, now, nic);
+            if self.held_at.is_none() && start.0 > 0 {
+                sent += self.report(core, MemberId(0), Some(start), now, nic);
+            }
+        }
+        let (n, done) = self.egress.feed(nic, &core.feed, now);
+        let has_left = self.held_at.is_some() || !done;
+        self.egress.set_waiting(has_left, core.engine.last_seq().0);
+        nic.flush();
+        sent + n
+    }
+
+    /// Sends the durable reports of the waiting members in `from..until`, until the NIC is full.
+    fn report<N: Nic>(
+        &mut self,
+        core: &Core,
+        from: MemberId,
+        until: Option<MemberId>,
+        now: TimeNs,
+        nic: &mut N,
+    ) -> usize {
+        let (mut sent, mut at) = (0, from);
+        while let Some(member) = self.waiting.next_from(at) {
+            if until.is_some_and(|u| member >= u) {
+                break;
+            }
+            at = MemberId(member.0 + 1);
+            self.egress.counters.report_looks += 1;
+            let Some((c, flow)) = pair(&mut self.connections, core, member) else {
+                // Nobody hears it; a later login asks for what it missed.
+                self.waiting.remove(member);
+                continue;
+            };
+            let (n, left) = self.egress.reports(nic, c, flow, now);
+            sent += n;
+            match left {
+                Left::Nothing => drop(self.waiting.remove(member)),
+                Left::NotDurable => {}
+                Left::NicFull => {
+                    self.held_at = Some(member);
+                    break;
+                }
+            }
+        }
+        sent
+    }
+
+    pub(super) fn say_goodbye<N: Nic>(&mut self, core: &Core, now: TimeNs, nic: &mut N) {
+        let mut at = MemberId(0);
+        while let Some(member) = self.connections.live().next_from(at) {
+            at = MemberId(member.0 + 1);
+            self.close(member, TERMINATE_VENUE_STOPS, now, nic);
+        }
+        self.egress.feed_end(nic, &core.feed);
+        nic.flush();
+    }
+}
+
+/// A member's live connection and its flow.
+fn pair<'a>(
+    connections: &'a mut Connections,
+    core: &'a Core,
+    member: MemberId,
+) -> Option<(&'a mut Connection, &'a crate::core::MemberFlow)> {
+    let flow = core.members.get(member.0 as usize)?.as_ref()?;
+    Some((connections.live_of(member)?, flow))
+}
