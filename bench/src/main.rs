@@ -38,6 +38,8 @@ enum Command {
     /// Times the matcher on a recorded workload.
     #[command(name = "match")]
     Match(matching::Args),
+    /// Makes the workloads that `match` plays.
+    Workload(matching::generate::Args),
     /// Worker of the demo: signs prices.
     #[command(hide = true)]
     Oracle(oracle::Args),
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(args) => demo::run(args),
         Command::Match(args) => matching::run(&args),
+        Command::Workload(args) => matching::generate::run(&args),
         Command::Oracle(args) => oracle::run(&args),
         Command::Trade(args) => trade::run(&args),
         Command::Child(args) => worker::become_child(&args),

@@ -1,21 +1,11 @@
 //! How fast one thread matches: a recorded stream of order commands, already in memory, through one
 //! stage of the venue, timed as a whole and then command by command.
 //!
-//! A workload file proves its own result: its header holds the number of fills, their volume and a
-//! checksum over maker, taker, price and quantity of every fill in order, and the stream ends by
-//! emptying the book, so the checksum covers what was left on it too. A run whose totals differ is
-//! an error, not a measurement. All integers are little-endian:
-//!
-//! ```text
-//! header  magic "OBWKLD01" | version u32 = 1 | record size u32 = 16
-//!         commands: warm-up u64, timed u64, drain u64 | seed u64
-//!         price: lowest i32, highest i32 | highest id u32 | most live orders u32
-//!         fills u64 | volume u64 | checksum u64 | checksum without prices u64 | name, 32 bytes
-//! record  op u8 (0 limit, 1 cancel, 2 replace, 3 immediate-or-cancel) | side u8 (0 buy, 1 sell)
-//!         zero u16 | id u32, from 1 | price i32 | quantity u32
-//! ```
+//! See [`workload`] for the file. A run whose totals differ from those in its header is an error, not a
+//! measurement.
 
 mod allocations;
+pub(crate) mod generate;
 mod timer;
 mod workload;
 
@@ -440,6 +430,9 @@ mod tests {
         commands.extend([sweep(Side::Buy, 3_001, 160), sweep(Side::Sell, 3_002, 100)]);
         let mut workload = Workload {
             name: "small".into(),
+            seed: 1,
+            live_max: 0,
+            priceless: 0,
             price_min: 100,
             price_max: 160,
             id_max: 3_002,

@@ -1,4 +1,19 @@
 //! The workload file, checked once: after that every command of it can be played.
+//!
+//! The file proves its own result: its header holds the number of fills, their volume and a checksum
+//! over maker, taker, price and quantity of every fill in order, and the stream ends by emptying the
+//! book, so the checksum covers what was left on it too. All integers are little-endian:
+//!
+//! ```text
+//! header  magic "OBWKLD01" | version u32 = 1 | record size u32 = 16
+//!         commands: warm-up u64, timed u64, drain u64 | seed u64
+//!         price: lowest i32, highest i32 | highest id u32 | most live orders u32
+//!         fills u64 | volume u64 | checksum u64 | checksum without prices u64 | name, 32 bytes
+//! record  op u8 (0 limit, 1 cancel, 2 replace, 3 immediate-or-cancel) | side u8 (0 buy, 1 sell)
+//!         zero u16 | id u32, from 1 | price i32 | quantity u32
+//! ```
+//!
+//! A replace is a cancel and a new order under the same id: it loses its place in the queue.
 
 use anyhow::{Context, Result, bail, ensure};
 use firmware::limits::ORDER_LOTS_MAX;
@@ -62,14 +77,20 @@ impl Totals {
 #[derive(Clone, Debug)]
 pub(super) struct Workload {
     pub(super) name: String,
+    /// Of the generator.
+    pub(super) seed: u64,
     pub(super) price_min: i32,
     pub(super) price_max: i32,
     pub(super) id_max: u32,
+    /// Most orders that rest at a time.
+    pub(super) live_max: u32,
     /// Commands to play before the timed ones.
     pub(super) warmup: usize,
     /// Commands to play after them, which empty the book.
     pub(super) drain: usize,
     pub(super) totals: Totals,
+    /// The checksum with all prices zero.
+    pub(super) priceless: u64,
     pub(super) commands: Vec<Command>,
 }
 
@@ -106,9 +127,11 @@ impl Workload {
         let name = name.split(|&b| b == 0).next().unwrap_or_default();
         let mut workload = Self {
             name: String::from_utf8_lossy(name).into_owned(),
+            seed: u64_at(header, 40),
             price_min: u32_at(header, 48) as i32,
             price_max: u32_at(header, 52) as i32,
             id_max: u32_at(header, 56),
+            live_max: u32_at(header, 60),
             warmup: parts[0] as usize,
             drain: parts[2] as usize,
             totals: Totals {
@@ -116,6 +139,7 @@ impl Workload {
                 volume: u64_at(header, 72),
                 checksum: u64_at(header, 80),
             },
+            priceless: u64_at(header, 88),
             commands: Vec::new(),
         };
         ensure!(
@@ -131,6 +155,35 @@ impl Workload {
             })
             .collect::<Result<_>>()?;
         Ok(workload)
+    }
+
+    /// The file.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + self.commands.len() * RECORD_BYTES);
+        let words = |bytes: &mut Vec<u8>, values: &[u64]| {
+            values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
+        };
+        let halves = |bytes: &mut Vec<u8>, values: &[u32]| {
+            values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
+        };
+        bytes.extend(MAGIC);
+        halves(&mut bytes, &[1, RECORD_BYTES as u32]);
+        let parts = [self.warmup(), self.timed(), self.drain()].map(|part| part.len() as u64);
+        words(&mut bytes, &parts);
+        words(&mut bytes, &[self.seed]);
+        let prices = [self.price_min, self.price_max].map(|p| p as u32);
+        halves(&mut bytes, &prices);
+        halves(&mut bytes, &[self.id_max, self.live_max]);
+        let t = self.totals;
+        words(&mut bytes, &[t.fills, t.volume, t.checksum, self.priceless]);
+        let name = &self.name.as_bytes()[..self.name.len().min(HEADER_BYTES - NAME_AT)];
+        bytes.extend(name);
+        bytes.resize(HEADER_BYTES, 0);
+        for c in &self.commands {
+            bytes.extend([c.op as u8, c.side as u8, 0, 0]);
+            halves(&mut bytes, &[c.id, c.price as u32, c.lots]);
+        }
+        bytes
     }
 
     fn command(&self, record: &[u8]) -> Result<Command> {
@@ -238,6 +291,7 @@ mod tests {
             (&[][..], &[buy][..], &[sale][..])
         );
         assert_eq!((workload.name.as_str(), workload.width_ticks()), ("two", 3));
+        assert_eq!(workload.encode(), file());
         assert_eq!(
             workload.totals,
             Totals {
