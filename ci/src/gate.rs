@@ -8,7 +8,7 @@ use anyhow::{Result, bail, ensure};
 use crate::place::Place;
 use crate::report::{Row, TestTotals, excerpt, table};
 use crate::step::Step;
-use crate::{contracts, demo, layers, nostd, setup, tidy};
+use crate::{contracts, demo, layers, nostd, readers, setup, tidy};
 
 /// One gate: what it looks at, how long it may take on two slow cores, and how it looks.
 pub(crate) struct Gate {
@@ -73,6 +73,12 @@ const GATES: &[Gate] = &[
         about: "committed contract artifacts match their sources",
         minutes_max: 20,
         check: contracts::check,
+    },
+    Gate {
+        name: "readers",
+        about: "programs that are not ours read our messages as we wrote them",
+        minutes_max: 20,
+        check: readers::check,
     },
     Gate {
         name: "demo",

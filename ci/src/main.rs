@@ -11,6 +11,7 @@ mod gate;
 mod layers;
 mod nostd;
 mod place;
+mod readers;
 mod report;
 mod setup;
 mod step;

