@@ -27,6 +27,7 @@ pub(crate) fn everything(step: &mut Step<'_>) -> Result<String> {
     rust_components(step)?;
     l1_tools(step)?;
     readers_python(step)?;
+    tshark(step)?;
     cargo_deny(step)?;
     Ok("all in place".into())
 }
@@ -158,6 +159,17 @@ fn python_environment(step: &mut Step<'_>, folder: &Path) -> Result<()> {
     let mut command = step.place.command("python3");
     step.run(command.args(["-m", "venv", "--clear"]).arg(folder))
         .context("cannot make a Python environment")
+}
+
+/// Wireshark's program for the terminal. Debian's has no version of ours: the dissector is tried on what is there.
+pub(crate) fn tshark(step: &mut Step<'_>) -> Result<()> {
+    let version = || first_line(Command::new("tshark").arg("--version"));
+    if version().is_none() {
+        apt_install(step, &["tshark"])?;
+    }
+    let version = version().context("tshark is still missing after apt-get")?;
+    step.say(&version);
+    Ok(())
 }
 
 /// The Python with the packages that `firmware/readers` pins by hash, in `.tools/readers`.

@@ -7,7 +7,7 @@ mod kit;
 use firmware::wire::sbe::{Field, HEADER_LEN};
 use firmware::wire::{feed, input, order, report, session};
 use kit::values::{Value, Values, Variant, Vector, hex, json, vector};
-use kit::{Block, Message, Schema, hold, schema};
+use kit::{Block, Message, Schema, hold, schema, snake};
 use std::fmt::Write;
 
 type Row = (&'static str, u16, usize, &'static [Field]);
@@ -74,18 +74,6 @@ fn file(schema: &Schema) -> String {
 fn the_vectors_on_disk_are_those_of_schema_and_code() {
     let schema = schema();
     hold("vectors/messages.json", &file(&schema));
-}
-
-/// The struct's name of a field.
-fn snake(camel: &str) -> String {
-    let mut name = String::new();
-    for c in camel.chars() {
-        if c.is_ascii_uppercase() {
-            name.push('_');
-        }
-        name.push(c.to_ascii_lowercase());
-    }
-    name
 }
 
 /// A message of the wire as its struct shows it, and the bytes that the struct gives.

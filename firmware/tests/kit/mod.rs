@@ -210,3 +210,15 @@ pub(crate) fn hold(path: &str, want: &str) {
     );
     std::fs::write(path, want).unwrap();
 }
+
+/// `clOrdId` as `cl_ord_id`, `NewOrder` as `new_order`.
+pub(crate) fn snake(camel: &str) -> String {
+    let mut name = String::new();
+    for c in camel.chars() {
+        if c.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(c.to_ascii_lowercase());
+    }
+    name
+}
