@@ -122,7 +122,7 @@ pub(crate) struct Scenario {
 pub(crate) struct Venue {
     pub(crate) order_entry: String,
     /// Answers re-requests of the feed.
-    pub(crate) feed_source: String,
+    pub(crate) feed_requests: String,
     pub(crate) maker_feed: String,
     pub(crate) taker_feed: String,
     /// Name of the feed's MoldUDP64 session.

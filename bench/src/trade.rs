@@ -142,7 +142,7 @@ impl Floor {
         } else {
             &venue.maker_feed
         };
-        let sockets = Sockets::new(&venue.feed_source, Some(line))?;
+        let sockets = Sockets::new(&venue.feed_requests, Some(line))?;
         handles.extend(sockets.handles()?);
         let config = FeedConfig::new(line.parse().context("feed address")?, None);
         let plan = match (&s.source, args.part) {

@@ -1,5 +1,6 @@
 //! The configuration: one TOML file, typed, checked once at boot. Unknown keys are refused.
 
+use crate::feed::config::FeedSection;
 use firmware::limits::{GATE_ACCOUNTS, GATE_MEMBERS, INSTRUMENTS};
 use firmware::units::{InstrumentId, MemberId, TimeNs};
 use firmware::wire::input::{InDomain, InInstrument};
@@ -27,6 +28,8 @@ pub struct Config {
     pub venue: Venue,
     /// Addresses and NIC backend.
     pub net: Net,
+    /// Market data.
+    pub feed: FeedSection,
     /// Durability.
     pub journal: Journal,
     /// Which tiles share a core.
@@ -54,8 +57,6 @@ pub struct Venue {
     pub data_dir: PathBuf,
     /// Hex seed of the venue's Ed25519 key, mode 0600.
     pub key_file: PathBuf,
-    /// MoldUDP64 session, exactly ten ASCII characters.
-    pub feed_session: String,
     /// Offer tag suite `none` to loopback clients: for laboratories only.
     #[serde(default)]
     pub allow_untagged: bool,
@@ -69,10 +70,6 @@ pub struct Net {
     pub backend: Backend,
     /// Where orders come in.
     pub order_entry: SocketAddrV4,
-    /// Where the feed comes from and re-requests go to.
-    pub feed_source: SocketAddrV4,
-    /// Where the feed goes.
-    pub feed_destinations: Vec<SocketAddrV4>,
 }
 
 /// NIC backends of this release.
@@ -257,9 +254,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
-        if self.venue.feed_session.len() != 10 || !self.venue.feed_session.is_ascii() {
-            return Err("venue.feed_session must be ten ASCII characters".into());
-        }
+        self.feed.check()?;
         if !(1..=4096).contains(&self.journal.segment_mib) {
             return Err("journal.segment_mib must be in 1..=4096".into());
         }
@@ -335,6 +330,12 @@ impl Config {
     #[must_use]
     pub fn journal_dir(&self) -> PathBuf {
         self.venue.data_dir.join("journal")
+    }
+
+    /// Directory of the feed's store.
+    #[must_use]
+    pub fn feed_dir(&self) -> PathBuf {
+        self.venue.data_dir.join("feed")
     }
 
     /// Directory of the sealed batches.
@@ -515,9 +516,24 @@ mod tests {
                 "account 1 belongs to two members",
             ),
             (
-                "feed_session = \"DELTA00001\"",
-                "feed_session = \"X\"",
-                "ten ASCII characters",
+                "session = \"DELTA00001\"",
+                "session = \"X\"",
+                "feed.session must be ten ASCII characters",
+            ),
+            (
+                "session = \"DELTASNAP1\"",
+                "session = \"DELTA00001\"",
+                "name of another session",
+            ),
+            (
+                "heartbeat_ms = 1000",
+                "heartbeat_ms = 99",
+                "feed.heartbeat_ms must be in 100..=10000",
+            ),
+            (
+                "requesters = [\"127.0.0.0/8\"]",
+                "requesters = [\"127.0.0.1/8\"]",
+                "is no network such as",
             ),
             (
                 "durability = \"fsync\"",

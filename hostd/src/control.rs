@@ -3,6 +3,7 @@
 
 use crate::admin::{AdminRequest, DepositBody};
 use crate::clock::Clock;
+use crate::feed::FeedCounters;
 use crate::journal_tile::JournalStats;
 use crate::lanes::{ControlDatagram, FromHot, Snapshot, StageTimes, ToHot};
 use crate::sessions::{LOGINS_MAX, conn_id};
@@ -61,6 +62,8 @@ pub struct ControlTile<C> {
     pub durability: &'static str,
     /// The journal's measurements.
     pub journal: Arc<Mutex<JournalStats>>,
+    /// The feed tile's counts.
+    pub feed: Arc<Mutex<FeedCounters>>,
     /// State for the admin socket.
     pub desk: Desk,
 }
@@ -416,6 +419,7 @@ impl<C: Clock> ControlTile<C> {
             self.desk.snapshot.as_ref(),
             &self.stages,
             &journal,
+            *self.feed.lock().expect("nobody panics with the lock held"),
             self.durability,
             self.oracle.last_error.clone(),
             [self.desk.bad_control, self.desk.bad_reports],

@@ -1,7 +1,7 @@
 //! Everything right of the sequencer, and the gate: the part of the daemon that is a function of the
 //! journal. The live box and a replay run the same code.
 
-use crate::logs::{FEED, FeedLog, Log, REPORTS, ReportLog};
+use crate::logs::{FEED_LAG_MAX, FeedLog, Log, REPORTS, ReportLog};
 use firmware::gate::{Gate, GateInstrument};
 use firmware::limits::{ACCOUNTS, GATE_MEMBERS};
 use firmware::session::Inbound;
@@ -71,7 +71,8 @@ impl Core {
             engine: Engine::new(limits).expect("the default limits are within the books' bounds"),
             outbox: Outbox::new(),
             members: (0..GATE_MEMBERS).map(|_| None).collect(),
-            feed: Log::new(FEED),
+            // One event, were it a mass cancel of all orders, never overwrites what was not handed on.
+            feed: Log::new(2 * FEED_LAG_MAX as usize + limits.orders as usize),
             rejects: [0; 64],
             listings: BTreeMap::new(),
             accounts: BTreeMap::new(),

@@ -6,12 +6,13 @@
 mod feed;
 mod reports;
 
-pub use feed::FeedTargets;
+pub use feed::FeedEgress;
 pub use reports::Left;
 
-use crate::core::Core;
 use crate::lanes::WireCounters;
-use feed::FeedFlow;
+use crate::logs::FeedLog;
+use crate::nic::Nic;
+use firmware::units::TimeNs;
 use firmware::wire::datagram::DatagramBuilder;
 
 /// The order port's place among the NIC's sockets.
@@ -22,7 +23,8 @@ pub const FEED: usize = 1;
 /// The egress side of a hot tile.
 pub struct Egress {
     datagram: DatagramBuilder,
-    feed: FeedFlow,
+    /// Lines A and B.
+    pub feed: FeedEgress,
     durable: u64,
     is_waiting: bool,
     /// What was sent and refused, on both ways.
@@ -32,10 +34,10 @@ pub struct Egress {
 impl Egress {
     /// An egress that goes on where the journal ended: what was said before can be asked for again.
     #[must_use]
-    pub fn new(targets: FeedTargets, core: &Core, durable: u64) -> Self {
+    pub fn new(feed: FeedEgress, durable: u64) -> Self {
         Self {
             datagram: DatagramBuilder::new(),
-            feed: FeedFlow::new(targets, core.feed.next()),
+            feed,
             durable,
             is_waiting: false,
             counters: WireCounters::default(),
@@ -67,5 +69,21 @@ impl Egress {
     /// Takes note of what is durable.
     pub const fn advance(&mut self, durable: u64) {
         self.durable = durable;
+    }
+
+    /// Sends durable feed messages; returns how many, and whether that was all.
+    pub fn feed<N: Nic>(&mut self, nic: &mut N, log: &FeedLog, now: TimeNs) -> (usize, bool) {
+        self.feed
+            .send(nic, log, self.durable, now, &mut self.counters)
+    }
+
+    /// Shows that the feed is alive and which number comes next.
+    pub fn feed_heartbeat<N: Nic>(&mut self, nic: &mut N, now: TimeNs) {
+        self.feed.heartbeat(nic, now, &mut self.counters);
+    }
+
+    /// Ends the feed's session, after everything was sent.
+    pub fn feed_end<N: Nic>(&mut self, nic: &mut N) {
+        self.feed.end(nic, &mut self.counters);
     }
 }

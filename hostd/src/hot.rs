@@ -9,7 +9,7 @@ mod sessions;
 
 use crate::clock::Clock;
 use crate::core::Core;
-use crate::egress::{Egress, FeedTargets, ORDERS};
+use crate::egress::{Egress, FeedEgress, ORDERS};
 use crate::lanes::{
     ControlDatagram, FromHot, RecordHead, SMALL_BODY_MAX, Snapshot, StageTimes, ToHot, ToJournal,
 };
@@ -91,10 +91,10 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         mut clock: C,
         core: Core,
         lanes: HotLanes,
-        feed: FeedTargets,
+        feed: FeedEgress,
         batch_interval_ns: u64,
     ) -> Self {
-        let egress = Egress::new(feed, &core, lanes.durable.get());
+        let egress = Egress::new(feed, lanes.durable.get());
         Self {
             nic,
             io: TileIo::new(egress, clock.now()),
@@ -126,7 +126,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
     /// Runs until the control tile says stop.
     ///
     /// # Errors
-    /// When the NIC fails, or the journal tile is gone: the box stops.
+    /// When the NIC fails, or journal or feed tile is gone: the box stops.
     pub fn run(mut self) -> anyhow::Result<()> {
         let mut burst = RxBurst::new();
         let mut idle = 0;
@@ -138,6 +138,9 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             }
             if self.lanes.journal.is_abandoned() {
                 anyhow::bail!("the journal has stopped");
+            }
+            if self.io.egress.feed.is_abandoned() {
+                anyhow::bail!("the feed tile has stopped");
             }
             idle = if work > 0 { 0 } else { idle + 1 };
             if idle > SPINS {
@@ -207,8 +210,8 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             if frame.socket == ORDERS {
                 self.on_datagram(frame.from, frame.payload, frame.rx_time, now);
             } else {
-                self.io
-                    .on_feed_request(&self.core, frame.from, frame.payload, now, &mut self.nic);
+                // The feed's source only sends; re-requests have their own server.
+                self.io.egress.counters.bad_frame += 1;
             }
         }
         Ok(Some(count))
@@ -216,7 +219,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
 
     /// Whether what one datagram causes can be handed on.
     fn has_room(&self) -> bool {
-        self.lanes.journal.room() >= JOURNAL_ROOM
+        self.lanes.journal.room() >= JOURNAL_ROOM && self.io.egress.feed.has_room(&self.core.feed)
     }
 
     fn take_control(&mut self, now: TimeNs) -> usize {
@@ -544,7 +547,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
 
     fn finish(&mut self) {
         let now = self.clock.now();
-        self.io.say_goodbye(&self.core, now, &mut self.nic);
+        self.io.say_goodbye(now, &mut self.nic);
         let _ = self.lanes.snapshots.push(self.snapshot());
         self.answer(FromHot::Stopped {
             engine_seq: self.core.engine.last_seq().0,

@@ -2,6 +2,7 @@
 //! batch goes to the seal tile once its last record is durable: making a file durable takes a file system's
 //! own commits, which would hold up every report behind it.
 
+use crate::feed::SealedNote;
 use crate::lanes::{RecordHead, ToJournal};
 use anyhow::Context;
 use hdrhistogram::Histogram;
@@ -66,6 +67,7 @@ pub struct JournalTile<D> {
 #[derive(Debug)]
 pub struct SealedFile {
     last_seq: u64,
+    ledger_digest: [u8; 32],
     pub(crate) batch_no: u64,
     pub(crate) bytes: Vec<u8>,
 }
@@ -76,6 +78,8 @@ pub struct SealTile {
     pub lane: mpsc::Receiver<SealedFile>,
     /// Buffers of written batches, back to the hot tile.
     pub spares: Producer<Vec<u8>>,
+    /// To the feed tile: which batches are written.
+    pub notes: mpsc::Sender<SealedNote>,
     /// Where sealed batches go.
     pub batches: PathBuf,
 }
@@ -88,6 +92,11 @@ impl SealTile {
     pub fn run(mut self) -> anyhow::Result<()> {
         while let Ok(sealed) = self.lane.recv() {
             write_batch(&self.batches, sealed.batch_no, &sealed.bytes)?;
+            // A feed tile that is gone is the hot tile's to find out.
+            let _ = self.notes.send(SealedNote {
+                batch_no: sealed.batch_no,
+                ledger_digest: sealed.ledger_digest,
+            });
             // A full lane of spares is fine: the hot tile has enough then.
             let _ = self.spares.push(sealed.bytes);
         }
@@ -194,6 +203,7 @@ pub(crate) fn with_chain(mut bytes: Vec<u8>, chain: Chain) -> SealedFile {
     matcher::batch::encode(&batch, &mut bytes);
     SealedFile {
         last_seq: batch.last_seq.0,
+        ledger_digest: batch.state_hash,
         batch_no: batch.batch_no,
         bytes,
     }

@@ -184,10 +184,8 @@ counters! {
     retransmissions,
     /// Retransmission requests refused.
     retransmit_rejects,
-    /// Feed re-requests served.
-    feed_requests,
-    /// Feed re-requests refused.
-    feed_rejects,
+    /// Turns of the loop in which the feed tile had no room for a packet; it gets it later.
+    feed_lags,
     /// Turns of the loop in which the journal had no room, so that nothing was taken in.
     journal_stalls,
     /// Looks at a full journal lane in the middle of an event.

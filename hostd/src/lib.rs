@@ -11,6 +11,7 @@ pub mod control;
 pub mod core;
 pub mod disk;
 pub mod egress;
+pub mod feed;
 pub mod hot;
 pub mod journal_tile;
 pub mod lanes;

@@ -64,8 +64,8 @@ impl<T: Copy> Log<T> {
 
 /// Reports of one member that can be sent again: the newest so many. Older ones are refused as too low.
 pub const REPORTS: usize = 1 << 14;
-/// Feed messages that can be sent again.
-pub const FEED: usize = 1 << 17;
+/// Feed messages that the feed tile may lack; with more, nothing is taken in until it has caught up.
+pub const FEED_LAG_MAX: u64 = 1 << 16;
 
 /// A member's reports.
 pub type ReportLog = Log<Report>;

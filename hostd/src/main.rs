@@ -79,8 +79,17 @@ fn run(command: Command) -> anyhow::Result<()> {
 
 fn replay(data: &std::path::Path, json: bool) -> anyhow::Result<()> {
     let dir = data.join("journal");
+    let mut feed_hash = handshake::FeedHash::new();
     anyhow::ensure!(dir.is_dir(), "{}: no journal there", dir.display());
-    let r = recover(&dir, Core::new(), None).context("replay")?;
+    let r = recover(&dir, Core::new(), None, |core| {
+        for outcome in core.outbox.outcomes() {
+            if let matcher::outbox::Outcome::Feed(m) = outcome {
+                feed_hash.push(&[bytemuck::bytes_of(&m.header()), m.block()].concat());
+            }
+        }
+        Ok(())
+    })
+    .context("replay")?;
     let engine = &r.core.engine;
     engine.assert_conserved();
     let accounts: Vec<_> = engine
@@ -108,6 +117,8 @@ fn replay(data: &std::path::Path, json: bool) -> anyhow::Result<()> {
             "state_hash": hash,
             "journal_hash": hostd::admin::hex(&r.end.chain),
             "batches_sealed": engine.batch_no() - 1,
+            "feed_messages": r.core.feed.next() - 1,
+            "feed_hash": hostd::admin::hex(&feed_hash.value()),
             "accounts": accounts,
             "fund_pico": engine.fund_pico().to_string(),
             "deposits_micro": deposits,

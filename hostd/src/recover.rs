@@ -20,10 +20,16 @@ pub struct Recovered {
 }
 
 /// Replays the journal in `dir`. With `batches`, sealed batches that are missing there are written again.
+/// `follow` sees the core after each record.
 ///
 /// # Errors
 /// Damage is named with segment, offset and record; nothing is skipped or cut off in silence.
-pub fn recover(dir: &Path, mut core: Core, batches: Option<&Path>) -> anyhow::Result<Recovered> {
+pub fn recover(
+    dir: &Path,
+    mut core: Core,
+    batches: Option<&Path>,
+    mut follow: impl FnMut(&Core) -> anyhow::Result<()>,
+) -> anyhow::Result<Recovered> {
     let mut records = 0;
     let mut reader = Reader::open(dir)
         .with_context(|| format!("cannot read the journal in {}", dir.display()))?;
@@ -32,6 +38,7 @@ pub fn recover(dir: &Path, mut core: Core, batches: Option<&Path>) -> anyhow::Re
         core.replay(&view)
             .with_context(|| format!("journal record {seq}"))?;
         records += 1;
+        follow(&core)?;
         if let Some(batches) = batches {
             for bytes in core.outbox.sealed() {
                 write_missing(batches, bytes, view.chain)?;

@@ -1,5 +1,6 @@
 //! What the box shows of itself.
 
+use crate::feed::FeedCounters;
 use crate::journal_tile::JournalStats;
 use crate::lanes::{Snapshot, StageTimes, WireCounters};
 use firmware::reject::RejectCode;
@@ -113,6 +114,7 @@ pub struct Status {
     risk_epoch: u64,
     risk_error: Option<String>,
     datagrams: WireCounters,
+    feed: FeedCounters,
     bad_control: u64,
     bad_oracle_reports: u64,
     stage_ns: BTreeMap<&'static str, Percentiles>,
@@ -126,6 +128,7 @@ impl Status {
         snapshot: Option<&Snapshot>,
         stages: &Stages,
         journal: &JournalStats,
+        feed: FeedCounters,
         durability: &'static str,
         risk_error: Option<String>,
         [bad_control, bad_oracle_reports]: [u64; 2],
@@ -162,6 +165,7 @@ impl Status {
             risk_epoch: s.map_or(0, |s| s.risk_epoch),
             risk_error,
             datagrams: s.map(|s| s.wire).unwrap_or_default(),
+            feed,
             bad_control,
             bad_oracle_reports,
             stage_ns: stages

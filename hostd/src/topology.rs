@@ -3,26 +3,32 @@
 //! ```text
 //!  topology `shared`
 //!                      control_in  256
-//!   control ─────────────────────────────►  hot  ◄────────►  NIC: orders, feed
-//!   (login, oracle,  ◄────────────────────   │  ▲  ▲
-//!    risk tables,      control_out 256       │  │  │ spares 8 (buffers of sealed batches)
-//!    admin socket)   ◄── samples 65,536      │  │  │
-//!                    ◄── snapshots 16        │  │  │ durable (watermark)
-//!                                   journal  ▼  │  │
-//!                                     4,096  journal ──► segments
-//!                                               │
-//!                                               └──► seal ──► sealed batches
+//!   control ─────────────────────────────►  hot  ◄────────►  NIC: orders, feed lines A and B
+//!   (login, oracle,  ◄────────────────────   │  ▲  ▲ │
+//!    risk tables,      control_out 256       │  │  │ └── packets 2,048 ──►  feed  ◄──►  NIC: re-requests,
+//!    admin socket)   ◄── samples 65,536      │  │  │                        │   ▲         snapshots, checkpoints
+//!                    ◄── snapshots 16        │  │  │ spares 8               ▼   │
+//!                                            │  │  │ (buffers of            store of the day
+//!                                            │  │  │  sealed batches)           │
+//!                                            │  │ durable (watermark)           │
+//!                                   journal  ▼  │                               │
+//!                                     4,096  journal ──► segments               │
+//!                                               │                               │ batch digests
+//!                                               └──► seal ──► sealed batches ───┘
 //! ```
 //!
 //! `hot` runs ingress, gate, sequencer, engine and egress to completion. On two cores the hot tile has
 //! one, the others share the rest of the machine.
 
-use crate::clock::RealClock;
+use crate::clock::{Clock, RealClock};
 use crate::config::{Config, Durability, TopologyName};
 use crate::control::{ControlLanes, ControlTile, Desk, Ended, OracleDesk};
 use crate::core::Core;
 use crate::disk::{self, UringDisk};
-use crate::egress::FeedTargets;
+use crate::egress::FeedEgress;
+use crate::feed::{
+    Desk as FeedDesk, FeedCounters, FeedDay, FeedPacket, FeedTile, PACKETS_DEPTH, SealedNote,
+};
 use crate::hot::{HotLanes, HotTile};
 use crate::journal_tile::{JournalStats, JournalTile, SealTile};
 use crate::nic::UringNic;
@@ -34,7 +40,7 @@ use firmware::tag::{Suite, SuiteSet};
 use firmware::units::TimeNs;
 use handshake::{PublicKey, SecretKey, VenueLogin};
 use journal::{GroupCommit, JournalDir};
-use lane::{Parker, Watermark, bounded};
+use lane::{Consumer, Parker, Producer, Watermark, bounded};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
@@ -78,7 +84,10 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
     for m in &config.members {
         core.add_member(m.member(), m.orders_per_second);
     }
-    let recovered = recover(dir.path(), core, Some(&batches))?;
+    let mut day = FeedDay::begin(&config.feed_dir())?;
+    let recovered = recover(dir.path(), core, Some(&batches), |core| {
+        day.replay(&core.outbox)
+    })?;
     if let Some(note) = tail_note(&recovered.end.tail) {
         log::event("journal_tail", &[("note", &note)]);
     }
@@ -123,6 +132,7 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
     let durable = Watermark::new(commit.durable_seq());
     let stats = Arc::new(Mutex::new(JournalStats::new()));
     let (to_seal, sealed) = mpsc::channel();
+    let (notes, written) = mpsc::channel();
     let tile = JournalTile {
         commit,
         lane: journal_out,
@@ -135,6 +145,7 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
     let seal = SealTile {
         lane: sealed,
         spares: spares_in,
+        notes,
         batches,
     };
     let durable = tile.durable.reader();
@@ -154,7 +165,12 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
         snapshots: snapshots_in,
         parker: hot_parker,
     };
-    let hot = start_hot(config, core, lanes, listing, floor)?;
+    let shown = Arc::new(Mutex::new(FeedCounters::default()));
+    let (packets_in, packets) = bounded(PACKETS_DEPTH);
+    let first = core.feed.next();
+    assert_eq!(day.next(), first, "the feed's day ends where the core does");
+    let feed = start_feed(config, day, packets, written, Arc::clone(&shown), floor)?;
+    let hot = start_hot(config, core, lanes, packets_in, listing, floor)?;
 
     let control = ControlTile {
         lanes: ControlLanes {
@@ -174,10 +190,11 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
             Durability::Relaxed => "relaxed",
         },
         journal: stats,
+        feed: shown,
         desk: Desk::new(),
     };
     let ended = control_loop(config, control);
-    finish(ended, hot, journal, seal)
+    finish(ended, hot, journal, seal, feed)
 }
 
 /// Starts the hot tile; a NIC belongs to the thread that made it, so its errors come back by a channel.
@@ -185,19 +202,18 @@ fn start_hot(
     config: &Config,
     core: Core,
     lanes: HotLanes,
+    packets: Producer<FeedPacket>,
     listing: Listing,
     floor: TimeNs,
 ) -> anyhow::Result<Tile> {
-    let sockets = [config.net.order_entry, config.net.feed_source];
-    let targets = FeedTargets {
-        session: config
-            .venue
-            .feed_session
-            .as_bytes()
-            .try_into()
-            .expect("ten characters, as checked"),
-        destinations: config.net.feed_destinations.clone(),
-    };
+    let sockets = [config.net.order_entry, config.feed.source];
+    let feed = FeedEgress::new(
+        config.feed.session_name(),
+        config.feed.lines().collect(),
+        config.feed.heartbeat_ms * 1_000_000,
+        packets,
+        core.feed.next(),
+    );
     let (interval_ns, hot_core) = (
         config.domain.batch_interval_ms * 1_000_000,
         config.topology.hot_core,
@@ -220,7 +236,7 @@ fn start_hot(
             RealClock::starting_after(floor),
             core,
             lanes,
-            targets,
+            feed,
             interval_ns,
         );
         tile.open_day(&listing);
@@ -231,6 +247,48 @@ fn start_hot(
         Ok(Ok(())) => Ok(tile),
         Ok(Err(e)) => Err(e.context("net")),
         Err(_) => bail!("the hot tile died at start"),
+    }
+}
+
+/// Starts the feed tile.
+fn start_feed(
+    config: &Config,
+    day: FeedDay,
+    lane: Consumer<FeedPacket>,
+    sealed: mpsc::Receiver<SealedNote>,
+    shown: Arc<Mutex<FeedCounters>>,
+    floor: TimeNs,
+) -> anyhow::Result<Tile> {
+    let key = SecretKey::load(&config.venue.key_file).context("venue.key_file")?;
+    let section = config.feed.clone();
+    let (ready, is_ready) = mpsc::channel();
+    let tile = spawn("feed", 0, move || {
+        let nic = match UringNic::open(&[section.requests.listen]) {
+            Ok(nic) => nic,
+            Err(e) => {
+                let _ = ready.send(Err(anyhow::Error::from(e)));
+                return Ok(());
+            }
+        };
+        let mut clock = RealClock::starting_after(floor);
+        let now = clock.now();
+        let tile = FeedTile {
+            nic,
+            clock,
+            lane,
+            sealed,
+            parker: Parker::new()?,
+            desk: FeedDesk::new(&section, day, key, now),
+            shown,
+            linger: Duration::from_millis(section.linger_ms),
+        };
+        let _ = ready.send(Ok(()));
+        tile.run()
+    })?;
+    match is_ready.recv() {
+        Ok(Ok(())) => Ok(tile),
+        Ok(Err(e)) => Err(e.context("feed")),
+        Err(_) => bail!("the feed tile died at start"),
     }
 }
 
@@ -293,6 +351,7 @@ fn finish(
     hot: Tile,
     journal: Tile,
     seal: Tile,
+    feed: Tile,
 ) -> anyhow::Result<()> {
     let ended = ended?;
     let died = |e: Box<dyn std::any::Any + Send>| {
@@ -304,6 +363,7 @@ fn finish(
     let journal = journal.join().map_err(died)?;
     seal.join().map_err(died)?.context("seal tile")?;
     journal.context("journal")?;
+    feed.join().map_err(died)?.context("feed tile")?;
     hot.context("hot tile")?;
     if matches!(ended, Ended::HotTileLost) {
         bail!("the hot tile stopped by itself");

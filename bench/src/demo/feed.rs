@@ -21,8 +21,8 @@ pub(crate) enum Seen {
 }
 
 /// Follows the feed on its own thread until nobody listens to it any more.
-pub(crate) fn listen(line: &str, source: &str, tx: Sender<Signalled>) -> anyhow::Result<()> {
-    let sockets = Sockets::new(source, Some(line))?;
+pub(crate) fn listen(line: &str, requests: &str, tx: Sender<Signalled>) -> anyhow::Result<()> {
+    let sockets = Sockets::new(requests, Some(line))?;
     let handles = sockets.handles()?;
     let config = FeedConfig::new(line.parse().context("feed address")?, None);
     let mut feed = Feed::over(sockets, &config);

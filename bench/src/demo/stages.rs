@@ -126,7 +126,7 @@ impl Demo {
         self.tracker.next_stage("contracts", "venue");
         feed::listen(
             &loopback(self.ports.demo_feed),
-            &loopback(self.ports.feed_source),
+            &loopback(self.ports.feed_requests),
             self.tx.clone(),
         )?;
         let config = text(&self.layout.config());

@@ -55,6 +55,8 @@ impl Layout {
 pub(crate) struct Ports {
     pub(crate) order_entry: u16,
     pub(crate) feed_source: u16,
+    /// Re-requests of the feed.
+    pub(crate) feed_requests: u16,
     pub(crate) maker_feed: u16,
     pub(crate) taker_feed: u16,
     /// The demo listens too: settlements and seals are on the feed.
@@ -66,7 +68,7 @@ impl Ports {
     /// Asks the system for free ports; all are held at once, so they differ.
     pub(crate) fn find() -> anyhow::Result<Self> {
         let any = ("127.0.0.1", 0);
-        let udp: Vec<UdpSocket> = (0..5)
+        let udp: Vec<UdpSocket> = (0..6)
             .map(|_| UdpSocket::bind(any))
             .collect::<Result<_, _>>()
             .context("no free UDP port on loopback")?;
@@ -83,6 +85,7 @@ impl Ports {
             maker_feed: port(2)?,
             taker_feed: port(3)?,
             demo_feed: port(4)?,
+            feed_requests: port(5)?,
             l1: tcp
                 .local_addr()
                 .context("a socket without an address")?
@@ -100,6 +103,7 @@ pub(crate) fn loopback(port: u16) -> String {
 struct Config {
     venue: VenueSection,
     net: NetSection,
+    feed: FeedSection,
     journal: JournalSection,
     topology: TopologySection,
     admin: AdminSection,
@@ -113,15 +117,25 @@ struct Config {
 struct VenueSection {
     data_dir: PathBuf,
     key_file: PathBuf,
-    feed_session: &'static str,
 }
 
 #[derive(Serialize)]
 struct NetSection {
     backend: &'static str,
     order_entry: String,
-    feed_source: String,
-    feed_destinations: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct FeedSection {
+    session: &'static str,
+    source: String,
+    line_a: Vec<String>,
+    requests: RequestsSection,
+}
+
+#[derive(Serialize)]
+struct RequestsSection {
+    listen: String,
 }
 
 #[derive(Serialize)]
@@ -252,15 +266,20 @@ fn config_text(
         venue: VenueSection {
             data_dir: layout.data(),
             key_file: layout.keys().join("venue.key"),
-            feed_session: FEED_SESSION,
         },
         net: NetSection {
             backend: "uring",
             order_entry: loopback(ports.order_entry),
-            feed_source: loopback(ports.feed_source),
-            feed_destinations: [ports.maker_feed, ports.taker_feed, ports.demo_feed]
+        },
+        feed: FeedSection {
+            session: FEED_SESSION,
+            source: loopback(ports.feed_source),
+            line_a: [ports.maker_feed, ports.taker_feed, ports.demo_feed]
                 .map(loopback)
                 .to_vec(),
+            requests: RequestsSection {
+                listen: loopback(ports.feed_requests),
+            },
         },
         journal: JournalSection {
             durability: "fsync",
@@ -320,7 +339,7 @@ pub(crate) fn prepare(
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(Venue {
         order_entry: loopback(ports.order_entry),
-        feed_source: loopback(ports.feed_source),
+        feed_requests: loopback(ports.feed_requests),
         maker_feed: loopback(ports.maker_feed),
         taker_feed: loopback(ports.taker_feed),
         feed_session: FEED_SESSION.to_owned(),
@@ -350,6 +369,7 @@ mod tests {
         let ports = Ports {
             order_entry: 1,
             feed_source: 2,
+            feed_requests: 7,
             maker_feed: 3,
             taker_feed: 4,
             demo_feed: 5,
@@ -362,10 +382,7 @@ mod tests {
         };
         let text = config_text(&scenario, &layout, &ports, &keys).expect("plain data");
         let table: toml::Table = text.parse().expect("its own TOML");
-        assert_eq!(
-            table["net"]["feed_destinations"][2].as_str(),
-            Some("127.0.0.1:5")
-        );
+        assert_eq!(table["feed"]["line_a"][2].as_str(), Some("127.0.0.1:5"));
         assert_eq!(table["journal"]["durability"].as_str(), Some("fsync"));
         assert_eq!(table["members"].as_array().map(Vec::len), Some(4));
         let perpetual = &table["instruments"][0];

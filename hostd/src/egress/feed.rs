@@ -1,168 +1,176 @@
-//! The feed: MoldUDP64 packets, heartbeats, re-requests.
+//! The feed's way out of the hot tile: MoldUDP64 packets to lines A and B, and to the feed tile.
 
-use super::{Egress, FEED};
-use crate::logs::FeedLog;
+use super::FEED;
+use crate::feed::{FeedPacket, PacketBuilder};
+use crate::lanes::WireCounters;
+use crate::logs::{FEED_LAG_MAX, FeedLog};
 use crate::nic::{Endpoint, Nic};
-use firmware::limits::FEED_PAYLOAD_MAX;
-use firmware::rate::TokenBucket;
 use firmware::units::TimeNs;
-use firmware::wire::mold::{self, END_OF_SESSION, MoldHeader};
-use std::net::SocketAddrV4;
+use firmware::wire::mold::END_OF_SESSION;
+use lane::Producer;
 
-/// The feed is silent no longer than this, ns.
-const FEED_HEARTBEAT_NS: u64 = 1_000_000_000;
-/// Feed packets sent again in a second, over all requesters.
-const FEED_REQUESTS_PER_SECOND: u32 = 2_000;
+/// Packets of what the feed tile lacks that one turn packs again at most.
+const HAND_OVER_BURST: usize = 16;
 
-/// Where the feed goes, under which name.
-#[derive(Clone, Debug)]
-pub struct FeedTargets {
-    /// MoldUDP64 session.
-    pub session: [u8; 10],
-    /// Destinations.
-    pub destinations: Vec<SocketAddrV4>,
-}
-
-/// How far the feed was sent.
-pub(super) struct FeedFlow {
-    targets: FeedTargets,
-    packet: Vec<u8>,
+/// Packs each durable message once, sends the packet to all destinations and hands it to the feed tile.
+pub struct FeedEgress {
+    packet: PacketBuilder,
+    destinations: Vec<Endpoint>,
+    heartbeat_ns: u64,
+    lane: Producer<FeedPacket>,
     /// Number of the message that is sent next.
     next: u64,
+    /// Number of the message that the feed tile is handed next; never beyond `next`.
+    handed: u64,
     /// When something was sent last.
     last: TimeNs,
-    requests: TokenBucket,
 }
 
-impl FeedFlow {
-    pub(super) fn new(targets: FeedTargets, next: u64) -> Self {
+impl FeedEgress {
+    /// Goes on at message `next`; what was before can be asked for at the feed tile.
+    #[must_use]
+    pub fn new(
+        session: [u8; 10],
+        destinations: Vec<Endpoint>,
+        heartbeat_ns: u64,
+        lane: Producer<FeedPacket>,
+        next: u64,
+    ) -> Self {
         Self {
-            targets,
-            packet: Vec::with_capacity(FEED_PAYLOAD_MAX),
+            packet: PacketBuilder::new(session),
+            destinations,
+            heartbeat_ns,
+            lane,
             next,
+            handed: next,
             last: TimeNs(0),
-            requests: TokenBucket::new(FEED_REQUESTS_PER_SECOND),
         }
     }
-}
 
-impl Egress {
-    /// Sends durable feed messages; returns how many, and whether that was all.
-    pub fn feed<N: Nic>(&mut self, nic: &mut N, log: &FeedLog, now: TimeNs) -> (usize, bool) {
+    /// Whether the feed tile keeps up: the log must not lose what it was not handed.
+    #[must_use]
+    pub fn has_room(&self, log: &FeedLog) -> bool {
+        log.next() - self.handed < FEED_LAG_MAX
+    }
+
+    /// The feed tile is gone.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.lane.is_abandoned()
+    }
+
+    /// Sends durable messages; returns how many, and whether everything was sent and handed over.
+    pub(super) fn send<N: Nic>(
+        &mut self,
+        nic: &mut N,
+        log: &FeedLog,
+        durable: u64,
+        now: TimeNs,
+        counters: &mut WireCounters,
+    ) -> (usize, bool) {
+        assert!(
+            self.handed >= log.first(),
+            "the log held what the feed tile lacks"
+        );
         let mut sent = 0;
-        self.feed.next = self.feed.next.max(log.first());
-        while self.feed.next < log.next() {
-            let count = self.pack_feed(log, self.feed.next, u64::MAX);
-            if count == 0 {
-                return (sent, false);
+        while self.next < log.next() {
+            let first = self.next;
+            let count = self.pack(log, first, u64::MAX, durable);
+            if count == 0 || !self.send_packet(nic, first, count, counters) {
+                break;
             }
-            if !self.send_packet(nic) {
-                return (sent, false);
-            }
-            self.feed.next += u64::from(count);
-            self.feed.last = now;
+            self.next += u64::from(count);
+            self.last = now;
             sent += usize::from(count);
+            if self.handed == first {
+                self.hand_over(first, count);
+            }
         }
-        (sent, true)
+        for _ in 0..HAND_OVER_BURST {
+            let first = self.handed;
+            if first == self.next {
+                break;
+            }
+            let count = self.pack(log, first, self.next - first, durable);
+            if !self.hand_over(first, count) {
+                counters.feed_lags += 1;
+                break;
+            }
+        }
+        (sent, self.handed == log.next())
     }
 
-    fn pack_feed(&mut self, log: &FeedLog, first: u64, max: u64) -> u16 {
-        self.feed.packet.clear();
-        self.feed.packet.resize(mold::HEADER_LEN, 0);
-        let mut count = 0;
-        while u64::from(count) < max {
-            let Some((seq, message)) = log.get(first + u64::from(count)) else {
+    /// Fills the packet with durable messages from `first` on, at most `max`.
+    fn pack(&mut self, log: &FeedLog, first: u64, max: u64, durable: u64) -> u16 {
+        self.packet.clear();
+        while u64::from(self.packet.count()) < max {
+            let next = first + u64::from(self.packet.count());
+            let Some((seq, message)) = log.get(next) else {
                 break;
             };
-            let len = firmware::wire::sbe::HEADER_LEN + message.block().len();
-            if *seq > self.durable || self.feed.packet.len() + 2 + len > FEED_PAYLOAD_MAX {
+            if *seq > durable || !self.packet.push(message.header(), message.block()) {
                 break;
             }
-            self.feed
-                .packet
-                .extend_from_slice(&(len as u16).to_be_bytes());
-            self.feed
-                .packet
-                .extend_from_slice(bytemuck::bytes_of(&message.header()));
-            self.feed.packet.extend_from_slice(message.block());
-            count += 1;
         }
-        self.head(first, count);
-        count
+        self.packet.count()
     }
 
-    fn head(&mut self, sequence: u64, count: u16) {
-        let header = MoldHeader {
-            session: self.feed.targets.session,
-            sequence,
-            count,
-        };
-        self.feed.packet[..mold::HEADER_LEN].copy_from_slice(&header.encode());
+    fn hand_over(&mut self, first: u64, count: u16) -> bool {
+        let packet = FeedPacket::new(self.packet.finish(first));
+        let fits = self.lane.push(packet).is_ok();
+        if fits {
+            self.handed += u64::from(count);
+        }
+        fits
     }
 
-    /// One packet to all destinations. A packet that reached some and not all is sent to all again:
-    /// receivers drop what they have.
-    fn send_packet<N: Nic>(&mut self, nic: &mut N) -> bool {
-        for to in &self.feed.targets.destinations {
-            if nic.send(FEED, *to, &self.feed.packet).is_err() {
-                self.counters.tx_stalls += 1;
+    /// The packet to all destinations. One that reached some and not all is sent to all again: receivers drop
+    /// what they have.
+    fn send_packet<N: Nic>(
+        &mut self,
+        nic: &mut N,
+        sequence: u64,
+        count: u16,
+        counters: &mut WireCounters,
+    ) -> bool {
+        let packet = self.packet.finish_as(sequence, count);
+        for to in &self.destinations {
+            if nic.send(FEED, *to, packet).is_err() {
+                counters.tx_stalls += 1;
                 return false;
             }
-            self.counters.feed_packets += 1;
+            counters.feed_packets += 1;
         }
         true
     }
 
     /// Shows that the feed is alive and which number comes next.
-    pub fn feed_heartbeat<N: Nic>(&mut self, nic: &mut N, now: TimeNs) {
-        if now.0.saturating_sub(self.feed.last.0) >= FEED_HEARTBEAT_NS {
-            self.feed.packet.clear();
-            self.feed.packet.resize(mold::HEADER_LEN, 0);
-            self.head(self.feed.next, 0);
-            if self.send_packet(nic) {
-                self.feed.last = now;
+    pub(super) fn heartbeat<N: Nic>(
+        &mut self,
+        nic: &mut N,
+        now: TimeNs,
+        counters: &mut WireCounters,
+    ) {
+        if now.0.saturating_sub(self.last.0) >= self.heartbeat_ns {
+            self.packet.clear();
+            if self.send_packet(nic, self.next, 0, counters) {
+                self.last = now;
             }
         }
     }
 
-    /// Ends the MoldUDP64 session.
-    pub fn feed_end<N: Nic>(&mut self, nic: &mut N, log: &FeedLog) {
-        self.feed.packet.clear();
-        self.feed.packet.resize(mold::HEADER_LEN, 0);
-        self.head(log.next(), END_OF_SESSION);
-        self.send_packet(nic);
-    }
-
-    /// Answers a MoldUDP64 re-request with one ordinary packet, to where it came from. What is not
-    /// held any more, not sent yet, or too much is not answered.
-    pub fn feed_request<N: Nic>(
-        &mut self,
-        nic: &mut N,
-        log: &FeedLog,
-        from: Endpoint,
-        payload: &[u8],
-        now: TimeNs,
-    ) {
-        let request = MoldHeader::decode(payload).map(|(h, _)| h);
-        let held = |h: &MoldHeader| {
-            h.session == self.feed.targets.session
-                && h.count > 0
-                && h.sequence >= log.first()
-                && h.sequence < self.feed.next
-        };
-        let Some(request) = request
-            .filter(held)
-            .filter(|_| self.feed.requests.take(now))
-        else {
-            self.counters.feed_rejects += 1;
-            return;
-        };
-        let max = u64::from(request.count).min(self.feed.next - request.sequence);
-        if self.pack_feed(log, request.sequence, max) > 0
-            && nic.send(FEED, from, &self.feed.packet).is_ok()
-        {
-            self.counters.feed_requests += 1;
-            nic.flush();
+    /// Ends the session; the feed tile, which is told too, repeats it. Everything was sent and handed over
+    /// before, so the lane has room as soon as the feed tile has looked at it.
+    pub(super) fn end<N: Nic>(&mut self, nic: &mut N, counters: &mut WireCounters) {
+        self.packet.clear();
+        self.send_packet(nic, self.next, END_OF_SESSION, counters);
+        let mut end = FeedPacket::new(self.packet.finish_as(self.next, END_OF_SESSION));
+        while let Err(back) = self.lane.push(end) {
+            if self.lane.is_abandoned() {
+                return;
+            }
+            end = back;
+            std::hint::spin_loop();
         }
     }
 }

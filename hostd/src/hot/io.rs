@@ -5,7 +5,7 @@ use crate::core::Core;
 use crate::egress::{Egress, Left};
 use crate::lanes::StageTimes;
 use crate::member_set::MemberSet;
-use crate::nic::{Endpoint, Nic};
+use crate::nic::Nic;
 use crate::sessions::{Connection, Connections};
 use crate::wheel::{SLOT_NS, Wheel};
 use firmware::session::{TERMINATE_KEYS_USED_UP, TERMINATE_TIMEOUT, TERMINATE_VENUE_STOPS, Terms};
@@ -144,18 +144,6 @@ impl TileIo {
         self.egress.session(nic, connection, &bye, now);
     }
 
-    pub(super) fn on_feed_request<N: Nic>(
-        &mut self,
-        core: &Core,
-        from: Endpoint,
-        payload: &[u8],
-        now: TimeNs,
-        nic: &mut N,
-    ) {
-        self.egress
-            .feed_request(nic, &core.feed, from, payload, now);
-    }
-
     /// Sends what has become durable; returns how much that was.
     pub(super) fn let_out<N: Nic>(
         &mut self,
@@ -217,13 +205,13 @@ impl TileIo {
         sent
     }
 
-    pub(super) fn say_goodbye<N: Nic>(&mut self, core: &Core, now: TimeNs, nic: &mut N) {
+    pub(super) fn say_goodbye<N: Nic>(&mut self, now: TimeNs, nic: &mut N) {
         let mut at = MemberId(0);
         while let Some(member) = self.connections.live().next_from(at) {
             at = MemberId(member.0 + 1);
             self.close(member, TERMINATE_VENUE_STOPS, now, nic);
         }
-        self.egress.feed_end(nic, &core.feed);
+        self.egress.feed_end(nic);
         nic.flush();
     }
 }

@@ -21,7 +21,8 @@ pub(crate) const FUNDS_MICRO: u64 = 1_000_000_000_000;
 
 pub(crate) struct World {
     pub(crate) dir: TempDir,
-    pub(crate) ports: [u16; 3],
+    /// As in the example: orders, feed source, lines A and B, re-requests, snapshots, checkpoints.
+    pub(crate) ports: [u16; 7],
     child: Option<Child>,
     oracle: UdpSocket,
     report_no: u64,
@@ -61,7 +62,7 @@ impl World {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let world = Self {
-            ports: [free_port(), free_port(), free_port()],
+            ports: std::array::from_fn(|_| free_port()),
             dir,
             child: None,
             oracle: UdpSocket::bind("127.0.0.1:0").unwrap(),
@@ -100,15 +101,17 @@ impl World {
             text.push_str(part);
         }
         let path = |name: &str| self.dir.path().join(name).display().to_string();
-        text.replace(
-            "data_dir = \"run\"",
-            &format!("data_dir = \"{}\"", path("run")),
-        )
-        .replace("keys/venue.key", &path("venue.key"))
-        .replace("run/admin.sock", &path("admin.sock"))
-        .replace("127.0.0.1:4000", &format!("127.0.0.1:{}", self.ports[0]))
-        .replace("127.0.0.1:4001", &format!("127.0.0.1:{}", self.ports[1]))
-        .replace("127.0.0.1:4002", &format!("127.0.0.1:{}", self.ports[2]))
+        let text = text
+            .replace(
+                "data_dir = \"run\"",
+                &format!("data_dir = \"{}\"", path("run")),
+            )
+            .replace("keys/venue.key", &path("venue.key"))
+            .replace("run/admin.sock", &path("admin.sock"));
+        let ports = (4000..).zip(self.ports);
+        ports.fold(text, |text, (from, to)| {
+            text.replace(&format!("127.0.0.1:{from}"), &format!("127.0.0.1:{to}"))
+        })
     }
 
     /// Starts the daemon and waits until it serves.
