@@ -65,13 +65,18 @@ const ARROWS: &[Arrow] = &[
         ],
     },
     Arrow {
+        from: "referee",
+        to: &["firmware", "matcher"],
+    },
+    Arrow {
         from: "ci",
         to: &[],
     },
 ];
 
-/// Nothing depends on these, not even a test: they are programs, reached from outside.
-const PROGRAMS: &[&str] = &["hostd", "bench", "ci"];
+/// Nothing depends on these, not even a test: they are programs, or (`referee`) a library for programs of
+/// others, reached from outside.
+const PROGRAMS: &[&str] = &["hostd", "bench", "referee", "ci"];
 
 /// All that firmware may bring along from outside: it must also run on a NIC.
 const FIRMWARE_OUTSIDE: &[&str] = &["bytemuck", "heapless"];

@@ -240,6 +240,14 @@ pub trait OrderBook {
         price: PriceTicks,
     ) -> Option<OrderId>;
 
+    /// The newest order of a level.
+    fn last_in_level(
+        &self,
+        instrument: InstrumentId,
+        side: Side,
+        price: PriceTicks,
+    ) -> Option<OrderId>;
+
     /// The order behind `id` at the same price; `None` for the last one and for a dead id.
     fn next_in_level(&self, id: OrderId) -> Option<OrderId>;
 

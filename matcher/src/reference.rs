@@ -270,6 +270,15 @@ impl OrderBook for ReferenceBook {
         self.queue((instrument, side, price))?.front().map(|o| o.id)
     }
 
+    fn last_in_level(
+        &self,
+        instrument: InstrumentId,
+        side: Side,
+        price: PriceTicks,
+    ) -> Option<OrderId> {
+        self.queue((instrument, side, price))?.back().map(|o| o.id)
+    }
+
     fn next_in_level(&self, id: OrderId) -> Option<OrderId> {
         let (queue, position) = self.find(id)?;
         queue.get(position + 1).map(|o| o.id)

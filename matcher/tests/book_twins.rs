@@ -248,6 +248,10 @@ fn check_queries<B: OrderBook>(
         book.first_in_level(at, side, price),
         here.first().map(|o| o.id)
     );
+    assert_eq!(
+        book.last_in_level(at, side, price),
+        here.last().map(|o| o.id)
+    );
     let worse = queue.iter().find(|o| !reaches(side, o.price, price));
     assert_eq!(book.next_level(at, side, price), worse.map(|o| o.price));
 }

@@ -502,6 +502,19 @@ impl OrderBook for LadderBook {
     }
 
     #[inline]
+    fn last_in_level(
+        &self,
+        instrument: InstrumentId,
+        side: Side,
+        price: PriceTicks,
+    ) -> Option<OrderId> {
+        self.id(self
+            .listed_instrument(instrument)?
+            .resting(side, price)?
+            .tail)
+    }
+
+    #[inline]
     fn next_in_level(&self, id: OrderId) -> Option<OrderId> {
         let slot = self.slot(id)?;
         self.id(self.nodes[slot as usize].next)
