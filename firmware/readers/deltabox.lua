@@ -19,7 +19,7 @@ local ENUMS = {
     Liquidity = { [0] = "Maker", [1] = "Taker", [255] = "none" },
     OrdType = { [0] = "Limit", [1] = "Market", [255] = "none" },
     RejectCode = { [1] = "Malformed", [2] = "Throttled", [3] = "UnknownAccount", [4] = "DuplicateClOrdId", [10] = "UnknownInstrument", [11] = "InvalidField", [12] = "NotSupported", [13] = "PriceOffTick", [14] = "PriceOutOfBand", [15] = "QuantityOutOfRange", [16] = "AmountOutOfRange", [20] = "Busy", [30] = "Halted", [31] = "OracleStale", [32] = "PriceOutOfCollar", [33] = "UnknownOrder", [34] = "WouldTake", [35] = "WouldIncrease", [36] = "CannotFillWhole", [37] = "PositionLimit", [38] = "InsufficientMargin", [39] = "BelowMaintenance", [40] = "NoSuchAccount", [41] = "BookFull", [42] = "InsufficientCollateral", [43] = "NothingToChange", [65535] = "none" },
-    RetransmitRejectReason = { [0] = "TooLow", [1] = "TooHigh", [2] = "TooMany", [65535] = "none" },
+    RetransmitRefusal = { [0] = "TooLow", [1] = "TooHigh", [2] = "RateLimit", [3] = "Busy", [4] = "EmptyRange", [65535] = "none" },
     SealReason = { [0] = "Full", [1] = "Timer", [2] = "RiskTable", [3] = "Operator", [255] = "none" },
     SessionReject = { [1] = "StaleTime", [2] = "WrongVenueKey", [3] = "UnknownKey", [4] = "BadSignature", [5] = "SessionIdUsed", [6] = "NoCommonSuite", [7] = "BadClientKey", [8] = "Full", [9] = "MemberLocked", [10] = "NotServing", [11] = "WrongSession", [12] = "SeqNoOutOfRange", [13] = "KeepAliveOutOfRange", [14] = "BadCodPolicy", [65535] = "none" },
     SettlementTrigger = { [0] = "IndexMoved", [1] = "IntervalPassed", [255] = "none" },
@@ -27,7 +27,7 @@ local ENUMS = {
     SideOrBoth = { [0] = "Buy", [1] = "Sell", [255] = "none" },
     StpMode = { [0] = "CancelMaker", [1] = "CancelTaker", [2] = "CancelBoth", [3] = "Decrement", [255] = "none" },
     TagSuite = { [0] = "NoTag", [1] = "Aes128Gmac", [2] = "SipHash24", [255] = "none" },
-    TerminateReason = { [0] = "Finished", [1] = "ProtocolError", [2] = "TimedOut", [3] = "Replaced", [4] = "VenueStops", [65535] = "none" },
+    TerminateReason = { [0] = "Finished", [1] = "ProtocolError", [2] = "TimedOut", [3] = "Replaced", [4] = "VenueStops", [5] = "KeysUsedUp", [65535] = "none" },
     TimeInForce = { [0] = "GoodTillCancel", [1] = "Day", [2] = "GoodTillDate", [3] = "ImmediateOrCancel", [4] = "FillOrKill", [255] = "none" },
     TradingState = { [0] = "PreOpen", [1] = "Auction", [2] = "Open", [3] = "CancelOnly", [4] = "Halt", [5] = "Settle", [6] = "Delivered", [255] = "none" },
 }
@@ -86,7 +86,7 @@ local MESSAGES = {
         name = "NegotiateReject", abbr = "negotiate_reject", about = "Venue to client: no session.",
         fields = {
             { abbr = "session_id", name = "sessionId", offset = 0, size = 8, kind = "u64", about = "From the Negotiate." },
-            { abbr = "reason", name = "reason", offset = 8, size = 2, kind = "u16", enum = "SessionReject", about = "Reject code (SessionReject)." },
+            { abbr = "reason", name = "reason", offset = 8, size = 2, kind = "u16", enum = "SessionReject", about = "Why: SessionReject." },
             { abbr = "pad1", name = "pad1", offset = 10, size = 2, kind = "u16", about = "" },
             { abbr = "pad2", name = "pad2", offset = 12, size = 4, kind = "u32", about = "" },
         },
@@ -123,7 +123,7 @@ local MESSAGES = {
         name = "EstablishmentReject", abbr = "establishment_reject", about = "Venue to client: not established.",
         fields = {
             { abbr = "session_id", name = "sessionId", offset = 0, size = 8, kind = "u64", about = "Of the Establish." },
-            { abbr = "reason", name = "reason", offset = 8, size = 2, kind = "u16", enum = "SessionReject", about = "Reject code (SessionReject)." },
+            { abbr = "reason", name = "reason", offset = 8, size = 2, kind = "u16", enum = "SessionReject", about = "Why: SessionReject." },
             { abbr = "pad1", name = "pad1", offset = 10, size = 2, kind = "u16", about = "" },
             { abbr = "pad2", name = "pad2", offset = 12, size = 4, kind = "u32", about = "" },
         },
@@ -134,7 +134,7 @@ local MESSAGES = {
         name = "Terminate", abbr = "terminate", about = "Either way: ends the session at once.",
         fields = {
             { abbr = "session_id", name = "sessionId", offset = 0, size = 8, kind = "u64", about = "Of the session." },
-            { abbr = "reason", name = "reason", offset = 8, size = 2, kind = "u16", enum = "TerminateReason", about = "0 finished, 1 protocol error, 2 timed out, 3 replaced by a newer login, 4 venue stops, 5 keys used up." },
+            { abbr = "reason", name = "reason", offset = 8, size = 2, kind = "u16", enum = "TerminateReason", about = "Why: TerminateReason." },
             { abbr = "pad1", name = "pad1", offset = 10, size = 2, kind = "u16", about = "" },
             { abbr = "pad2", name = "pad2", offset = 12, size = 4, kind = "u32", about = "" },
         },
@@ -153,13 +153,15 @@ local MESSAGES = {
         },
     },
     [10] = {
-        name = "RetransmitReject", abbr = "retransmit_reject", about = "Venue to client: cannot send again.",
+        name = "RetransmitReject", abbr = "retransmit_reject", about = "Venue to client: not sent again, and why.",
         fields = {
             { abbr = "timestamp", name = "timestamp", offset = 0, size = 8, kind = "u64", time = true, about = "Of the request." },
             { abbr = "from_seq_no", name = "fromSeqNo", offset = 8, size = 8, kind = "u64", about = "Of the request." },
-            { abbr = "reason", name = "reason", offset = 16, size = 2, kind = "u16", enum = "RetransmitRejectReason", about = "0 number too low, 1 number too high, 2 too many requests." },
-            { abbr = "pad1", name = "pad1", offset = 18, size = 2, kind = "u16", about = "" },
-            { abbr = "pad2", name = "pad2", offset = 20, size = 4, kind = "u32", about = "" },
+            { abbr = "first_seq_no", name = "firstSeqNo", offset = 16, size = 8, kind = "u64", about = "The lowest number that can be asked for." },
+            { abbr = "next_seq_no", name = "nextSeqNo", offset = 24, size = 8, kind = "u64", about = "The lowest number that was not sent yet." },
+            { abbr = "reason", name = "reason", offset = 32, size = 2, kind = "u16", enum = "RetransmitRefusal", about = "Why: RetransmitRefusal." },
+            { abbr = "pad1", name = "pad1", offset = 34, size = 2, kind = "u16", about = "" },
+            { abbr = "retry_after_ms", name = "retryAfterMs", offset = 36, size = 4, kind = "u32", about = "When a request may be tried again, ms; zero unless that is of use." },
         },
         groups = {
         },

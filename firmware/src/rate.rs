@@ -31,6 +31,14 @@ impl TokenBucket {
         }
     }
 
+    /// How long until there is credit for one request, ns; never, if the rate is zero.
+    #[must_use]
+    pub const fn wait_ns(&self, now: TimeNs) -> u64 {
+        let passed = now.0.saturating_sub(self.last.0);
+        self.cost_ns
+            .saturating_sub(self.credit_ns.saturating_add(passed))
+    }
+
     /// Takes one request's credit if there is enough. Time that runs backwards adds nothing.
     #[must_use]
     pub fn take(&mut self, now: TimeNs) -> bool {
@@ -55,6 +63,8 @@ mod tests {
         let t = TimeNs(5 * SECOND_NS);
         assert_eq!((0..20).filter(|_| b.take(t)).count(), 10);
         assert!(!b.take(TimeNs(t.0 + SECOND_NS / 10 - 1)));
+        assert_eq!(b.wait_ns(TimeNs(t.0 + SECOND_NS / 10 - 1)), 1);
+        assert_eq!(b.wait_ns(TimeNs(t.0 + SECOND_NS / 10)), 0);
         assert!(b.take(TimeNs(t.0 + SECOND_NS / 10)));
         assert!(
             !b.take(TimeNs(t.0)),

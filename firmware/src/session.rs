@@ -7,10 +7,16 @@
 //! | silence for three intervals ends a session | [`KeepAlive`] |
 //! | what an Establish may say | [`Terms::of`] |
 //! | why a login is refused | [`SessionReject`] |
+//! | why a session ends | [`TerminateReason`] |
+//! | why reports are not sent again | [`RetransmitRefusal`] |
 //!
 //! Session messages (templates 1 to 10 and 20) travel in datagrams of kind 0 and take no number of
 //! either flow. Before the keys exist such a datagram has connection id 0, packet number 0 and a zero
 //! tag; afterwards it is tagged like any other.
+
+mod codes;
+
+pub use codes::{RetransmitRefusal, SessionReject, TerminateReason};
 
 use crate::units::TimeNs;
 use crate::wire::datagram::{self, DatagramBuilder, DatagramError, KIND_CONTROL, TAG_LEN};
@@ -36,26 +42,6 @@ pub const COD_NEVER: u8 = 0;
 pub const COD_FLAGGED: u8 = 1;
 /// Cancel on disconnect: all orders.
 pub const COD_ALL: u8 = 2;
-
-/// `Terminate::reason`: finished.
-pub const TERMINATE_FINISHED: u16 = 0;
-/// `Terminate::reason`: protocol error.
-pub const TERMINATE_PROTOCOL: u16 = 1;
-/// `Terminate::reason`: timed out.
-pub const TERMINATE_TIMEOUT: u16 = 2;
-/// `Terminate::reason`: replaced by a newer login.
-pub const TERMINATE_REPLACED: u16 = 3;
-/// `Terminate::reason`: the venue stops.
-pub const TERMINATE_VENUE_STOPS: u16 = 4;
-/// `Terminate::reason`: the keys have sealed as many datagrams as they may.
-pub const TERMINATE_KEYS_USED_UP: u16 = 5;
-
-/// `RetransmitReject::reason`: the number is older than what is kept.
-pub const RETRANSMIT_TOO_LOW: u16 = 0;
-/// `RetransmitReject::reason`: the number was not sent yet.
-pub const RETRANSMIT_TOO_HIGH: u16 = 1;
-/// `RetransmitReject::reason`: too many requests.
-pub const RETRANSMIT_TOO_MANY: u16 = 2;
 
 /// Why a packet number is refused, before any work is done on the packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -331,68 +317,6 @@ impl Terms {
         })
     }
 }
-
-macro_rules! session_rejects {
-    ($($code:literal $name:ident $text:literal,)+) => {
-        /// Why a login is refused: `reason` of NegotiateReject and EstablishmentReject.
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        #[repr(u16)]
-        pub enum SessionReject {
-            $(#[doc = $text] $name = $code),+
-        }
-
-        impl SessionReject {
-            /// All codes, rising.
-            pub const ALL: &[Self] = &[$(Self::$name),+];
-
-            /// From the wire.
-            #[must_use]
-            pub const fn from_wire(code: u16) -> Option<Self> {
-                match code {
-                    $($code => Some(Self::$name),)+
-                    _ => None,
-                }
-            }
-
-            /// The sentence for people.
-            #[must_use]
-            pub const fn text(self) -> &'static str {
-                match self { $(Self::$name => $text),+ }
-            }
-
-            /// Name of the code.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$name => stringify!($name)),+ }
-            }
-        }
-    };
-}
-
-session_rejects! {
-    1 StaleTime "The timestamp is more than 5 seconds off the venue's clock.",
-    2 WrongVenueKey "The client has pinned another venue key.",
-    3 UnknownKey "The member has no key with this id.",
-    4 BadSignature "The signature does not fit the message and the member's key.",
-    5 SessionIdUsed "The session id is not above the last one of this key.",
-    6 NoCommonSuite "The venue allows none of the offered tag suites here.",
-    7 BadClientKey "The ephemeral key gives no shared secret.",
-    8 Full "All connections are in use.",
-    9 MemberLocked "The member is locked by the venue.",
-    10 NotServing "The venue does not take logins now.",
-    11 WrongSession "The session id is not that of the keys in use.",
-    12 SeqNoOutOfRange "The next request number is zero or too high.",
-    13 KeepAliveOutOfRange "The heartbeat interval is outside 20 to 10,000 ms.",
-    14 BadCodPolicy "The cancel-on-disconnect policy is none of 0, 1, 2.",
-}
-
-impl core::fmt::Display for SessionReject {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(self.text())
-    }
-}
-
-impl core::error::Error for SessionReject {}
 
 /// Writes a login message as an untagged control datagram (connection id 0, packet number 0).
 pub fn control_datagram<'b, M: Message>(buf: &'b mut DatagramBuilder, message: &M) -> &'b [u8] {

@@ -2,7 +2,7 @@
 //! `BLESS=1 cargo test -p firmware --test protocol` writes them anew.
 
 use firmware::reject::RejectCode;
-use firmware::session::SessionReject;
+use firmware::session::{RetransmitRefusal, SessionReject, TerminateReason};
 use firmware::tag::siphash_2_4_128;
 use firmware::wire::datagram::{DatagramBuilder, HEADER_LEN, KIND_DATA, TAG_LEN};
 use firmware::wire::order::{FLAG_POST_ONLY, NewOrder};
@@ -65,6 +65,15 @@ fn layout((name, template, block, fields): &Row) -> String {
     text
 }
 
+/// A table of codes.
+fn reasons(rows: impl Iterator<Item = (u16, &'static str, &'static str)>) -> String {
+    let head = String::from("| Code | Name | Meaning |\n|---|---|---|\n");
+    rows.fold(head, |mut table, (code, name, text)| {
+        writeln!(table, "| {code} | {name} | {text} |").unwrap();
+        table
+    })
+}
+
 /// All generated parts in one test: they share a file.
 #[test]
 fn the_generated_parts_of_the_protocol_document_are_as_the_code() {
@@ -77,11 +86,15 @@ fn the_generated_parts_of_the_protocol_document_are_as_the_code() {
         let rows: String = rows.iter().map(layout).collect();
         check(name, &format!("```text\n{rows}```\n"));
     }
-    let mut codes = String::from("| Code | Name | Meaning |\n|---|---|---|\n");
-    for c in SessionReject::ALL {
-        writeln!(codes, "| {} | {} | {} |", *c as u16, c.name(), c.text()).unwrap();
-    }
-    check("login codes", &codes);
+    let codes = SessionReject::ALL.iter();
+    let codes = codes.map(|c| (*c as u16, c.name(), c.text()));
+    check("login codes", &reasons(codes));
+    let codes = TerminateReason::ALL.iter();
+    let codes = codes.map(|c| (*c as u16, c.name(), c.text()));
+    check("terminate reasons", &reasons(codes));
+    let codes = RetransmitRefusal::ALL.iter();
+    let codes = codes.map(|c| (*c as u16, c.name(), c.text()));
+    check("retransmit refusals", &reasons(codes));
     let mut codes = String::from("| Code | Name | Meaning |\n|---|---|---|\n");
     for c in RejectCode::ALL {
         let sentence = c.sentence().trim();

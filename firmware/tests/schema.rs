@@ -2,7 +2,7 @@
 //! interop profile: the part of SBE that independent decoders read alike.
 
 use firmware::reject::RejectCode;
-use firmware::session::SessionReject;
+use firmware::session::{RetransmitRefusal, SessionReject, TerminateReason};
 use firmware::wire::datagram::DatagramHeader;
 use firmware::wire::sbe::{Field, ID16_NULL, MessageHeader, PRICE_NULL, SCHEMA_ID, SCHEMA_VERSION};
 use firmware::wire::{feed, input, order, report, session};
@@ -272,6 +272,12 @@ fn reject_codes_of_the_schema_are_those_of_the_code() {
     let codes = SessionReject::ALL.iter();
     let codes: Vec<_> = codes.map(|c| (*c as u16, c.name().to_owned())).collect();
     assert_eq!(listed("SessionReject"), codes);
+    let codes = TerminateReason::ALL.iter();
+    let codes: Vec<_> = codes.map(|c| (*c as u16, c.name().to_owned())).collect();
+    assert_eq!(listed("TerminateReason"), codes);
+    let codes = RetransmitRefusal::ALL.iter();
+    let codes: Vec<_> = codes.map(|c| (*c as u16, c.name().to_owned())).collect();
+    assert_eq!(listed("RetransmitRefusal"), codes);
     let codes = RejectCode::ALL.iter();
     let codes: Vec<_> = codes.map(|c| (*c as u16, c.name().to_owned())).collect();
     assert_eq!(listed("RejectCode"), codes);

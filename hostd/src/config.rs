@@ -338,6 +338,12 @@ impl Config {
         self.venue.data_dir.join("feed")
     }
 
+    /// Directory of the reports of the day.
+    #[must_use]
+    pub fn spool_dir(&self) -> PathBuf {
+        self.venue.data_dir.join("spool")
+    }
+
     /// Directory of the sealed batches.
     #[must_use]
     pub fn batches_dir(&self) -> PathBuf {

@@ -7,7 +7,7 @@ mod feed;
 mod reports;
 
 pub use feed::FeedEgress;
-pub use reports::Left;
+pub use reports::{FIRST_REPORT, Left};
 
 use crate::lanes::WireCounters;
 use crate::logs::FeedLog;

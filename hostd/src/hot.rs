@@ -6,6 +6,9 @@
 
 mod io;
 mod sessions;
+mod spool_link;
+
+pub use spool_link::{SPOOL_READS_MAX, SpoolLink};
 
 use crate::clock::Clock;
 use crate::core::Core;
@@ -91,13 +94,14 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         mut clock: C,
         core: Core,
         lanes: HotLanes,
+        spool: SpoolLink,
         feed: FeedEgress,
         batch_interval_ns: u64,
     ) -> Self {
         let egress = Egress::new(feed, lanes.durable.get());
         Self {
             nic,
-            io: TileIo::new(egress, clock.now()),
+            io: TileIo::new(egress, spool, clock.now()),
             clock,
             core,
             lanes,
@@ -142,6 +146,9 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             if self.io.egress.feed.is_abandoned() {
                 anyhow::bail!("the feed tile has stopped");
             }
+            if self.io.spool.is_abandoned() {
+                anyhow::bail!("the spool has stopped");
+            }
             idle = if work > 0 { 0 } else { idle + 1 };
             if idle > SPINS {
                 self.park()?;
@@ -154,7 +161,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         self.lanes.parker.announce();
         let durable_moved =
             self.io.egress.is_waiting() && self.lanes.durable.get() > self.io.egress.durable();
-        if self.lanes.control_in.is_empty() && !durable_moved {
+        if self.lanes.control_in.is_empty() && !durable_moved && !self.io.spool.has_answers() {
             self.nic.wait(&self.lanes.parker, PARK)?;
         }
         self.lanes.parker.resume();
@@ -177,7 +184,9 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         if work > 0 {
             self.lanes.journal_waker.wake();
         }
+        work += self.io.take_spooled(&self.core, now, &mut self.nic);
         work += self.let_out();
+        self.io.spool.nudge();
         Ok(work)
     }
 
@@ -193,7 +202,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         let mut count = 0;
         if self.next_frame == burst.len() {
             if !self.has_room() {
-                self.io.egress.counters.journal_stalls += 1;
+                self.note_stall();
                 return Ok(None);
             }
             count = self.nic.poll(burst)?;
@@ -202,7 +211,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         // The rest of a burst waits for room like what is still in the socket.
         while self.next_frame < burst.len() {
             if !self.has_room() {
-                self.io.egress.counters.journal_stalls += 1;
+                self.note_stall();
                 return Ok(None);
             }
             let frame = burst.get(self.next_frame);
@@ -219,7 +228,20 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
 
     /// Whether what one datagram causes can be handed on.
     fn has_room(&self) -> bool {
-        self.lanes.journal.room() >= JOURNAL_ROOM && self.io.egress.feed.has_room(&self.core.feed)
+        self.lanes.journal.room() >= JOURNAL_ROOM
+            && self.io.spool.has_room()
+            && self.io.egress.feed.has_room(&self.core.feed)
+    }
+
+    fn note_stall(&mut self) {
+        let counters = &mut self.io.egress.counters;
+        if self.lanes.journal.room() < JOURNAL_ROOM {
+            counters.journal_stalls += 1;
+        } else if self.io.spool.has_room() {
+            counters.feed_stalls += 1;
+        } else {
+            counters.spool_stalls += 1;
+        }
     }
 
     fn take_control(&mut self, now: TimeNs) -> usize {

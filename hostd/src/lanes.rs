@@ -1,6 +1,9 @@
 //! What travels between tiles.
 
+use firmware::units::MemberId;
+use firmware::wire::datagram::BODY_MAX;
 use firmware::wire::input::{InDeposit, InOracle};
+use firmware::wire::report::Report;
 use handshake::NewSession;
 use matcher::engine::{DepositError, EngineCounters};
 use matcher::table::RiskTable;
@@ -103,6 +106,95 @@ pub enum ToJournal {
     Sealed(Vec<u8>),
 }
 
+/// Hot tile to spool tile.
+#[derive(Clone, Copy, Debug)]
+pub enum ToSpool {
+    /// A member's next report.
+    Report(MemberId, Report),
+    /// Reports that the hot tile holds no more.
+    Read(SpoolRead),
+}
+
+/// Reports wanted from the spool.
+#[derive(Clone, Copy, Debug)]
+pub struct SpoolRead {
+    /// Whose.
+    pub member: MemberId,
+    /// Connection that waits: an answer for another one is dropped.
+    pub conn_id: u32,
+    /// First number.
+    pub from: u64,
+    /// How many at most.
+    pub count: u32,
+    /// Reports of records after this one are not wanted.
+    pub durable: u64,
+    /// Whether they were sent before.
+    pub purpose: ReadPurpose,
+}
+
+/// What reports out of the spool are for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadPurpose {
+    /// The client asked for them again.
+    Retransmission,
+    /// They were never sent: one event made more than the hot tile holds.
+    FirstTime,
+}
+
+/// Spool tile to hot tile.
+#[derive(Clone, Copy, Debug)]
+pub struct SpoolAnswer {
+    /// What was asked.
+    pub read: SpoolRead,
+    /// Reports in the body.
+    pub count: u32,
+    /// The messages.
+    pub body: SpoolBody,
+}
+
+/// Messages of one datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct SpoolBody {
+    len: u16,
+    bytes: [u8; BODY_MAX],
+}
+
+impl SpoolBody {
+    /// No message.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            len: 0,
+            bytes: [0; BODY_MAX],
+        }
+    }
+
+    /// Forgets the messages.
+    pub const fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Room for `size` more bytes; `None` when there is not so much.
+    pub fn grow(&mut self, size: usize) -> Option<&mut [u8]> {
+        let at = self.len as usize;
+        let room = self.bytes.get_mut(at..at + size)?;
+        self.len += size as u16;
+        Some(room)
+    }
+
+    /// The messages, each with its size before it.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len as usize]
+    }
+}
+
+impl Default for SpoolBody {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// What a record's header needs.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordHead {
@@ -180,6 +272,14 @@ counters! {
     protocol_errors,
     /// Sessions lost by silence.
     lost_sessions,
+    /// Turns of the loop in which the spool had no room, so that nothing was taken in.
+    spool_stalls,
+    /// Turns of the loop in which the feed tile was too far behind, so that nothing was taken in.
+    feed_stalls,
+    /// Looks at a full spool lane in the middle of an event.
+    spool_waits,
+    /// Reads asked of the spool.
+    spool_reads,
     /// Retransmission requests served.
     retransmissions,
     /// Retransmission requests refused.

@@ -21,6 +21,7 @@ pub mod member_set;
 pub mod nic;
 pub mod recover;
 pub mod sessions;
+pub mod spool;
 pub mod status;
 pub mod topology;
 pub mod wheel;

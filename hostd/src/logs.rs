@@ -62,8 +62,8 @@ impl<T: Copy> Log<T> {
     }
 }
 
-/// Reports of one member that can be sent again: the newest so many. Older ones are refused as too low.
-pub const REPORTS: usize = 1 << 14;
+/// Reports of one member that the hot tile holds: the newest so many. Older ones are in the spool.
+pub const REPORTS: usize = 1 << 10;
 /// Feed messages that the feed tile may lack; with more, nothing is taken in until it has caught up.
 pub const FEED_LAG_MAX: u64 = 1 << 16;
 

@@ -5,6 +5,7 @@
 
 use crate::member_set::MemberSet;
 use firmware::limits::GATE_MEMBERS;
+use firmware::rate::TokenBucket;
 use firmware::session::{KeepAlive, PACKET_NO_MAX, PacketRefused, Window};
 use firmware::units::{MemberId, TimeNs};
 use firmware::wire::datagram::{DatagramHeader, TAG_LEN};
@@ -13,6 +14,9 @@ use std::net::SocketAddrV4;
 
 /// Interval of the venue's own heartbeats, ms.
 pub const VENUE_KEEP_ALIVE_MS: u32 = 250;
+
+/// Retransmissions a second of one member.
+pub const RETRANSMISSIONS_PER_SECOND: u32 = 4_000;
 
 /// One connection.
 #[derive(Debug)]
@@ -27,6 +31,12 @@ pub struct Connection {
     pub keep_alive: KeepAlive,
     /// Number of the last report sent plus one.
     pub next_report: u64,
+    /// A retransmission is on its way out of the spool.
+    pub is_reading: bool,
+    /// Reports that were never sent are on their way out of the spool.
+    pub is_catching_up: bool,
+    /// Bound on retransmissions: the member's, whatever the connection.
+    pub retransmissions: TokenBucket,
     keys: TagKeys,
     window: Window,
     tx_packet_no: u64,
@@ -42,6 +52,9 @@ impl Connection {
             peer,
             keep_alive: KeepAlive::new(VENUE_KEEP_ALIVE_MS, VENUE_KEEP_ALIVE_MS, now),
             next_report: 1,
+            is_reading: false,
+            is_catching_up: false,
+            retransmissions: TokenBucket::new(RETRANSMISSIONS_PER_SECOND),
             keys: session.keys,
             window: Window::new(),
             tx_packet_no: 0,
@@ -103,6 +116,8 @@ pub enum Place {
 struct Slot {
     live: Option<Connection>,
     pending: Option<Connection>,
+    /// Of the connection that was closed last.
+    retransmissions: Option<TokenBucket>,
 }
 
 /// All connections, by member. A connection id has the member in its low bits, so finding one takes one look.
@@ -180,10 +195,14 @@ impl Connections {
     /// When none is pending.
     pub fn promote(&mut self, member: MemberId) -> Option<Connection> {
         let slot = &mut self.slots[member.0 as usize];
-        let fresh = slot
+        let mut fresh = slot
             .pending
             .take()
             .expect("promoted without a pending connection");
+        let bucket = slot.live.as_ref().map(|c| c.retransmissions);
+        if let Some(bucket) = bucket.or(slot.retransmissions) {
+            fresh.retransmissions = bucket;
+        }
         self.live.insert(member);
         slot.live.replace(fresh)
     }
@@ -191,7 +210,10 @@ impl Connections {
     /// Ends the live connection.
     pub fn close(&mut self, member: MemberId) -> Option<Connection> {
         self.live.remove(member);
-        self.slots.get_mut(member.0 as usize)?.live.take()
+        let slot = self.slots.get_mut(member.0 as usize)?;
+        let closed = slot.live.take()?;
+        slot.retransmissions = Some(closed.retransmissions);
+        Some(closed)
     }
 }
 

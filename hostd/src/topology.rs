@@ -4,10 +4,11 @@
 //!  topology `shared`
 //!                      control_in  256
 //!   control ─────────────────────────────►  hot  ◄────────►  NIC: orders, feed lines A and B
-//!   (login, oracle,  ◄────────────────────   │  ▲  ▲ │
-//!    risk tables,      control_out 256       │  │  │ └── packets 2,048 ──►  feed  ◄──►  NIC: re-requests,
-//!    admin socket)   ◄── samples 65,536      │  │  │                        │   ▲         snapshots, checkpoints
-//!                    ◄── snapshots 16        │  │  │ spares 8               ▼   │
+//!   (login, oracle,  ◄────────────────────   │  ▲  ▲ │ ◄─────── answers 64 ─── spool ──► a file a member
+//!    risk tables,      control_out 256       │  │  │ ├──── reports 65,536 ──►
+//!    admin socket)   ◄── samples 65,536      │  │  │ └── packets 2,048 ──►  feed  ◄──►  NIC: re-requests,
+//!                    ◄── snapshots 16        │  │  │                        │   ▲         snapshots, checkpoints
+//!                                            │  │  │ spares 8               ▼   │
 //!                                            │  │  │ (buffers of            store of the day
 //!                                            │  │  │  sealed batches)           │
 //!                                            │  │ durable (watermark)           │
@@ -29,10 +30,11 @@ use crate::egress::FeedEgress;
 use crate::feed::{
     Desk as FeedDesk, FeedCounters, FeedDay, FeedPacket, FeedTile, PACKETS_DEPTH, SealedNote,
 };
-use crate::hot::{HotLanes, HotTile};
+use crate::hot::{HotLanes, HotTile, SPOOL_READS_MAX, SpoolLink};
 use crate::journal_tile::{JournalStats, JournalTile, SealTile};
 use crate::nic::UringNic;
 use crate::recover::{Listing, missing, recover, tail_note};
+use crate::spool::{SpoolFiles, SpoolTile};
 use crate::status::Stages;
 use crate::{admin, log};
 use anyhow::{Context, bail};
@@ -57,6 +59,8 @@ const CONTROL_DEPTH: usize = 256;
 const SAMPLES_DEPTH: usize = 1 << 16;
 /// Snapshots under way.
 const SNAPSHOTS_DEPTH: usize = 16;
+/// Reports on their way to the spool: more than one event makes as a rule, many times over.
+const SPOOL_DEPTH: usize = 1 << 16;
 /// Spare buffers of sealed batches.
 const SPARES_DEPTH: usize = 8;
 /// Admin requests under way.
@@ -80,12 +84,16 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
     std::fs::create_dir_all(&batches)
         .with_context(|| format!("cannot make {}", batches.display()))?;
     let dir = JournalDir::open(config.journal_dir()).context("journal")?;
+    let mut spool_files = SpoolFiles::create(&config.spool_dir())?;
     let mut core = Core::new();
     for m in &config.members {
         core.add_member(m.member(), m.orders_per_second);
     }
     let mut day = FeedDay::begin(&config.feed_dir())?;
     let recovered = recover(dir.path(), core, Some(&batches), |core| {
+        for (member, report) in core.told() {
+            spool_files.append(member, report)?;
+        }
         day.replay(&core.outbox)
     })?;
     if let Some(note) = tail_note(&recovered.end.tail) {
@@ -111,8 +119,11 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
     let (snapshots_in, snapshots) = bounded(SNAPSHOTS_DEPTH);
     let (journal_in, journal_out) = bounded(JOURNAL_DEPTH);
     let (spares_in, spares) = bounded(SPARES_DEPTH);
+    let (spool_in, spool_out) = bounded(SPOOL_DEPTH);
+    let (answers_in, answers) = bounded(SPOOL_READS_MAX);
     let (hot_parker, control_parker, journal_parker) =
         (Parker::new()?, Parker::new()?, Parker::new()?);
+    let spool_parker = Parker::new()?;
     let (hot_waker, control_waker, journal_waker) = (
         hot_parker.waker(),
         control_parker.waker(),
@@ -149,8 +160,17 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
         batches,
     };
     let durable = tile.durable.reader();
+    let spool = SpoolLink::new(spool_in, spool_parker.waker(), answers);
+    let spool_tile = SpoolTile {
+        files: spool_files,
+        lane: spool_out,
+        answers: answers_in,
+        parker: spool_parker,
+        hot: hot_waker.clone(),
+    };
     let journal = spawn("journal", TILE_NICE, move || tile.run())?;
     let seal = spawn("seal", 0, move || seal.run())?;
+    let spool_tile = spawn("spool", 0, move || spool_tile.run())?;
 
     let oracle = oracle_desk(config, &core, &listing);
     let lanes = HotLanes {
@@ -170,7 +190,7 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
     let first = core.feed.next();
     assert_eq!(day.next(), first, "the feed's day ends where the core does");
     let feed = start_feed(config, day, packets, written, Arc::clone(&shown), floor)?;
-    let hot = start_hot(config, core, lanes, packets_in, listing, floor)?;
+    let hot = start_hot(config, core, lanes, spool, packets_in, listing, floor)?;
 
     let control = ControlTile {
         lanes: ControlLanes {
@@ -194,7 +214,14 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
         desk: Desk::new(),
     };
     let ended = control_loop(config, control);
-    finish(ended, hot, journal, seal, feed)
+    let tiles = Tiles {
+        hot,
+        journal,
+        seal,
+        spool: spool_tile,
+        feed,
+    };
+    finish(ended, tiles)
 }
 
 /// Starts the hot tile; a NIC belongs to the thread that made it, so its errors come back by a channel.
@@ -202,6 +229,7 @@ fn start_hot(
     config: &Config,
     core: Core,
     lanes: HotLanes,
+    spool: SpoolLink,
     packets: Producer<FeedPacket>,
     listing: Listing,
     floor: TimeNs,
@@ -236,6 +264,7 @@ fn start_hot(
             RealClock::starting_after(floor),
             core,
             lanes,
+            spool,
             feed,
             interval_ns,
         );
@@ -346,24 +375,28 @@ fn control_loop(config: &Config, control: ControlTile<RealClock>) -> anyhow::Res
     })
 }
 
-fn finish(
-    ended: anyhow::Result<Ended>,
+struct Tiles {
     hot: Tile,
     journal: Tile,
     seal: Tile,
+    spool: Tile,
     feed: Tile,
-) -> anyhow::Result<()> {
+}
+
+fn finish(ended: anyhow::Result<Ended>, tiles: Tiles) -> anyhow::Result<()> {
     let ended = ended?;
     let died = |e: Box<dyn std::any::Any + Send>| {
         let text = e.downcast_ref::<String>().cloned();
         anyhow::anyhow!("a tile panicked: {}", text.unwrap_or_default())
     };
     // The journal first: when it fails, the hot tile only says that it is gone.
-    let hot = hot.join().map_err(died)?;
-    let journal = journal.join().map_err(died)?;
-    seal.join().map_err(died)?.context("seal tile")?;
+    let hot = tiles.hot.join().map_err(died)?;
+    let journal = tiles.journal.join().map_err(died)?;
+    let spool = tiles.spool.join().map_err(died)?;
+    tiles.seal.join().map_err(died)?.context("seal tile")?;
     journal.context("journal")?;
-    feed.join().map_err(died)?.context("feed tile")?;
+    spool.context("spool")?;
+    tiles.feed.join().map_err(died)?.context("feed tile")?;
     hot.context("hot tile")?;
     if matches!(ended, Ended::HotTileLost) {
         bail!("the hot tile stopped by itself");

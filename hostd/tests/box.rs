@@ -191,6 +191,42 @@ fn a_lost_session_cancels_what_was_flagged_and_a_new_login_hears_of_it() {
 }
 
 #[test]
+fn a_login_hears_the_whole_day_again_also_after_a_restart() {
+    let mut w = World::new();
+    w.open();
+    let mut maker = w.session(1);
+    let mut told = Vec::new();
+    // Many times what the hot tile holds in memory.
+    for batch in 0..12 {
+        for id in 1..=300 {
+            let id = 300 * batch + id;
+            maker
+                .send(&order(id, 1, Side::Buy, "99000", 1).into())
+                .unwrap();
+        }
+        told.extend(reports(&mut maker, 300));
+    }
+    // Many cancels out of one request: more reports at once than the hot tile holds.
+    maker
+        .send(&mass_cancel(10_000, 1, None, None).into())
+        .unwrap();
+    told.extend(reports(&mut maker, 3_601));
+    drop(maker);
+    for _ in 0..2 {
+        let mut config = w.session_config(1);
+        config.first_report = Some(1);
+        let mut again = client::Session::connect(config).unwrap();
+        // Two deposits came first.
+        let all = reports(&mut again, 2 + told.len());
+        assert_eq!(all[2..], told);
+        assert!(again.counters().retransmit_requests > 100);
+        drop(again);
+        w.kill();
+        w.start();
+    }
+}
+
+#[test]
 fn a_flipped_byte_in_the_journal_is_named() {
     let mut w = World::new();
     w.open();

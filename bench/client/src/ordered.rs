@@ -16,6 +16,8 @@ pub(crate) struct Ordered<T> {
     held: BTreeMap<u64, T>,
     /// The request in flight: from where, and when it was made.
     asked: Option<(u64, TimeNs)>,
+    /// The sender does not want to be asked before.
+    hold: TimeNs,
 }
 
 impl<T> Ordered<T> {
@@ -25,6 +27,7 @@ impl<T> Ordered<T> {
             end: next,
             held: BTreeMap::new(),
             asked: None,
+            hold: TimeNs(0),
         }
     }
 
@@ -69,6 +72,9 @@ impl<T> Ordered<T> {
             self.asked = None;
             return None;
         };
+        if now < self.hold {
+            return None;
+        }
         if let Some((asked, at)) = self.asked
             && asked == from
             && now.0.saturating_sub(at.0) < retry_ns
@@ -79,12 +85,19 @@ impl<T> Ordered<T> {
         Some((from, count))
     }
 
-    /// Gives up the first gap: it cannot be had any more.
-    pub(crate) fn skip_gap(&mut self) -> Option<(u64, u64)> {
-        let gap = self.missing()?;
-        self.next = gap.0 + gap.1;
+    /// Makes no request before `at`, and one then.
+    pub(crate) const fn hold_until(&mut self, at: TimeNs) {
+        self.hold = at;
         self.asked = None;
-        Some(gap)
+    }
+
+    /// Gives up what is missing below `number`: it cannot be had any more.
+    pub(crate) fn skip_to(&mut self, number: u64) -> Option<(u64, u64)> {
+        let (from, count) = self.missing()?;
+        let count = count.min(number.saturating_sub(from));
+        self.next += count;
+        self.asked = None;
+        (count > 0).then_some((from, count))
     }
 }
 
@@ -109,7 +122,13 @@ mod tests {
         assert_eq!(o.request_due(TimeNs(152), 50), None);
         o.announce(8);
         assert_eq!(o.missing(), Some((5, 3)), "a gap at the end");
-        assert_eq!(o.skip_gap(), Some((5, 3)));
+        assert_eq!(o.skip_to(5), None);
+        assert_eq!(o.skip_to(7), Some((5, 2)));
+        assert_eq!((o.next(), o.missing()), (7, Some((7, 1))));
+        o.hold_until(TimeNs(200));
+        assert_eq!(o.request_due(TimeNs(199), 50), None);
+        assert_eq!(o.request_due(TimeNs(200), 50), Some((7, 1)));
+        assert_eq!(o.skip_to(100), Some((7, 1)));
         assert_eq!((o.next(), o.missing()), (8, None));
     }
 

@@ -5,8 +5,8 @@ use crate::ordered::Ordered;
 use crate::wire::{Udp, Wire};
 use firmware::limits::DATAGRAM_MAX;
 use firmware::session::{
-    KEEP_ALIVE_MS_MAX, KEEP_ALIVE_MS_MIN, KeepAlive, RETRANSMIT_TOO_LOW, SEQ_NO_MAX, SessionReject,
-    TERMINATE_FINISHED, control_datagram, read_control, read_session_message,
+    KEEP_ALIVE_MS_MAX, KEEP_ALIVE_MS_MIN, KeepAlive, RetransmitRefusal, SEQ_NO_MAX, SessionReject,
+    TerminateReason, control_datagram, read_control, read_session_message,
 };
 use firmware::units::TimeNs;
 use firmware::wire::datagram::{
@@ -33,6 +33,8 @@ const LOGIN_ATTEMPT_NS: u64 = 4_000_000_000;
 /// With requests unanswered and nothing sent for so long, a heartbeat shows the venue what it may have
 /// missed, ns.
 const PROBE_NS: u64 = 50_000_000;
+/// A venue that wants a retransmission later than this is asked all the same, ms.
+const RETRY_AFTER_MS_MAX: u32 = 2_000;
 /// Datagrams taken in one poll at most, so that timers are never starved.
 const RECEIVE_BURST: usize = 64;
 
@@ -119,7 +121,7 @@ pub enum Event {
 pub enum EndReason {
     /// We ended it.
     Closed,
-    /// The venue ended it; one of `firmware::session::TERMINATE_*`.
+    /// The venue ended it; a `firmware::session::TerminateReason`.
     Terminated(u16),
     /// The venue was silent for three heartbeat intervals.
     Lost,
@@ -142,12 +144,10 @@ impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("closed by this side"),
-            Self::Terminated(0) => f.write_str("the venue ended the session: finished"),
-            Self::Terminated(1) => f.write_str("the venue ended the session: protocol error"),
-            Self::Terminated(2) => f.write_str("the venue ended the session: it heard nothing"),
-            Self::Terminated(3) => f.write_str("a newer login of the member took the session over"),
-            Self::Terminated(4) => f.write_str("the venue stops"),
-            Self::Terminated(n) => write!(f, "the venue ended the session with reason {n}"),
+            Self::Terminated(n) => match TerminateReason::from_wire(*n) {
+                Some(reason) => write!(f, "the venue ended the session: {reason}"),
+                None => write!(f, "the venue ended the session with reason {n}"),
+            },
             Self::Lost => f.write_str("the venue was silent for three heartbeat intervals"),
             Self::Login(e) => e.fmt(f),
             Self::Refused(code) => write!(f, "the venue does not open the session: {code}"),
@@ -394,7 +394,7 @@ impl<W: Wire> Session<W> {
         if let State::Open(link) | State::Establishing(link) = &self.state {
             let message = Terminate {
                 session_id: link.session.session_id,
-                reason: TERMINATE_FINISHED,
+                reason: TerminateReason::Finished as u16,
                 pad1: 0,
                 pad2: 0,
             };
@@ -510,7 +510,7 @@ impl<W: Wire> Session<W> {
                 }
             }
             Ok(SessionMessage::Terminate(m)) => self.end(EndReason::Terminated(m.reason)),
-            Ok(SessionMessage::RetransmitReject(m)) => self.on_retransmit_reject(&m),
+            Ok(SessionMessage::RetransmitReject(m)) => self.on_retransmit_reject(&m, now),
             _ => self.counters.malformed += 1,
         }
     }
@@ -594,18 +594,22 @@ impl<W: Wire> Session<W> {
         }
     }
 
-    fn on_retransmit_reject(&mut self, m: &RetransmitReject) {
-        // Too many, or too high: the retry comes by itself.
-        if m.reason != RETRANSMIT_TOO_LOW {
-            return;
-        }
+    fn on_retransmit_reject(&mut self, m: &RetransmitReject, now: TimeNs) {
         let Some(reports) = &mut self.reports else {
             return;
         };
-        if reports.next() == m.from_seq_no
-            && let Some((from, count)) = reports.skip_gap()
-        {
-            self.events.push_back(Event::ReportsGone { from, count });
+        match RetransmitRefusal::from_wire(m.reason) {
+            Some(RetransmitRefusal::TooLow) => {
+                if reports.next() == m.from_seq_no
+                    && let Some((from, count)) = reports.skip_to(m.first_seq_no)
+                {
+                    self.events.push_back(Event::ReportsGone { from, count });
+                }
+            }
+            // Otherwise the retry comes by itself; not before the venue wants to hear it.
+            _ => reports.hold_until(TimeNs(
+                now.0 + u64::from(m.retry_after_ms.min(RETRY_AFTER_MS_MAX)) * 1_000_000,
+            )),
         }
     }
 

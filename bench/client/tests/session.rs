@@ -7,7 +7,7 @@ use client::{
     limit_order, mass_cancel,
 };
 use common::{End, Faults, MS, Pipe, Rng, START, Venue, credentials};
-use firmware::session::{SessionReject, TERMINATE_VENUE_STOPS};
+use firmware::session::{SessionReject, TerminateReason};
 use firmware::units::{MemberId, TimeNs};
 use handshake::LoginError;
 use std::cell::{Cell, RefCell};
@@ -283,7 +283,10 @@ fn either_end_can_end_the_session() {
     lab.open();
     lab.venue.stop(lab.clock.get());
     lab.run_until("ended", |l| !l.ended.is_empty());
-    assert_eq!(lab.ended, [EndReason::Terminated(TERMINATE_VENUE_STOPS)]);
+    assert_eq!(
+        lab.ended,
+        [EndReason::Terminated(TerminateReason::VenueStops as u16)]
+    );
     lab.session.reconnect(lab.clock.get()).unwrap();
     lab.open();
     lab.session.terminate(lab.clock.get());

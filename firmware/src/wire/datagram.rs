@@ -20,6 +20,8 @@ pub const VERSION: u8 = 1;
 pub const HEADER_LEN: usize = size_of::<DatagramHeader>();
 /// Bytes of the tag.
 pub const TAG_LEN: usize = 16;
+/// Bytes that all messages of a datagram can have together, each with its size prefix.
+pub const BODY_MAX: usize = crate::limits::DATAGRAM_MAX - HEADER_LEN - TAG_LEN;
 /// Bytes of the size prefix of a message.
 pub const PREFIX_LEN: usize = 2;
 
@@ -154,6 +156,19 @@ impl DatagramBuilder {
         at[10..].copy_from_slice(block);
         self.len += size;
         self.count += 1;
+        true
+    }
+
+    /// Puts `count` messages that were packed before, each with its size prefix, in the place of what is inside;
+    /// `false` (and nothing changed) when they do not fit.
+    #[must_use]
+    pub fn fill(&mut self, body: &[u8], count: u32) -> bool {
+        if body.len() > BODY_MAX {
+            return false;
+        }
+        self.len = HEADER_LEN + body.len();
+        self.buf[HEADER_LEN..self.len].copy_from_slice(body);
+        self.count = count;
         true
     }
 

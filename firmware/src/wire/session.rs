@@ -63,7 +63,7 @@ messages! {
     4 NegotiateReject {
         /// From the Negotiate.
         session_id: u64,
-        /// Reject code (`SessionReject`).
+        /// Why: `SessionReject`.
         reason: u16,
         /// Written as zero.
         pad1: u16,
@@ -104,7 +104,7 @@ messages! {
     7 EstablishmentReject {
         /// Of the Establish.
         session_id: u64,
-        /// Reject code (`SessionReject`).
+        /// Why: `SessionReject`.
         reason: u16,
         /// Written as zero.
         pad1: u16,
@@ -115,7 +115,7 @@ messages! {
     8 Terminate {
         /// Of the session.
         session_id: u64,
-        /// 0 finished, 1 protocol error, 2 timed out, 3 replaced by a newer login, 4 venue stops, 5 keys used up.
+        /// Why: `TerminateReason`.
         reason: u16,
         /// Written as zero.
         pad1: u16,
@@ -133,18 +133,22 @@ messages! {
         /// Written as zero.
         pad1: u32,
     }
-    /// Venue to client: cannot send again.
+    /// Venue to client: not sent again, and why.
     10 RetransmitReject {
         /// Of the request.
         timestamp: u64,
         /// Of the request.
         from_seq_no: u64,
-        /// 0 number too low, 1 number too high, 2 too many requests.
+        /// The lowest number that can be asked for.
+        first_seq_no: u64,
+        /// The lowest number that was not sent yet.
+        next_seq_no: u64,
+        /// Why: `RetransmitRefusal`.
         reason: u16,
         /// Written as zero.
         pad1: u16,
-        /// Written as zero.
-        pad2: u32,
+        /// When a request may be tried again, ms; zero unless that is of use.
+        retry_after_ms: u32,
     }
     /// Oracle to venue, in a control datagram: signed prices.
     20 OracleReport {

@@ -2,13 +2,17 @@
 
 use super::{Egress, ORDERS};
 use crate::core::MemberFlow;
+use crate::lanes::{ReadPurpose, SpoolAnswer};
 use crate::nic::{Endpoint, Nic};
 use crate::sessions::{Connection, VENUE_KEEP_ALIVE_MS};
-use firmware::session::{KeepAlive, Terms};
+use firmware::session::{KeepAlive, RetransmitRefusal, Terms};
 use firmware::units::TimeNs;
 use firmware::wire::datagram::{KIND_CONTROL, KIND_DATA, KIND_HEARTBEAT, KIND_RETRANSMISSION};
 use firmware::wire::sbe::Message;
 use firmware::wire::session::{EstablishmentAck, RetransmitReject, RetransmitRequest};
+
+/// Lowest report that can be asked for: the spool keeps the whole day.
+pub const FIRST_REPORT: u64 = 1;
 
 /// What a member's log still holds for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,6 +23,8 @@ pub enum Left {
     NotDurable,
     /// Reports that wait for the NIC.
     NicFull,
+    /// Reports that the log holds no more: they come out of the spool.
+    Spooled,
 }
 
 impl Egress {
@@ -121,7 +127,9 @@ impl Egress {
         now: TimeNs,
     ) -> (usize, Left) {
         let mut sent = 0;
-        c.next_report = c.next_report.max(flow.reports.first());
+        if c.next_report < flow.reports.first() {
+            return (sent, Left::Spooled);
+        }
         while c.next_report < flow.reports.next() {
             let first = c.next_report;
             let count = self.pack(flow, first, u64::MAX);
@@ -155,7 +163,7 @@ impl Egress {
         self.datagram.count()
     }
 
-    /// Sends reports again: as many of those asked for as fit one datagram.
+    /// Sends reports again out of the log, which holds the first of them: as many as fit one datagram.
     pub fn retransmit<N: Nic>(
         &mut self,
         nic: &mut N,
@@ -164,24 +172,6 @@ impl Egress {
         m: &RetransmitRequest,
         now: TimeNs,
     ) {
-        let reason = if m.from_seq_no < flow.reports.first() {
-            Some(0)
-        } else if m.from_seq_no >= c.next_report || m.count == 0 {
-            Some(1)
-        } else {
-            None
-        };
-        if let Some(reason) = reason {
-            self.counters.retransmit_rejects += 1;
-            let reject = RetransmitReject {
-                timestamp: m.timestamp,
-                from_seq_no: m.from_seq_no,
-                reason,
-                pad1: 0,
-                pad2: 0,
-            };
-            return self.session(nic, c, &reject, now);
-        }
         let max = u64::from(m.count).min(c.next_report - m.from_seq_no);
         if self.pack(flow, m.from_seq_no, max) > 0 {
             self.counters.retransmissions += 1;
@@ -189,6 +179,46 @@ impl Egress {
             let _ = self.finish(nic, c, KIND_RETRANSMISSION, m.from_seq_no, expected, now);
             nic.flush();
         }
+    }
+
+    /// Says why reports are not sent again.
+    pub fn refuse_retransmission<N: Nic>(
+        &mut self,
+        nic: &mut N,
+        c: &mut Connection,
+        m: &RetransmitRequest,
+        (reason, retry_after_ms): (RetransmitRefusal, u32),
+        now: TimeNs,
+    ) {
+        self.counters.retransmit_rejects += 1;
+        let reject = RetransmitReject {
+            timestamp: m.timestamp,
+            from_seq_no: m.from_seq_no,
+            first_seq_no: FIRST_REPORT,
+            next_seq_no: c.next_report,
+            reason: reason as u16,
+            pad1: 0,
+            retry_after_ms,
+        };
+        self.session(nic, c, &reject, now);
+    }
+
+    /// Sends reports that came out of the spool; `false` when the NIC has no room.
+    pub fn spooled<N: Nic>(
+        &mut self,
+        nic: &mut N,
+        c: &mut Connection,
+        flow: &MemberFlow,
+        answer: &SpoolAnswer,
+        now: TimeNs,
+    ) -> bool {
+        let fits = self.datagram.fill(answer.body.bytes(), answer.count);
+        assert!(fits, "a spool body is bounded by a datagram's");
+        let kind = match answer.read.purpose {
+            ReadPurpose::Retransmission => KIND_RETRANSMISSION,
+            ReadPurpose::FirstTime => KIND_DATA,
+        };
+        self.finish(nic, c, kind, answer.read.from, flow.inbound.expected(), now)
     }
 
     /// Shows life, what was applied, and which report comes next.

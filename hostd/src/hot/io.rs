@@ -1,14 +1,16 @@
 //! The part of the hot tile that sends: connections, what waits for them, and their timers. What a turn costs
 //! grows with what there is to do, never with how many sessions are open.
 
+use super::spool_link::SpoolLink;
 use crate::core::Core;
-use crate::egress::{Egress, Left};
-use crate::lanes::StageTimes;
+use crate::egress::{Egress, FIRST_REPORT, Left};
+use crate::lanes::{ReadPurpose, SpoolRead, StageTimes};
 use crate::member_set::MemberSet;
 use crate::nic::Nic;
 use crate::sessions::{Connection, Connections};
 use crate::wheel::{SLOT_NS, Wheel};
-use firmware::session::{TERMINATE_KEYS_USED_UP, TERMINATE_TIMEOUT, TERMINATE_VENUE_STOPS, Terms};
+use firmware::rate::TokenBucket;
+use firmware::session::{RetransmitRefusal, TerminateReason, Terms};
 use firmware::units::{MemberId, TimeNs};
 use firmware::wire::session::{RetransmitRequest, Terminate};
 use std::collections::VecDeque;
@@ -17,9 +19,16 @@ use std::collections::VecDeque;
 /// would save it may be among them.
 const LOSS_GRACE_NS: u64 = 1_000_000_000;
 
+/// Retransmissions a second, of all members together.
+const RETRANSMISSIONS_PER_SECOND: u32 = 50_000;
+/// A client that asks while a read is under way may ask again after this time, ms.
+const BUSY_RETRY_MS: u32 = 5;
+
 pub(super) struct TileIo {
     pub(super) connections: Connections,
     pub(super) egress: Egress,
+    pub(super) spool: SpoolLink,
+    retransmissions: TokenBucket,
     /// Requests whose reports wait for the disk.
     pub(super) in_flight: VecDeque<StageTimes>,
     /// One a live connection, for heartbeats and loss.
@@ -31,10 +40,12 @@ pub(super) struct TileIo {
 }
 
 impl TileIo {
-    pub(super) fn new(egress: Egress, now: TimeNs) -> Self {
+    pub(super) fn new(egress: Egress, spool: SpoolLink, now: TimeNs) -> Self {
         Self {
             connections: Connections::new(),
             egress,
+            spool,
+            retransmissions: TokenBucket::new(RETRANSMISSIONS_PER_SECOND),
             in_flight: VecDeque::with_capacity(1 << 16),
             wheel: Wheel::new(now),
             waiting: MemberSet::new(),
@@ -45,20 +56,21 @@ impl TileIo {
     /// Takes note of the reports that an input caused.
     pub(super) fn note_reports(&mut self, core: &Core) {
         self.egress.expect();
-        for (member, _) in core.told() {
+        for (member, report) in core.told() {
             self.waiting.insert(member);
+            self.spool.report(member, report, &mut self.egress.counters);
         }
     }
 
     /// Takes the next member whose timer is due, sends its heartbeat if that is why, and gives the
-    /// `TERMINATE_` reason if the session is over. `is_drained`: nothing that came in waits to be heard.
+    /// reason if the session is over. `is_drained`: nothing that came in waits to be heard.
     pub(super) fn due<N: Nic>(
         &mut self,
         core: &Core,
         now: TimeNs,
         is_drained: bool,
         nic: &mut N,
-    ) -> Option<(MemberId, Option<u16>)> {
+    ) -> Option<(MemberId, Option<TerminateReason>)> {
         let member = self.wheel.pop(now)?;
         self.egress.counters.timer_looks += 1;
         let Some((c, flow)) = pair(&mut self.connections, core, member) else {
@@ -66,10 +78,10 @@ impl TileIo {
         };
         let grace = if is_drained { 0 } else { LOSS_GRACE_NS };
         if c.keep_alive.lost_for(now, grace) {
-            return Some((member, Some(TERMINATE_TIMEOUT)));
+            return Some((member, Some(TerminateReason::TimedOut)));
         }
         if c.keys_used_up() {
-            return Some((member, Some(TERMINATE_KEYS_USED_UP)));
+            return Some((member, Some(TerminateReason::KeysUsedUp)));
         }
         if c.keep_alive.heartbeat_due(now) {
             self.egress.heartbeat(nic, c, flow, now);
@@ -100,6 +112,7 @@ impl TileIo {
         }
     }
 
+    /// Answers a RetransmitRequest: with one datagram, now or when the spool has read it, or with the reason.
     pub(super) fn retransmit<N: Nic>(
         &mut self,
         core: &Core,
@@ -108,16 +121,81 @@ impl TileIo {
         now: TimeNs,
         nic: &mut N,
     ) {
-        if let Some((c, flow)) = pair(&mut self.connections, core, member) {
-            self.egress.retransmit(nic, c, flow, m, now);
+        let Some((c, flow)) = pair(&mut self.connections, core, member) else {
+            return;
+        };
+        let allowed = allow(c, &mut self.retransmissions, m, now);
+        let refused = match allowed {
+            Ok(()) if m.from_seq_no >= flow.reports.first() => {
+                return self.egress.retransmit(nic, c, flow, m, now);
+            }
+            Ok(()) => {
+                let read = SpoolRead {
+                    member,
+                    conn_id: c.conn_id,
+                    from: m.from_seq_no,
+                    count: (c.next_report - m.from_seq_no).min(m.count.into()) as u32,
+                    durable: self.egress.durable(),
+                    purpose: ReadPurpose::Retransmission,
+                };
+                if self.spool.read(read) {
+                    c.is_reading = true;
+                    self.egress.counters.spool_reads += 1;
+                    return;
+                }
+                (RetransmitRefusal::Busy, BUSY_RETRY_MS)
+            }
+            Err(refused) => refused,
+        };
+        self.egress.refuse_retransmission(nic, c, m, refused, now);
+    }
+
+    /// Sends what the spool has read; returns how many answers came.
+    pub(super) fn take_spooled<N: Nic>(&mut self, core: &Core, now: TimeNs, nic: &mut N) -> usize {
+        let mut taken = 0;
+        while let Some(answer) = self.spool.answer() {
+            taken += 1;
+            let read = answer.read;
+            let Some((c, flow)) = pair(&mut self.connections, core, read.member)
+                .filter(|(c, _)| c.conn_id == read.conn_id)
+            else {
+                continue;
+            };
+            match read.purpose {
+                ReadPurpose::Retransmission => {
+                    c.is_reading = false;
+                    // Without an answer the client asks again.
+                    if answer.count > 0 && self.egress.spooled(nic, c, flow, &answer, now) {
+                        self.egress.counters.retransmissions += 1;
+                    }
+                }
+                ReadPurpose::FirstTime => {
+                    c.is_catching_up = false;
+                    if answer.count > 0
+                        && read.from == c.next_report
+                        && self.egress.spooled(nic, c, flow, &answer, now)
+                    {
+                        c.next_report += u64::from(answer.count);
+                    }
+                    self.waiting.insert(read.member);
+                    if answer.count > 0 {
+                        let after = MemberId(read.member.0 + 1);
+                        self.report(core, read.member, Some(after), now, nic);
+                    }
+                }
+            }
         }
+        if taken > 0 {
+            nic.flush();
+        }
+        taken
     }
 
     /// Ends a member's live connection; with a reason the member is told.
     pub(super) fn close<N: Nic>(
         &mut self,
         member: MemberId,
-        reason: u16,
+        reason: TerminateReason,
         now: TimeNs,
         nic: &mut N,
     ) -> Option<Connection> {
@@ -131,13 +209,13 @@ impl TileIo {
     pub(super) fn terminate<N: Nic>(
         &mut self,
         connection: &mut Connection,
-        reason: u16,
+        reason: TerminateReason,
         now: TimeNs,
         nic: &mut N,
     ) {
         let bye = Terminate {
             session_id: connection.session_id,
-            reason,
+            reason: reason as u16,
             pad1: 0,
             pad2: 0,
         };
@@ -196,6 +274,21 @@ impl TileIo {
             match left {
                 Left::Nothing => drop(self.waiting.remove(member)),
                 Left::NotDurable => {}
+                Left::Spooled => {
+                    let read = SpoolRead {
+                        member,
+                        conn_id: c.conn_id,
+                        from: c.next_report,
+                        count: (flow.reports.first() - c.next_report).min(u32::MAX.into()) as u32,
+                        durable: self.egress.durable(),
+                        purpose: ReadPurpose::FirstTime,
+                    };
+                    // Without room for another read it waits like the others.
+                    if c.is_catching_up || self.spool.read(read) {
+                        c.is_catching_up = true;
+                        self.waiting.remove(member);
+                    }
+                }
                 Left::NicFull => {
                     self.held_at = Some(member);
                     break;
@@ -209,11 +302,39 @@ impl TileIo {
         let mut at = MemberId(0);
         while let Some(member) = self.connections.live().next_from(at) {
             at = MemberId(member.0 + 1);
-            self.close(member, TERMINATE_VENUE_STOPS, now, nic);
+            self.close(member, TerminateReason::VenueStops, now, nic);
         }
         self.egress.feed_end(nic);
         nic.flush();
     }
+}
+
+/// Whether reports may be sent again, or why not and when to ask again, ms.
+fn allow(
+    c: &mut Connection,
+    all: &mut TokenBucket,
+    m: &RetransmitRequest,
+    now: TimeNs,
+) -> Result<(), (RetransmitRefusal, u32)> {
+    if m.count == 0 {
+        return Err((RetransmitRefusal::EmptyRange, 0));
+    }
+    if m.from_seq_no < FIRST_REPORT {
+        return Err((RetransmitRefusal::TooLow, 0));
+    }
+    if m.from_seq_no >= c.next_report {
+        return Err((RetransmitRefusal::TooHigh, 0));
+    }
+    if c.is_reading {
+        return Err((RetransmitRefusal::Busy, BUSY_RETRY_MS));
+    }
+    for bucket in [&mut c.retransmissions, all] {
+        if !bucket.take(now) {
+            let ms = bucket.wait_ns(now).div_ceil(1_000_000);
+            return Err((RetransmitRefusal::RateLimit, ms as u32));
+        }
+    }
+    Ok(())
 }
 
 /// A member's live connection and its flow.

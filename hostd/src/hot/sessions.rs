@@ -6,9 +6,7 @@ use crate::clock::Clock;
 use crate::nic::Nic;
 use crate::sessions::{Connection, Place};
 use bytemuck::Zeroable;
-use firmware::session::{
-    COD_ALL, TERMINATE_FINISHED, TERMINATE_PROTOCOL, TERMINATE_REPLACED, TERMINATE_TIMEOUT, Terms,
-};
+use firmware::session::{COD_ALL, TerminateReason, Terms};
 use firmware::units::{MemberId, TimeNs};
 use firmware::wire::input::{
     InSession, SESSION_ENDED, SESSION_ESTABLISHED, SESSION_LOST, SESSION_REPLACED,
@@ -69,7 +67,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
     fn open(&mut self, member: MemberId, session_id: u64, terms: &Terms, now: TimeNs) {
         if let Some(mut old) = self.io.connections.promote(member) {
             self.io
-                .terminate(&mut old, TERMINATE_REPLACED, now, &mut self.nic);
+                .terminate(&mut old, TerminateReason::Replaced, now, &mut self.nic);
             self.session_event(member, SESSION_REPLACED, old.session_id, now);
         }
         self.io.egress.counters.established += 1;
@@ -94,16 +92,16 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             return;
         }
         self.io.egress.counters.terminated += 1;
-        self.end(member, SESSION_TERMINATED, TERMINATE_FINISHED, now);
+        self.end(member, SESSION_TERMINATED, TerminateReason::Finished, now);
     }
 
     /// The client broke the protocol under a valid tag.
     pub(super) fn protocol_error(&mut self, member: MemberId, now: TimeNs) {
         self.io.egress.counters.protocol_errors += 1;
-        self.end(member, SESSION_ENDED, TERMINATE_PROTOCOL, now);
+        self.end(member, SESSION_ENDED, TerminateReason::ProtocolError, now);
     }
 
-    fn end(&mut self, member: MemberId, event: u8, reason: u16, now: TimeNs) {
+    fn end(&mut self, member: MemberId, event: u8, reason: TerminateReason, now: TimeNs) {
         let closed = self.io.close(member, reason, now, &mut self.nic);
         if let Some(Connection { session_id, .. }) = closed {
             self.session_event(member, event, session_id, now);
@@ -144,9 +142,9 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             };
             match ended {
                 None => {}
-                Some(TERMINATE_TIMEOUT) => {
+                Some(TerminateReason::TimedOut) => {
                     self.io.egress.counters.lost_sessions += 1;
-                    self.end(member, SESSION_LOST, TERMINATE_TIMEOUT, now);
+                    self.end(member, SESSION_LOST, TerminateReason::TimedOut, now);
                 }
                 Some(reason) => self.end(member, SESSION_ENDED, reason, now),
             }

@@ -3,8 +3,7 @@
 
 use client::Wire;
 use firmware::session::{
-    Inbound, KeepAlive, Offer, RETRANSMIT_TOO_HIGH, RETRANSMIT_TOO_MANY, TERMINATE_VENUE_STOPS,
-    Terms, Window, read_control,
+    Inbound, KeepAlive, Offer, RetransmitRefusal, TerminateReason, Terms, Window, read_control,
 };
 use firmware::tag::SuiteSet;
 use firmware::units::{MemberId, TimeNs};
@@ -194,7 +193,7 @@ impl Venue {
         if let Some(c) = &self.live {
             let m = Terminate {
                 session_id: c.session.session_id,
-                reason: TERMINATE_VENUE_STOPS,
+                reason: TerminateReason::VenueStops as u16,
                 pad1: 0,
                 pad2: 0,
             };
@@ -319,17 +318,19 @@ impl Venue {
     fn on_retransmit(&mut self, m: &RetransmitRequest, now: TimeNs) {
         let from = m.from_seq_no as usize;
         let reject = if from == 0 || from > self.published {
-            Some(RETRANSMIT_TOO_HIGH)
+            Some(RetransmitRefusal::TooHigh)
         } else {
-            self.rng.percent(10).then_some(RETRANSMIT_TOO_MANY)
+            self.rng.percent(10).then_some(RetransmitRefusal::RateLimit)
         };
         if let Some(reason) = reject {
             let m = RetransmitReject {
                 timestamp: m.timestamp,
                 from_seq_no: m.from_seq_no,
-                reason,
+                first_seq_no: 1,
+                next_seq_no: self.published as u64 + 1,
+                reason: reason as u16,
                 pad1: 0,
-                pad2: 0,
+                retry_after_ms: 3,
             };
             return self.control(m.into(), now);
         }
