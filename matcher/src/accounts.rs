@@ -1,12 +1,17 @@
 //! Accounts in a fixed table, each with what the margin check needs kept up to date.
 //!
-//! Invariant, for every account and scenario `s` (all in micro-units):
-//! `floor(cash) + held[s] + reserve[s] <= floor(cash) + held[s]` after any set of fills of its open
-//! orders, because `reserve[s]` is the sum of each open order's worst contribution and a fill replaces
-//! that contribution by the real one, which is not worse. So an account that passed the check when
-//! its last order came in can never be filled below it while the risk table stands.
+//! Invariant, for every account and scenario `s` (all in micro-units): `floor(cash) + all[s]`, where
+//! `all[s]` is `held[s]` less the worst that each open order can do, does not fall by any set of fills of
+//! those orders: a fill replaces an order's worst by the real thing, which is not worse. So an account
+//! that passed the check when its last order came in can never be filled below it while the risk table
+//! stands.
+//!
+//! Most checks are decided by one number: the least of `held` less the sum of what each open order loses
+//! in its own worst scenario lies at or below the least of `all`, so an account that passes with it
+//! passes. Only where it does not, the scenarios are looked at one by one.
 
 use crate::batch::Leaf;
+use crate::margin::{LANES, Lanes, LotRisk, Margin};
 use crate::table::RiskTable;
 use alloc::vec::Vec;
 use firmware::limits::{ACCOUNTS, INSTRUMENTS, SCENARIOS};
@@ -21,10 +26,14 @@ pub struct Account {
     pub leaf: Leaf,
     /// Sum of position x mark: kept up to date, so that no check walks all instruments.
     value: i64,
-    /// Sum of position x scenario value, per scenario.
-    held: [i64; SCENARIOS],
-    /// Worst contribution of all open orders, per scenario; never positive.
-    reserve: [i64; SCENARIOS],
+    /// The least of `held`.
+    held_least: i64,
+    /// Sum over all open orders of lots x the most that a lot can lose.
+    at_risk: i128,
+    /// Sum of position x scenario value.
+    held: Lanes,
+    /// `held` less what all open orders can lose.
+    all: Lanes,
     /// Open lots to buy and to sell, per instrument.
     open: [[i64; 2]; INSTRUMENTS],
 }
@@ -49,8 +58,10 @@ impl Account {
                 positions: [0; INSTRUMENTS],
             },
             value: 0,
-            held: [0; SCENARIOS],
-            reserve: [0; SCENARIOS],
+            held_least: 0,
+            at_risk: 0,
+            held: Lanes::ZERO,
+            all: Lanes::ZERO,
             open: [[0; 2]; INSTRUMENTS],
         }
     }
@@ -79,18 +90,23 @@ impl Account {
         self.cash_micro() + self.value
     }
 
-    /// Equity in the worst scenario if no open order fills. Below zero the account is below maintenance.
+    /// Equity in the worst scenario if no open order fills.
     #[must_use]
-    pub fn worst_micro(&self) -> i64 {
-        let worst = self.held.iter().copied().fold(i64::MAX, i64::min);
-        self.cash_micro() + worst
+    pub const fn worst_micro(&self) -> i64 {
+        self.cash_micro() + self.held_least
+    }
+
+    /// Whether the equity in the worst scenario is below zero if no open order fills.
+    #[must_use]
+    pub const fn is_below_maintenance(&self) -> bool {
+        // As `worst_micro() < 0`, without a division.
+        self.leaf.cash_pico + self.held_least as i128 * PICO_PER_MICRO < 0
     }
 
     /// Equity in the worst scenario if the worst set of open orders fills.
     #[must_use]
     pub fn worst_with_orders_micro(&self) -> i64 {
-        let sums = self.held.iter().zip(&self.reserve).map(|(h, r)| h + r);
-        self.cash_micro() + sums.fold(i64::MAX, i64::min)
+        self.cash_micro() + self.all.least()
     }
 
     /// Maintenance margin: the loss from the mark to the worst scenario.
@@ -108,73 +124,101 @@ impl Account {
     /// loss free. `extra` must not be in the reserve yet; `drop` is taken out of it first.
     pub(crate) fn covers(
         &self,
-        table: &RiskTable,
+        margin: &Margin,
         extra: Option<Exposure>,
         drop: Option<Exposure>,
         debit_micro: i64,
         initial_extra_ppm: u32,
     ) -> bool {
-        let [extra, drop] = [extra, drop]
-            .map(|e| e.map_or(([0; SCENARIOS], 0), |e| (e.worst_of_lot(table), e.lots)));
-        let mut worst = i64::MAX;
-        for s in 0..SCENARIOS {
-            let change = extra.1 * extra.0[s] - drop.1 * drop.0[s];
-            worst = worst.min(self.held[s] + self.reserve[s] + change);
-        }
-        let cash = self.cash_micro() - debit_micro;
-        let loss = (self.value - worst).max(0);
-        let buffer = i128::from(loss) * i128::from(initial_extra_ppm) / 1_000_000;
-        i128::from(cash) + i128::from(worst) >= buffer
+        let lots_at_risk = |e: Option<Exposure>| {
+            e.map_or(0, |e| i128::from(margin.lot(e).most()) * i128::from(e.lots))
+        };
+        let bound =
+            i128::from(self.held_least) - self.at_risk - lots_at_risk(extra) + lots_at_risk(drop);
+        let ppm = i128::from(initial_extra_ppm);
+        // What is left in the worst case, against the part of the loss that must stay free; both x 1e6. Cash
+        // is not rounded down here, and the part is not either: see below.
+        let left = self.leaf.cash_pico + (bound - i128::from(debit_micro)) * PICO_PER_MICRO;
+        let kept_free = (i128::from(self.value) - bound).max(0) * ppm;
+        left >= kept_free || self.covers_exactly(margin, extra, drop, debit_micro, ppm)
+    }
+
+    /// The check itself. It lets through whatever the bound lets through: the true worst is at or above the
+    /// bound, and `floor(cash) >= floor(part)` follows from `cash >= part`.
+    #[cold]
+    #[inline(never)]
+    fn covers_exactly(
+        &self,
+        margin: &Margin,
+        extra: Option<Exposure>,
+        drop: Option<Exposure>,
+        debit_micro: i64,
+        ppm: i128,
+    ) -> bool {
+        let [extra, drop] =
+            [extra, drop].map(|e| e.map_or(([0; LANES], 0), |e| (margin.lot(e).losses(), e.lots)));
+        let worst = (0..LANES).map(|s| {
+            let change =
+                |(losses, lots): &([i64; LANES], i64)| i128::from(losses[s]) * i128::from(*lots);
+            i128::from(self.all.0[s]) - change(&extra) + change(&drop)
+        });
+        let worst = worst.min().expect("there are scenarios");
+        let loss = (i128::from(self.value) - worst).max(0);
+        let cash = i128::from(self.cash_micro()) - i128::from(debit_micro);
+        cash + worst >= loss * ppm / 1_000_000
     }
 
     /// Adds an open order.
-    pub(crate) fn open_order(&mut self, table: &RiskTable, e: Exposure) {
-        self.change_reserve(&e.worst_of_lot(table), e, 1);
+    pub(crate) fn open_order(&mut self, margin: &Margin, e: Exposure) {
+        self.open_order_at(&margin.lot(e), e);
+    }
+
+    /// Adds an open order when the risk of its lots is known, as it is for all orders of one level.
+    #[inline]
+    pub(crate) fn open_order_at(&mut self, lot: &LotRisk<'_>, e: Exposure) {
+        lot.charge(e.lots, &mut self.all);
+        self.at_risk += i128::from(lot.most()) * i128::from(e.lots);
+        self.open[e.instrument][e.side as usize] += e.lots;
     }
 
     /// Takes lots of an open order off: cancelled, reduced or filled.
-    pub(crate) fn close_order(&mut self, table: &RiskTable, e: Exposure) {
-        self.change_reserve(&e.worst_of_lot(table), e, -1);
-    }
-
-    /// Adds an open order when what its lots can lose is known, as it is for all orders of one level.
-    pub(crate) fn open_order_at(&mut self, worst_of_lot: &[i64; SCENARIOS], e: Exposure) {
-        self.change_reserve(worst_of_lot, e, 1);
-    }
-
-    fn change_reserve(&mut self, worst_of_lot: &[i64; SCENARIOS], e: Exposure, sign: i64) {
-        for (reserve, worst) in self.reserve.iter_mut().zip(worst_of_lot) {
-            *reserve += sign * e.lots * worst;
-        }
+    #[inline]
+    pub(crate) fn close_order(&mut self, margin: &Margin, e: Exposure) {
+        let lot = margin.lot(e);
+        lot.release(e.lots, &mut self.all);
+        self.at_risk -= i128::from(lot.most()) * i128::from(e.lots);
         let open = &mut self.open[e.instrument][e.side as usize];
-        *open += sign * e.lots;
+        *open -= e.lots;
         assert!(*open >= 0, "open lots below zero");
     }
 
     /// Books a fill: `cash_pico` is what the account receives, fee included.
     pub(crate) fn fill(
         &mut self,
-        table: &RiskTable,
+        margin: &Margin,
         instrument: usize,
         signed_lots: i64,
         cash_pico: Pico,
     ) {
         self.leaf.positions[instrument] += signed_lots;
         self.leaf.cash_pico += cash_pico;
-        let column = &table.columns[instrument];
+        let column = margin.column(instrument);
         self.value += signed_lots * column.mark_micro;
-        for s in 0..SCENARIOS {
-            self.held[s] += signed_lots * column.scenario_micro[s];
-        }
+        let lots = i32::try_from(signed_lots).expect("a fill is no larger than an order");
+        self.held.hold(lots, &column.values);
+        self.all.hold(lots, &column.values);
+        self.held_least = self.held.least();
     }
 
     /// Computes what depends on the table anew; open orders must be added again afterwards.
     fn rebase(&mut self, table: &RiskTable) {
-        self.held = self.held_under(table);
+        self.held = Lanes::of(&self.held_under(table));
+        self.held_least = self.held.least();
         self.value = (self.leaf.positions.iter().zip(&table.columns))
             .map(|(p, c)| p * c.mark_micro)
             .sum();
-        self.reserve = [0; SCENARIOS];
+        self.all = self.held;
+        self.at_risk = 0;
         self.open = [[0; 2]; INSTRUMENTS];
     }
 
@@ -194,21 +238,6 @@ impl Account {
     pub(crate) fn worst_under(&self, table: &RiskTable) -> i64 {
         let worst = self.held_under(table).into_iter().fold(i64::MAX, i64::min);
         self.cash_micro() + worst
-    }
-}
-
-impl Exposure {
-    /// The worst that a fill of one lot can do in each scenario: a loss, or nothing if it does not fill.
-    /// The fee is whole micro-units a lot, rounded up, so that partial fills never cost more than reserved.
-    /// A gain is cut before it is multiplied: that of a far ask would be more than 64 bits hold.
-    pub(crate) fn worst_of_lot(self, table: &RiskTable) -> [i64; SCENARIOS] {
-        let c = &table.columns[self.instrument];
-        let lot_price = i64::from(self.price.0) * i64::from(c.tick_value_micro);
-        let rate = table.taker_fee_ppm.max(table.maker_fee_ppm);
-        let fee = (lot_price * i64::from(rate) + 999_999) / 1_000_000;
-        let sign = self.side.sign();
-        c.scenario_micro
-            .map(|v| (sign * (v - lot_price) - fee).min(0))
     }
 }
 
@@ -297,21 +326,4 @@ impl Accounts {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytemuck::Zeroable;
-    use firmware::limits::{ORDER_LOTS_MAX, PRICE_BITS, TICK_VALUE_BITS};
-
-    #[test]
-    fn the_largest_ask_at_the_highest_price_reserves_nothing() {
-        let mut table = RiskTable::zeroed();
-        table.columns[0].tick_value_micro = (1 << TICK_VALUE_BITS) - 1;
-        let ask = Exposure {
-            instrument: 0,
-            side: Side::Sell,
-            price: PriceTicks((1 << PRICE_BITS) - 1),
-            lots: ORDER_LOTS_MAX,
-        };
-        assert_eq!(ask.worst_of_lot(&table), [0; SCENARIOS]);
-    }
-}
+mod tests;

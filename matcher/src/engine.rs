@@ -15,6 +15,7 @@ pub use venue::DepositError;
 use crate::accounts::{Accounts, Exposure};
 use crate::batch::{BatchBuilder, SealReason};
 use crate::book::{BookError, BookLimits, Order, OrderBook};
+use crate::margin::Margin;
 use crate::outbox::Outbox;
 use crate::sequencer::{Input, Sequenced};
 use crate::settlement::{Settled, Terms};
@@ -94,6 +95,8 @@ pub struct Engine<B> {
     book: B,
     accounts: Accounts,
     table: Box<RiskTable>,
+    /// The same table, laid out for the margin check.
+    margin: Margin,
     has_table: bool,
     instruments: [Option<Listed>; INSTRUMENTS],
     members: Vec<Option<Member>>,
@@ -127,6 +130,7 @@ impl<B: OrderBook> Engine<B> {
             book,
             accounts: Accounts::new(limits.accounts),
             table: Box::new(RiskTable::zeroed()),
+            margin: Margin::new(),
             has_table: false,
             instruments: [None; INSTRUMENTS],
             members: alloc::vec![None; GATE_MEMBERS],
@@ -429,10 +433,9 @@ impl<B: OrderBook> Engine<B> {
         let Some(order) = self.book.cancel(id) else {
             return false;
         };
-        let table = &*self.table;
         self.accounts
             .at(order.info.account)
-            .close_order(table, exposure(&order));
+            .close_order(&self.margin, exposure(&order));
         self.tell_removed(stamp, &order, cause, out);
         true
     }

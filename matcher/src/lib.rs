@@ -12,6 +12,7 @@ pub mod batch;
 pub mod book;
 pub mod engine;
 pub mod instrument;
+mod margin;
 pub mod outbox;
 pub mod pricing;
 pub mod reference;

@@ -174,7 +174,7 @@ impl<B: OrderBook> Engine<B> {
         if reach > self.listed(i).spec.position_lots_max {
             return Err(RejectCode::PositionLimit);
         }
-        if account.worst_micro() < 0 {
+        if account.is_below_maintenance() {
             return Err(RejectCode::BelowMaintenance);
         }
         let extra = Some(n.exposure(n.lots));
@@ -185,7 +185,7 @@ impl<B: OrderBook> Engine<B> {
         } else {
             self.domain.initial_extra_ppm
         };
-        if !account.covers(&self.table, extra, drop, 0, initial_extra_ppm) {
+        if !account.covers(&self.margin, extra, drop, 0, initial_extra_ppm) {
             return Err(RejectCode::InsufficientMargin);
         }
         if n.rests && old.is_none() && self.book.live() == self.book.capacity() {
@@ -242,9 +242,6 @@ impl<B: OrderBook> Engine<B> {
     /// Matches an order and rests what is left of it.
     fn place(&mut self, stamp: Stamp, n: Incoming, out: &mut Outbox) {
         let passing = OrderId(PASSING | stamp.seq.0);
-        self.accounts
-            .at(n.account)
-            .open_order(&self.table, n.exposure(n.lots));
         let (open, end) = self.take(stamp, &n, out);
         if open == 0 {
             return;
@@ -258,6 +255,10 @@ impl<B: OrderBook> Engine<B> {
             };
             let id = self.book.insert(n.instrument, n.side, n.limit, open, info);
             let id = id.expect("band, size and room were checked before");
+            // Only what rests is reserved: nothing looks at the account's reserve while the order passes.
+            self.accounts
+                .at(n.account)
+                .open_order(&self.margin, n.exposure(open));
             out.rename(passing, id);
             self.remember(stamp.member, n.cl_ord_id, id);
             out.feed(OrderAdd {
@@ -273,9 +274,6 @@ impl<B: OrderBook> Engine<B> {
             });
             return;
         }
-        self.accounts
-            .at(n.account)
-            .close_order(&self.table, n.exposure(open));
         out.report(
             stamp.member,
             Canceled {
@@ -378,17 +376,16 @@ impl<B: OrderBook> Engine<B> {
         let paid = i128::from(n.side.sign()) * notional * PICO_PER_MICRO;
 
         let taker = self.accounts.at(n.account);
-        taker.close_order(table, n.exposure(lots));
-        taker.fill(table, i, signed, -paid - taker_fee);
+        taker.fill(&self.margin, i, signed, -paid - taker_fee);
         let resting = self.accounts.at(maker_account);
         resting.close_order(
-            table,
+            &self.margin,
             Exposure {
                 lots,
                 ..exposure(maker)
             },
         );
-        resting.fill(table, i, -signed, paid - maker_fee);
+        resting.fill(&self.margin, i, -signed, paid - maker_fee);
         self.fund_pico += taker_fee + maker_fee;
 
         let trade_id = self.next_trade;
@@ -502,7 +499,7 @@ impl<B: OrderBook> Engine<B> {
         self.book.cancel(old.id).expect("the order was just found");
         self.accounts
             .at(old.info.account)
-            .close_order(&self.table, exposure(&old));
+            .close_order(&self.margin, exposure(&old));
         out.report(
             stamp.member,
             Replaced {
@@ -529,7 +526,7 @@ impl<B: OrderBook> Engine<B> {
             .reduce(old.id, m.lots)
             .expect("the order lives and the quantity is smaller");
         self.accounts.at(old.info.account).close_order(
-            &self.table,
+            &self.margin,
             Exposure {
                 lots: taken,
                 ..exposure(old)
@@ -657,11 +654,11 @@ impl<B: OrderBook> Engine<B> {
             .get(AccountId(m.account))
             .filter(|a| a.is_funded());
         let account = found.ok_or(RejectCode::NoSuchAccount)?;
-        if account.worst_micro() < 0 {
+        if account.is_below_maintenance() {
             return Err(RejectCode::BelowMaintenance);
         }
         if !account.covers(
-            &self.table,
+            &self.margin,
             None,
             None,
             m.amount,

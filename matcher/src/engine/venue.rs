@@ -193,6 +193,7 @@ impl<B: OrderBook> Engine<B> {
             self.seal(stamp, SealReason::TableChange, out);
         }
         *self.table = *table;
+        self.margin.adopt(table);
         self.has_table = true;
         self.rebase();
         self.tell_table(stamp, out);
@@ -284,10 +285,10 @@ impl<B: OrderBook> Engine<B> {
                         price,
                         lots: 1,
                     };
-                    let worst = lot.worst_of_lot(&self.table);
+                    let risk = self.margin.lot(lot);
                     for o in self.book.orders(id, side, price) {
                         let account = self.accounts.at(o.info.account);
-                        account.open_order_at(&worst, super::exposure(&o));
+                        account.open_order_at(&risk, super::exposure(&o));
                     }
                 }
             }
