@@ -10,20 +10,25 @@
 #![forbid(unsafe_code)]
 
 mod book;
+mod checkpoint;
 mod feed;
 mod helpers;
 mod link;
+mod market;
 mod ordered;
 mod session;
+mod snapshot;
 mod wire;
 
 pub use book::{Book, BookOrder, Level};
-pub use feed::{Feed, FeedConfig, FeedCounters, FeedEvent};
+pub use checkpoint::Verdict;
+pub use feed::{Checkpoints, Feed, FeedConfig, FeedCounters, FeedEvent, LineCounters, Start};
 pub use helpers::{
     E9, OrderIds, ParseE9Error, cancel, limit_order, market_order, mass_cancel, now, parse_e9,
 };
+pub use market::Instrument;
 pub use session::{Config, EndReason, Event, SendError, Session, SessionCounters};
-pub use wire::{Udp, Wire};
+pub use wire::{FeedSockets, Source, Udp, Wire};
 
 pub use firmware::units::{MemberId, Side, TimeNs};
 pub use firmware::wire::feed::FeedMessage;

@@ -14,10 +14,12 @@ pub(crate) struct Ordered<T> {
     /// All numbers below are known to exist.
     end: u64,
     held: BTreeMap<u64, T>,
-    /// The request in flight: from where, and when it was made.
-    asked: Option<(u64, TimeNs)>,
+    /// The request in flight: from where, until before where, and when it was made.
+    asked: Option<(u64, u64, TimeNs)>,
     /// The sender does not want to be asked before.
     hold: TimeNs,
+    /// Where the first gap begins, and when it was first seen there.
+    noticed: Option<(u64, TimeNs)>,
 }
 
 impl<T> Ordered<T> {
@@ -28,6 +30,7 @@ impl<T> Ordered<T> {
             held: BTreeMap::new(),
             asked: None,
             hold: TimeNs(0),
+            noticed: None,
         }
     }
 
@@ -65,9 +68,30 @@ impl<T> Ordered<T> {
         (self.next < until).then(|| (self.next, until - self.next))
     }
 
-    /// The gap to ask for now: one request at a time, again after `retry_ns`, and at once when an answer
-    /// has moved the gap.
-    pub(crate) fn request_due(&mut self, now: TimeNs, retry_ns: u64) -> Option<(u64, u64)> {
+    /// How long the first gap has begun where it does, ns; zero without a gap.
+    pub(crate) fn stuck_ns(&mut self, now: TimeNs) -> u64 {
+        let Some((from, _)) = self.missing() else {
+            self.noticed = None;
+            return 0;
+        };
+        match self.noticed {
+            Some((at, since)) if at == from => now.0.saturating_sub(since.0),
+            _ => {
+                self.noticed = Some((from, now));
+                0
+            }
+        }
+    }
+
+    /// The gap to ask for now: one request at a time, once it is `patience_ns` old, again after `retry_ns`, and
+    /// at once when an answer has moved the gap.
+    pub(crate) fn request_due(
+        &mut self,
+        now: TimeNs,
+        retry_ns: u64,
+        patience_ns: u64,
+    ) -> Option<(u64, u64)> {
+        let age = self.stuck_ns(now);
         let Some((from, count)) = self.missing() else {
             self.asked = None;
             return None;
@@ -75,13 +99,15 @@ impl<T> Ordered<T> {
         if now < self.hold {
             return None;
         }
-        if let Some((asked, at)) = self.asked
-            && asked == from
-            && now.0.saturating_sub(at.0) < retry_ns
-        {
+        let is_due = match self.asked {
+            Some((asked, _, at)) if asked == from => now.0.saturating_sub(at.0) >= retry_ns,
+            Some((asked, until, _)) if (asked..until).contains(&from) => true,
+            _ => age >= patience_ns,
+        };
+        if !is_due {
             return None;
         }
-        self.asked = Some((from, now));
+        self.asked = Some((from, from + count, now));
         Some((from, count))
     }
 
@@ -97,6 +123,7 @@ impl<T> Ordered<T> {
         let count = count.min(number.saturating_sub(from));
         self.next += count;
         self.asked = None;
+        self.noticed = None;
         (count > 0).then_some((from, count))
     }
 }
@@ -110,26 +137,45 @@ mod tests {
         let mut o = Ordered::starting_at(1);
         assert!(o.offer(3, 'c') && !o.offer(3, 'x') && o.offer(4, 'd'));
         assert_eq!(o.pop(), None);
-        assert_eq!(o.request_due(TimeNs(100), 50), Some((1, 2)));
-        assert_eq!(o.request_due(TimeNs(149), 50), None);
-        assert_eq!(o.request_due(TimeNs(150), 50), Some((1, 2)));
+        assert_eq!(o.request_due(TimeNs(100), 50, 0), Some((1, 2)));
+        assert_eq!(o.request_due(TimeNs(149), 50, 0), None);
+        assert_eq!(o.request_due(TimeNs(150), 50, 0), Some((1, 2)));
         assert!(o.offer(1, 'a'));
         assert_eq!(o.pop(), Some((1, 'a')));
-        assert_eq!(o.request_due(TimeNs(151), 50), Some((2, 1)), "moved");
+        assert_eq!(o.request_due(TimeNs(151), 50, 0), Some((2, 1)), "moved");
         assert!(o.offer(2, 'b') && !o.offer(1, 'x'));
         let rest: Vec<_> = std::iter::from_fn(|| o.pop()).collect();
         assert_eq!(rest, [(2, 'b'), (3, 'c'), (4, 'd')]);
-        assert_eq!(o.request_due(TimeNs(152), 50), None);
+        assert_eq!(o.request_due(TimeNs(152), 50, 0), None);
         o.announce(8);
         assert_eq!(o.missing(), Some((5, 3)), "a gap at the end");
         assert_eq!(o.skip_to(5), None);
         assert_eq!(o.skip_to(7), Some((5, 2)));
         assert_eq!((o.next(), o.missing()), (7, Some((7, 1))));
         o.hold_until(TimeNs(200));
-        assert_eq!(o.request_due(TimeNs(199), 50), None);
-        assert_eq!(o.request_due(TimeNs(200), 50), Some((7, 1)));
+        assert_eq!(o.request_due(TimeNs(199), 50, 0), None);
+        assert_eq!(o.request_due(TimeNs(200), 50, 0), Some((7, 1)));
         assert_eq!(o.skip_to(100), Some((7, 1)));
         assert_eq!((o.next(), o.missing()), (8, None));
+    }
+
+    #[test]
+    fn a_gap_gets_time_to_close_by_itself_and_its_age_is_known() {
+        let mut o = Ordered::starting_at(1);
+        assert!(o.offer(3, 'c'));
+        assert_eq!(o.request_due(TimeNs(100), 50, 10), None);
+        assert_eq!(o.request_due(TimeNs(109), 50, 10), None);
+        assert!(o.offer(1, 'a'));
+        assert_eq!(o.pop(), Some((1, 'a')));
+        assert_eq!(o.request_due(TimeNs(110), 50, 10), None, "another gap");
+        assert_eq!(o.request_due(TimeNs(120), 50, 10), Some((2, 1)));
+        assert_eq!(o.stuck_ns(TimeNs(150)), 40);
+        assert!(o.offer(2, 'b') && o.offer(9, 'i'));
+        while o.pop().is_some() {}
+        assert_eq!((o.missing(), o.stuck_ns(TimeNs(160))), (Some((4, 5)), 0));
+        assert_eq!(o.request_due(TimeNs(170), 50, 10), Some((4, 5)));
+        assert!(o.offer(4, 'd') && o.pop().is_some());
+        assert_eq!(o.request_due(TimeNs(171), 50, 10), Some((5, 4)), "moved");
     }
 
     #[test]

@@ -669,7 +669,7 @@ impl<W: Wire> Session<W> {
 
     fn ask_for_reports(&mut self, now: TimeNs) {
         let retry_ns = self.config.retransmit_retry.as_nanos() as u64;
-        let due = (self.reports.as_mut()).and_then(|r| r.request_due(now, retry_ns));
+        let due = (self.reports.as_mut()).and_then(|r| r.request_due(now, retry_ns, 0));
         if let Some((from_seq_no, count)) = due {
             self.counters.retransmit_requests += 1;
             let message = RetransmitRequest {

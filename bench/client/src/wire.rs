@@ -1,7 +1,23 @@
 //! What carries datagrams: a UDP socket, or in tests a wire with faults.
 
+use crate::feed::FeedConfig;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+
+/// Where a datagram of market data came in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// Line A of the feed.
+    LineA,
+    /// Line B.
+    LineB,
+    /// The peer: answers to re-requests.
+    Peer,
+    /// Snapshots.
+    Snapshots,
+    /// Signed checkpoints.
+    Checkpoints,
+}
 
 /// Sends and receives whole datagrams, without waiting. Either may lose them.
 pub trait Wire {
@@ -16,14 +32,22 @@ pub trait Wire {
     /// # Errors
     /// Only what will not go away.
     fn receive(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>>;
+
+    /// As [`receive`](Self::receive), and says where the datagram came in. A wire that does not tell lines apart
+    /// passes for line A.
+    ///
+    /// # Errors
+    /// Only what will not go away.
+    fn receive_from(&mut self, buf: &mut [u8]) -> io::Result<Option<(usize, Source)>> {
+        Ok(self.receive(buf)?.map(|len| (len, Source::LineA)))
+    }
 }
 
-/// Non-blocking UDP sockets: one to talk with the peer and, for market data, one that only listens.
+/// A non-blocking UDP socket to one peer.
 #[derive(Debug)]
 pub struct Udp {
-    /// Connected to the peer, so that the kernel drops what comes from elsewhere.
-    peer: Option<UdpSocket>,
-    line: Option<UdpSocket>,
+    /// Connected, so that the kernel drops what comes from elsewhere.
+    socket: UdpSocket,
 }
 
 impl Udp {
@@ -32,45 +56,86 @@ impl Udp {
     /// # Errors
     /// When the socket cannot be made.
     pub fn to(peer: SocketAddr) -> io::Result<Self> {
-        Ok(Self {
-            peer: Some(connected(peer)?),
-            line: None,
-        })
+        let socket = connected(peer)?;
+        Ok(Self { socket })
     }
 
-    /// A market-data line at `listen` (a multicast group is joined on `interface`), and the re-request
-    /// server, if there is one.
+    /// Its own address.
     ///
     /// # Errors
-    /// When a socket cannot be made or the group cannot be joined.
-    pub fn line(
-        listen: SocketAddr,
-        interface: Ipv4Addr,
-        rerequest: Option<SocketAddr>,
-    ) -> io::Result<Self> {
-        let line = UdpSocket::bind(listen)?;
-        if let SocketAddr::V4(a) = listen
-            && a.ip().is_multicast()
-        {
-            line.join_multicast_v4(a.ip(), &interface)?;
-        }
-        line.set_nonblocking(true)?;
-        Ok(Self {
-            peer: rerequest.map(connected).transpose()?,
-            line: Some(line),
-        })
-    }
-
-    /// Address of the socket that talks with the peer.
-    ///
-    /// # Errors
-    /// When there is none, or the system does not tell.
+    /// When the system does not tell.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        match self.peer.as_ref().or(self.line.as_ref()) {
-            Some(socket) => socket.local_addr(),
-            None => Err(io::ErrorKind::NotConnected.into()),
+        self.socket.local_addr()
+    }
+}
+
+/// Non-blocking UDP sockets for market data: those that only listen, and one to the re-request server.
+#[derive(Debug)]
+pub struct FeedSockets {
+    sockets: Vec<(Source, UdpSocket)>,
+    /// The next one to look at: a busy line does not keep the others waiting.
+    next: usize,
+}
+
+impl FeedSockets {
+    /// Listens where the configuration says; multicast groups are joined on its interface.
+    ///
+    /// # Errors
+    /// When a socket cannot be made or a group cannot be joined.
+    pub fn open(config: &FeedConfig) -> io::Result<Self> {
+        let listening = [
+            (Source::LineA, Some(config.line_a)),
+            (Source::LineB, config.line_b),
+            (Source::Snapshots, config.snapshots),
+            (Source::Checkpoints, config.checkpoints.map(|c| c.listen)),
+        ];
+        let mut sockets = Vec::new();
+        for (source, at) in listening {
+            if let Some(at) = at {
+                sockets.push((source, listen(at, config.interface)?));
+            }
+        }
+        if let Some(peer) = config.rerequest {
+            sockets.push((Source::Peer, connected(peer)?));
+        }
+        Ok(Self { sockets, next: 0 })
+    }
+}
+
+impl Wire for FeedSockets {
+    fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
+        let peer = self.sockets.iter().find(|(s, _)| *s == Source::Peer);
+        match peer.map(|(_, socket)| socket.send(datagram)) {
+            Some(Err(e)) if !is_loss(&e) => Err(e),
+            _ => Ok(()),
         }
     }
+
+    fn receive(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        Ok(self.receive_from(buf)?.map(|(len, _)| len))
+    }
+
+    fn receive_from(&mut self, buf: &mut [u8]) -> io::Result<Option<(usize, Source)>> {
+        for _ in 0..self.sockets.len() {
+            let (source, socket) = &self.sockets[self.next];
+            self.next = (self.next + 1) % self.sockets.len();
+            if let Some(len) = take(socket, buf)? {
+                return Ok(Some((len, *source)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn listen(at: SocketAddr, interface: Ipv4Addr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(at)?;
+    if let SocketAddr::V4(a) = at
+        && a.ip().is_multicast()
+    {
+        socket.join_multicast_v4(a.ip(), &interface)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 fn connected(peer: SocketAddr) -> io::Result<UdpSocket> {
@@ -100,26 +165,29 @@ fn is_loss(error: &io::Error) -> bool {
     )
 }
 
+/// The next datagram of a socket.
+fn take(socket: &UdpSocket, buf: &mut [u8]) -> io::Result<Option<usize>> {
+    // A few tries, since an ICMP error of the past takes the place of a datagram.
+    for _ in 0..4 {
+        match socket.recv(buf) {
+            Ok(len) => return Ok(Some(len)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+            Err(e) if is_loss(&e) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(None)
+}
+
 impl Wire for Udp {
     fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
-        match self.peer.as_ref().map(|s| s.send(datagram)) {
-            Some(Err(e)) if !is_loss(&e) => Err(e),
+        match self.socket.send(datagram) {
+            Err(e) if !is_loss(&e) => Err(e),
             _ => Ok(()),
         }
     }
 
     fn receive(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
-        for socket in [&self.line, &self.peer].into_iter().flatten() {
-            // A few tries, since an ICMP error of the past takes the place of a datagram.
-            for _ in 0..4 {
-                match socket.recv(buf) {
-                    Ok(len) => return Ok(Some(len)),
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(e) if is_loss(&e) => {}
-                    Err(e) => return Err(e),
-                }
-            }
-        }
-        Ok(None)
+        take(&self.socket, buf)
     }
 }

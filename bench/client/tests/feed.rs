@@ -231,6 +231,7 @@ fn run(seed: u64, faults: Faults, late_start: usize) -> (Feed<End>, Vec<FeedMess
                     assert_eq!(seen, log.len() as u64);
                     return (feed, log, whole);
                 }
+                other => panic!("{other:?}"),
             }
         }
     }
@@ -333,7 +334,7 @@ fn what_is_not_of_the_feed_changes_nothing_and_is_counted() {
     for first in 2..=4 {
         assert!(send(&packet(&log, first, 1).0).is_some());
     }
-    let c = *feed.counters();
+    let c = feed.counters();
     assert_eq!(c.malformed, good.len() as u64 + 6);
     assert_eq!((c.foreign, c.unknown), (1, 1));
     assert_eq!(
