@@ -1,5 +1,5 @@
 //! Programs that are not ours read what our code wrote: SBE decoders from PyPI take every golden vector, tshark
-//! takes captures of them in our frames.
+//! takes captures of them in our frames, and a Python client trades with the daemon.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,17 +9,20 @@ use anyhow::{Context, Result, ensure};
 use crate::setup;
 use crate::step::Step;
 
-const FOLDER: &str = "firmware/readers";
 /// Writes the captures, into cargo's folder for files of tests. Built as the `test` gate builds it.
 const CAPTURES: &str = "test --locked --workspace --test dissector";
+/// Builds the daemon as the `test` gate builds it.
+const DAEMON: &str = "test --locked --workspace --test box --no-run";
 
 pub(crate) fn check(step: &mut Step<'_>) -> Result<String> {
     let python = setup::readers_python(step)?;
     setup::tshark(step)?;
     let captures = step.place.target.join("tmp");
     let tests = step.tests;
-    let mut cargo = step.place.cargo();
-    step.run(cargo.args(CAPTURES.split(' ')))?;
+    for call in [CAPTURES, DAEMON] {
+        let mut cargo = step.place.cargo();
+        step.run(cargo.args(call.split(' ')))?;
+    }
     // They run once more, and count, in the gate of that name.
     step.tests = tests;
     for name in ["feed.pcap", "order_entry.pcap"] {
@@ -28,9 +31,13 @@ pub(crate) fn check(step: &mut Step<'_>) -> Result<String> {
     }
     let read = step.run_for_output(script(step, &python).arg("firmware/readers/vectors.py"))?;
     let told = read.lines().last().context("the readers said nothing")?;
-    let mut tries = script(step, &python);
-    tries.env("DELTABOX_CAPTURES", captures);
-    step.run(tries.args(["-m", "unittest", "discover", "-s", FOLDER]))?;
+    for folder in ["firmware/readers", "bench/python"] {
+        let mut tries = script(step, &python);
+        tries.env("DELTABOX_CAPTURES", &captures);
+        tries.env("DELTABOX_HOSTD", step.place.target.join("debug/hostd"));
+        step.run(tries.args(["-m", "unittest", "discover", "-s", folder]))
+            .with_context(|| format!("in {folder}"))?;
+    }
     Ok(told.to_owned())
 }
 
