@@ -1,7 +1,10 @@
 //! Every bound of the system, with the relations between them settled at compile time.
 
-/// Instruments of a risk domain in the first tier; columns of the risk table.
-pub const INSTRUMENTS: usize = 16;
+/// Instruments that the gate, the books and the engine of a risk domain can hold.
+pub const INSTRUMENTS: usize = 256;
+/// Small tier: instruments of the circuit, columns of its risk table. A domain that lists more trades and
+/// settles, but this tier cannot prove its batches.
+pub const TIER_INSTRUMENTS: usize = 16;
 /// Margin scenarios: 9 price shocks x 3 volatility shocks.
 pub const SCENARIOS: usize = 27;
 /// Accounts of a risk domain: leaves of the state tree (arity 4, depth 8).
@@ -34,6 +37,8 @@ pub const TICK_VALUE_BITS: u32 = 16;
 pub const ORDER_LOTS_MAX: i64 = (1 << 24) - 1;
 /// Largest absolute position of an account in one instrument, in lots.
 pub const POSITION_LOTS_MAX: i64 = 1 << 28;
+/// Largest sum of the position limits of a domain's instruments, in lots.
+pub const DOMAIN_LOTS_MAX: i64 = TIER_INSTRUMENTS as i64 * POSITION_LOTS_MAX;
 /// Largest absolute value of one lot in any scenario, in micro-units.
 pub const LOT_VALUE_MICRO_MAX: i64 = 1 << 30;
 /// Bits of a scenario equity in the circuit, in micro-units.
@@ -57,10 +62,9 @@ pub const FILLS_PER_ORDER_MAX: usize = 1024;
 const _: () = assert!(TREE_ARITY.pow(TREE_DEPTH as u32) == ACCOUNTS);
 const _: () = assert!(BATCH_FILLS.is_multiple_of(BATCH_LANE));
 const _: () = assert!(ORDER_LOTS_MAX < 1 << FILL_QTY_BITS);
-// A position's value in one scenario, summed over all instruments, fits the scenario equity.
-const _: () = assert!(
-    POSITION_LOTS_MAX as i128 * LOT_VALUE_MICRO_MAX as i128 * (INSTRUMENTS as i128)
-        <= 1 << (EQUITY_BITS - 2)
-);
+const _: () = assert!(TIER_INSTRUMENTS <= INSTRUMENTS);
+// The positions' value in one scenario, summed over all instruments, fits the scenario equity.
+const _: () =
+    assert!(DOMAIN_LOTS_MAX as i128 * LOT_VALUE_MICRO_MAX as i128 <= 1 << (EQUITY_BITS - 2));
 // The notional of one batch, in pico-units, is far from wrapping a 254-bit field.
 const _: () = assert!(FILL_QTY_BITS + PRICE_BITS + TICK_VALUE_BITS + 20 + 8 < 200);

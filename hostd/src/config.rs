@@ -1,7 +1,7 @@
 //! The configuration: one TOML file, typed, checked once at boot. Unknown keys are refused.
 
 use crate::feed::config::FeedSection;
-use firmware::limits::{GATE_ACCOUNTS, GATE_MEMBERS, INSTRUMENTS};
+use firmware::limits::{DOMAIN_LOTS_MAX, GATE_ACCOUNTS, GATE_MEMBERS, INSTRUMENTS};
 use firmware::units::{InstrumentId, MemberId, TimeNs};
 use firmware::wire::input::{InDomain, InInstrument};
 use handshake::PublicKey;
@@ -275,6 +275,12 @@ impl Config {
                 return Err(format!("instrument {} is listed twice", i.id));
             }
             i.listing()?;
+        }
+        let lots: i64 = self.instruments.iter().map(|i| i.position_lots_max).sum();
+        if lots > DOMAIN_LOTS_MAX {
+            return Err(format!(
+                "the position_lots_max of all instruments add up to {lots}, above {DOMAIN_LOTS_MAX}"
+            ));
         }
         matcher::risk_table::check_params(&self.risk_params()).map_err(|e| format!("domain: {e}"))
     }

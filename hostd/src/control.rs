@@ -207,7 +207,7 @@ impl OracleDesk {
     }
 
     /// The next risk table if one is due: from the median of the fresh reports.
-    pub fn table(&mut self, now: TimeNs) -> Option<matcher::table::RiskTable> {
+    pub fn table(&mut self, now: TimeNs) -> Option<Box<matcher::table::RiskTable>> {
         if now.0 < self.last_table.0 + self.epoch_ns {
             return None;
         }
@@ -309,7 +309,7 @@ impl<C: Clock> ControlTile<C> {
             }
             let now = self.clock.now();
             if let Some(table) = self.oracle.table(now) {
-                self.send(ToHot::RiskTable(Box::new(table)));
+                self.send(ToHot::RiskTable(table));
             }
         }
     }

@@ -139,7 +139,7 @@ impl<D: Disk> JournalTile<D> {
         while let Some(item) = self.lane.peek() {
             let (head, body): (RecordHead, &[u8]) = match item {
                 ToJournal::Record { head, len, body } => (*head, &body[..*len as usize]),
-                ToJournal::RiskTable(head, table) => (*head, bytemuck::bytes_of(&**table)),
+                ToJournal::RiskTable(head, table) => (*head, table.bytes()),
                 ToJournal::Sealed(_) => {
                     let Some(ToJournal::Sealed(bytes)) = self.lane.pop() else {
                         unreachable!("just peeked")

@@ -13,6 +13,7 @@
 use crate::batch::Leaf;
 use crate::margin::{LANES, Lanes, LotRisk, Margin};
 use crate::table::RiskTable;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use firmware::limits::{ACCOUNTS, INSTRUMENTS, SCENARIOS};
 use firmware::units::{AccountId, MemberId, PICO_PER_MICRO, Pico, PriceTicks, Side};
@@ -35,7 +36,7 @@ pub struct Account {
     /// `held` less what all open orders can lose.
     all: Lanes,
     /// Open lots to buy and to sell, per instrument.
-    open: [[i64; 2]; INSTRUMENTS],
+    open: Box<[[i64; 2]]>,
 }
 
 /// An order as the margin check sees it.
@@ -48,21 +49,16 @@ pub(crate) struct Exposure {
 }
 
 impl Account {
-    const fn new() -> Self {
+    fn new(instruments: usize) -> Self {
         Self {
             member: MemberId(0),
-            leaf: Leaf {
-                owner: [0; 20],
-                nonce: 0,
-                cash_pico: 0,
-                positions: [0; INSTRUMENTS],
-            },
+            leaf: Leaf::unfunded(instruments),
             value: 0,
             held_least: 0,
             at_risk: 0,
             held: Lanes::ZERO,
             all: Lanes::ZERO,
-            open: [[0; 2]; INSTRUMENTS],
+            open: alloc::vec![[0; 2]; instruments].into(),
         }
     }
 
@@ -219,7 +215,7 @@ impl Account {
             .sum();
         self.all = self.held;
         self.at_risk = 0;
-        self.open = [[0; 2]; INSTRUMENTS];
+        self.open.fill([0; 2]);
     }
 
     fn held_under(&self, table: &RiskTable) -> [i64; SCENARIOS] {
@@ -250,13 +246,13 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize, instruments: usize) -> Self {
         assert!(
             capacity <= ACCOUNTS,
             "more accounts than the state tree has leaves"
         );
         Self {
-            table: alloc::vec![Account::new(); capacity],
+            table: alloc::vec![Account::new(instruments); capacity],
             funded: Vec::with_capacity(capacity),
         }
     }

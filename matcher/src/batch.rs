@@ -8,12 +8,13 @@ pub use codec::{BatchError, decode, encode};
 
 use crate::table::RiskTable;
 use alloc::{boxed::Box, vec::Vec};
-use firmware::limits::INSTRUMENTS;
+use firmware::limits::TIER_INSTRUMENTS;
 use firmware::units::{AccountId, InstrumentId, Pico, PriceTicks, Seq, TimeNs};
 
-/// What the state tree commits to for one account.
+/// What the state tree commits to for one account. `P` holds the positions: as many as the domain can
+/// list, or an array of those that a tier of the circuit has room for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Leaf {
+pub struct Leaf<P = Box<[i64]>> {
     /// L1 address that owns the account; all zero while the account has never been funded.
     pub owner: [u8; 20],
     /// Rises with each withdrawal.
@@ -21,7 +22,57 @@ pub struct Leaf {
     /// Raw cash in pico-units: never marked to market. Claim = cash + sum of position x mark.
     pub cash_pico: Pico,
     /// Lots held per instrument, signed.
-    pub positions: [i64; INSTRUMENTS],
+    pub positions: P,
+}
+
+/// A leaf as the circuit's small tier has it.
+pub type TierLeaf = Leaf<[i64; TIER_INSTRUMENTS]>;
+
+impl Leaf {
+    /// The leaf of an account that was never funded.
+    pub(crate) fn unfunded(instruments: usize) -> Self {
+        Self {
+            owner: [0; 20],
+            nonce: 0,
+            cash_pico: 0,
+            positions: alloc::vec![0; instruments].into(),
+        }
+    }
+
+    /// Becomes what `other` is, as far as its first `instruments` go; takes no memory.
+    pub(crate) fn copy_from(&mut self, other: &Self, instruments: usize) {
+        self.owner = other.owner;
+        self.nonce = other.nonce;
+        self.cash_pico = other.cash_pico;
+        self.positions[..instruments].copy_from_slice(&other.positions[..instruments]);
+    }
+
+    /// The leaf as a tier has it; `None` if it holds a position in an instrument that the tier has no
+    /// room for.
+    #[must_use]
+    pub fn of_tier<const N: usize>(&self) -> Option<Leaf<[i64; N]>> {
+        let mut positions = [0; N];
+        let held = self.positions.len().min(N);
+        let (inside, beyond) = self.positions.split_at(held);
+        positions[..held].copy_from_slice(inside);
+        beyond.iter().all(|p| *p == 0).then_some(Leaf {
+            owner: self.owner,
+            nonce: self.nonce,
+            cash_pico: self.cash_pico,
+            positions,
+        })
+    }
+}
+
+impl From<TierLeaf> for Leaf {
+    fn from(leaf: TierLeaf) -> Self {
+        Self {
+            owner: leaf.owner,
+            nonce: leaf.nonce,
+            cash_pico: leaf.cash_pico,
+            positions: leaf.positions.into(),
+        }
+    }
 }
 
 /// Fills of one pair of accounts at one price, added up: the circuit proves the net, not the path.
@@ -66,7 +117,7 @@ pub struct WithdrawalRow {
 }
 
 /// An account that the batch touched, before and after.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Touched {
     /// Account: index of the leaf.
     pub account: AccountId,

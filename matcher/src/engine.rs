@@ -23,7 +23,7 @@ use crate::table::RiskTable;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytemuck::Zeroable;
-use firmware::limits::{GATE_MEMBERS, INSTRUMENTS};
+use firmware::limits::{GATE_MEMBERS, INSTRUMENTS, TIER_INSTRUMENTS};
 use firmware::units::{
     AccountId, InstrumentId, MemberId, OrderId, PICO_PER_MICRO, Pico, PriceTicks, Seq, TimeNs,
 };
@@ -42,6 +42,8 @@ pub struct EngineLimits {
     pub accounts: usize,
     /// Orders that can rest at a time.
     pub orders: u32,
+    /// Instrument ids run below this; at most [`INSTRUMENTS`].
+    pub instruments: u16,
 }
 
 impl Default for EngineLimits {
@@ -49,6 +51,7 @@ impl Default for EngineLimits {
         Self {
             accounts: firmware::limits::GATE_ACCOUNTS,
             orders: 1 << 16,
+            instruments: TIER_INSTRUMENTS as u16,
         }
     }
 }
@@ -98,10 +101,10 @@ pub struct Engine<B> {
     /// The same table, laid out for the margin check.
     margin: Margin,
     has_table: bool,
-    instruments: [Option<Listed>; INSTRUMENTS],
+    instruments: Box<[Option<Listed>]>,
     members: Vec<Option<Member>>,
     domain: InDomain,
-    settled: Option<Settled>,
+    settled: Settled,
     batch: BatchBuilder,
     fund_pico: Pico,
     deposited_micro: u64,
@@ -123,20 +126,21 @@ impl<B: OrderBook> Engine<B> {
     /// When the limits are beyond what the books can hold.
     pub fn new(limits: EngineLimits) -> Result<Self, BookError> {
         let book = B::new(BookLimits {
-            instruments: INSTRUMENTS as u16,
+            instruments: limits.instruments,
             orders: limits.orders,
         })?;
+        let instruments = usize::from(limits.instruments).max(TIER_INSTRUMENTS);
         Ok(Self {
             book,
-            accounts: Accounts::new(limits.accounts),
-            table: Box::new(RiskTable::zeroed()),
-            margin: Margin::new(),
+            accounts: Accounts::new(limits.accounts, instruments),
+            table: RiskTable::zeroed(TIER_INSTRUMENTS),
+            margin: Margin::new(instruments),
             has_table: false,
-            instruments: [None; INSTRUMENTS],
+            instruments: alloc::vec![None; instruments].into(),
             members: alloc::vec![None; GATE_MEMBERS],
             domain: InDomain::zeroed(),
-            settled: None,
-            batch: BatchBuilder::new(),
+            settled: Settled::never(instruments),
+            batch: BatchBuilder::new(instruments),
             fund_pico: 0,
             deposited_micro: 0,
             withdrawn_micro: 0,
@@ -278,10 +282,10 @@ impl<B: OrderBook> Engine<B> {
             h.update(&n.to_le_bytes());
         }
         h.update(&self.fund_pico.to_le_bytes())
-            .update(bytemuck::bytes_of(&*self.table));
+            .update(self.table.bytes());
         h.update(bytemuck::bytes_of(&self.domain));
-        if let Some(s) = &self.settled {
-            s.digest(&mut h);
+        if self.settled.has_started() {
+            self.settled.digest(&mut h);
         }
         for id in self.accounts.funded() {
             let a = &self.accounts.get(*id).expect("a funded account exists");
@@ -290,7 +294,8 @@ impl<B: OrderBook> Engine<B> {
                 .update(&a.leaf.owner);
             h.update(&a.leaf.nonce.to_le_bytes())
                 .update(&a.leaf.cash_pico.to_le_bytes());
-            h.update(bytemuck::cast_slice(&a.leaf.positions));
+            let positions = &a.leaf.positions[..self.table.columns.len()];
+            h.update(bytemuck::cast_slice(positions));
         }
         for (i, listed) in self.instruments.iter().enumerate() {
             if let Some(l) = listed {
@@ -320,8 +325,8 @@ impl<B: OrderBook> Engine<B> {
         ] {
             h.update(&n.to_le_bytes());
         }
-        if let Some(s) = &self.settled {
-            s.digest(&mut h);
+        if self.settled.has_started() {
+            self.settled.digest(&mut h);
         }
         self.batch.digest(&mut h);
         *h.finalize().as_bytes()
@@ -381,7 +386,7 @@ impl<B: OrderBook> Engine<B> {
             self.batch.touched().all(touched_is_sound),
             "a touched account is below maintenance at a seal"
         );
-        let leaf = |id: AccountId| accounts.get(id).expect("a touched account exists").leaf;
+        let leaf = |id: AccountId| &accounts.get(id).expect("a touched account exists").leaf;
         self.batch.close(
             reason,
             stamp.seq,
@@ -487,7 +492,7 @@ impl<B: OrderBook> Engine<B> {
         let Some(account) = self.accounts.get(id) else {
             return;
         };
-        for instrument in (0..INSTRUMENTS as u16).map(InstrumentId) {
+        for instrument in (0..self.table.columns.len() as u16).map(InstrumentId) {
             for side in [Buy, Sell].into_iter().filter(|s| wanted(instrument, *s)) {
                 let mut left = account.open_lots(instrument.0 as usize, side);
                 let mut prices = self.book.levels(instrument, side);
@@ -512,13 +517,13 @@ impl<B: OrderBook> Engine<B> {
 
     fn collect_into(
         book: &B,
-        instruments: &[Option<Listed>; INSTRUMENTS],
+        instruments: &[Option<Listed>],
         sweep: &mut Vec<OrderId>,
         wanted: impl Fn(&Order) -> bool,
     ) {
         use firmware::units::Side::{Buy, Sell};
         sweep.clear();
-        for i in (0..INSTRUMENTS).filter(|i| instruments[*i].is_some()) {
+        for i in (0..instruments.len()).filter(|i| instruments[*i].is_some()) {
             let id = InstrumentId(i as u16);
             for side in [Buy, Sell] {
                 for price in book.levels(id, side) {

@@ -7,7 +7,7 @@
 use crate::accounts::Exposure;
 use crate::table::RiskTable;
 use alloc::boxed::Box;
-use firmware::limits::{INSTRUMENTS, LOT_VALUE_MICRO_MAX, ORDER_LOTS_MAX, SCENARIOS};
+use firmware::limits::{LOT_VALUE_MICRO_MAX, ORDER_LOTS_MAX, SCENARIOS};
 
 /// Scenarios, rounded up to whole vectors.
 pub(crate) const LANES: usize = SCENARIOS.next_multiple_of(4);
@@ -77,8 +77,8 @@ pub(crate) struct LotRisk<'a> {
 }
 
 impl Margin {
-    /// Nothing is listed.
-    pub(crate) fn new() -> Self {
+    /// Of a domain that can list so many instruments; none is listed yet.
+    pub(crate) fn new(instruments: usize) -> Self {
         let none = Column {
             values: [0; LANES],
             extremes: [0; 2],
@@ -86,7 +86,7 @@ impl Margin {
             tick_value_micro: 0,
         };
         Self {
-            columns: alloc::vec![none; INSTRUMENTS].into(),
+            columns: alloc::vec![none; instruments].into(),
             fee_ppm: 0,
         }
     }

@@ -6,6 +6,7 @@
 use crate::instrument::{Collar, InstrumentError, InstrumentKind, InstrumentSpec};
 use crate::pricing::{Forward, OptionModel, PricingError, Right};
 use crate::table::{Column, RiskTable};
+use alloc::boxed::Box;
 use bytemuck::Zeroable;
 use firmware::limits::{COLLAR_BITS, INSTRUMENTS, LOT_VALUE_MICRO_MAX, SCENARIOS};
 use firmware::units::TimeNs;
@@ -143,7 +144,8 @@ struct IndexGrid {
 }
 
 /// Builds the table of `epoch`: marks, scenario values, deltas and collars of every instrument in
-/// `specs` (in any order), as of `now`. Columns without a spec stay zero: not listed.
+/// `specs` (in any order), as of `now`. Columns without a spec stay zero: not listed. The table is as wide
+/// as the highest id among them asks for.
 ///
 /// # Errors
 /// A precise [`TableError`]; nothing is ever clamped into range silently but collars, which are cut
@@ -156,18 +158,24 @@ pub fn build_table(
     vol: &VolInput,
     params: &RiskParams,
     specs: &[InstrumentSpec],
-) -> Result<RiskTable, TableError> {
+) -> Result<Box<RiskTable>, TableError> {
     check_params(params)?;
     let grid = IndexGrid::new(index_micro, params)?;
-    let mut table = RiskTable::zeroed();
+    for spec in specs {
+        let refused = |source| TableError::Instrument {
+            id: spec.id.0,
+            source,
+        };
+        spec.validate().map_err(refused)?;
+    }
+    let highest = specs.iter().map(|spec| spec.id.0).max().unwrap_or(0);
+    let mut table = RiskTable::zeroed(RiskTable::width_for(highest));
     table.epoch = epoch;
     table.index_micro = index_micro;
     table.taker_fee_ppm = params.taker_fee_ppm;
     table.maker_fee_ppm = params.maker_fee_ppm;
     for spec in specs {
         let id = spec.id.0;
-        spec.validate()
-            .map_err(|source| TableError::Instrument { id, source })?;
         let column = &mut table.columns[usize::from(id)];
         if column.tick_value_micro != 0 {
             return Err(TableError::Duplicate(id));

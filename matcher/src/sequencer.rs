@@ -4,6 +4,7 @@
 //! input the next number and a time that never runs backwards, and on replay it checks both.
 
 use crate::table::RiskTable;
+use alloc::boxed::Box;
 use firmware::gate::{Admitted, AdmittedBody};
 use firmware::units::{MemberId, Seq, TimeNs};
 use firmware::wire::input::{
@@ -74,12 +75,18 @@ macro_rules! inputs {
             /// Template of the journal record.
             #[must_use]
             pub const fn template(&self) -> u16 {
-                match self { $(Self::$variant(_) => $template),+ }
+                match self {
+                    $(Self::$variant(_) => $template,)+
+                    Self::RiskTable(_) => IN_RISK_TABLE,
+                }
             }
             /// Body of the journal record.
             #[must_use]
             pub fn bytes(&self) -> &'a [u8] {
-                match *self { $(Self::$variant(m) => bytemuck::bytes_of(m)),+ }
+                match *self {
+                    $(Self::$variant(m) => bytemuck::bytes_of(m),)+
+                    Self::RiskTable(table) => table.bytes(),
+                }
             }
             /// Reads the body of a record, which must be aligned to 8 bytes.
             fn decode(template: u16, body: &'a [u8]) -> Result<Self, ReplayError> {
@@ -90,6 +97,7 @@ macro_rules! inputs {
                         let m = bytemuck::try_from_bytes(bytes).map_err(|_| ReplayError::Alignment)?;
                         Ok(Self::$variant(m))
                     })+
+                    IN_RISK_TABLE => RiskTable::from_bytes(body).map(Self::RiskTable).ok_or(ReplayError::Table(body.len())),
                     other => Err(ReplayError::Template(other)),
                 }
             }
@@ -113,7 +121,18 @@ inputs! {
     Account = InAccount, InAccount::TEMPLATE;
     Domain = InDomain, InDomain::TEMPLATE;
     Instrument = InInstrument, InInstrument::TEMPLATE;
-    RiskTable = RiskTable, IN_RISK_TABLE;
+}
+
+impl<'a> From<&'a RiskTable> for Input<'a> {
+    fn from(table: &'a RiskTable) -> Self {
+        Self::RiskTable(table)
+    }
+}
+
+impl<'a> From<&'a Box<RiskTable>> for Input<'a> {
+    fn from(table: &'a Box<RiskTable>) -> Self {
+        Self::RiskTable(table)
+    }
 }
 
 /// Why a journal record cannot be replayed.
@@ -150,6 +169,9 @@ pub enum ReplayError {
         /// Bytes needed.
         want: usize,
     },
+    /// The body is not a whole number of columns, too few of them, or not aligned.
+    #[error("a body of {0} bytes is not that of a risk table")]
+    Table(usize),
     /// The caller handed in a body that is not aligned.
     #[error("the body is not aligned to 8 bytes")]
     Alignment,

@@ -5,7 +5,7 @@
 
 use crate::accounts::Account;
 use crate::table::RiskTable;
-use firmware::limits::INSTRUMENTS;
+use alloc::boxed::Box;
 use firmware::units::TimeNs;
 
 /// Why a settlement ran.
@@ -31,8 +31,10 @@ pub(crate) struct Settled {
     pub no: u64,
     pub time: TimeNs,
     pub index_micro: i64,
-    marks: [i64; INSTRUMENTS],
-    deltas_e9: [i64; INSTRUMENTS],
+    marks: Box<[i64]>,
+    deltas_e9: Box<[i64]>,
+    /// Columns that the last table had.
+    width: usize,
 }
 
 /// What a settlement moves for one account, in micro-units.
@@ -49,14 +51,32 @@ impl Transfer {
 }
 
 impl Settled {
-    /// Starts at a table: nothing is transferred.
-    pub(crate) fn start(no: u64, time: TimeNs, table: &RiskTable) -> Self {
+    /// Of a domain that can list so many instruments; it has no marks yet.
+    pub(crate) fn never(instruments: usize) -> Self {
         Self {
-            no,
-            time,
-            index_micro: table.index_micro,
-            marks: core::array::from_fn(|i| table.columns[i].mark_micro),
-            deltas_e9: core::array::from_fn(|i| table.columns[i].delta_e9),
+            no: 0,
+            time: TimeNs(0),
+            index_micro: 0,
+            marks: alloc::vec![0; instruments].into(),
+            deltas_e9: alloc::vec![0; instruments].into(),
+            width: 0,
+        }
+    }
+
+    /// Whether it has marks.
+    pub(crate) const fn has_started(&self) -> bool {
+        self.width != 0
+    }
+
+    /// Starts at a table: nothing is transferred.
+    pub(crate) fn start(&mut self, no: u64, time: TimeNs, table: &RiskTable) {
+        self.no = no;
+        self.time = time;
+        self.index_micro = table.index_micro;
+        self.width = table.columns.len();
+        for (i, c) in table.columns.iter().enumerate() {
+            self.marks[i] = c.mark_micro;
+            self.deltas_e9[i] = c.delta_e9;
         }
     }
 
@@ -77,7 +97,8 @@ impl Settled {
     pub(crate) fn transfer(&self, account: &Account, table: &RiskTable) -> Transfer {
         let index_move = i128::from(table.index_micro - self.index_micro);
         let (mut total, mut delta_e9) = (0, 0);
-        for (i, p) in account.leaf.positions.iter().enumerate() {
+        let positions = &account.leaf.positions[..table.columns.len()];
+        for (i, p) in positions.iter().enumerate() {
             total += p * (table.columns[i].mark_micro - self.marks[i]);
             delta_e9 += i128::from(*p) * i128::from(self.deltas_e9[i]) * index_move;
         }
@@ -91,7 +112,7 @@ impl Settled {
         h.update(&self.no.to_le_bytes())
             .update(&self.time.0.to_le_bytes())
             .update(&self.index_micro.to_le_bytes());
-        h.update(bytemuck::cast_slice(&self.marks))
-            .update(bytemuck::cast_slice(&self.deltas_e9));
+        h.update(bytemuck::cast_slice(&self.marks[..self.width]))
+            .update(bytemuck::cast_slice(&self.deltas_e9[..self.width]));
     }
 }

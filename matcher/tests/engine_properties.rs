@@ -479,6 +479,7 @@ fn replay<B: OrderBook>(venue: &Venue<B>, sealed: &[Vec<u8>]) {
     let limits = EngineLimits {
         accounts: common::ACCOUNTS,
         orders: ORDERS,
+        ..EngineLimits::default()
     };
     let mut engine = Engine::<LadderBook>::new(limits).expect("the limits are sound");
     let (mut sequencer, mut out, mut again) = (Sequencer::new(), Outbox::new(), Vec::new());

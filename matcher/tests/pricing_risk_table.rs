@@ -3,7 +3,7 @@
 
 mod pricing_twin;
 
-use firmware::limits::{INSTRUMENTS, LOT_VALUE_MICRO_MAX, SCENARIOS};
+use firmware::limits::{INSTRUMENTS, LOT_VALUE_MICRO_MAX, SCENARIOS, TIER_INSTRUMENTS};
 use firmware::units::{InstrumentId, TimeNs};
 use matcher::instrument::{Collar, InstrumentError, InstrumentKind, InstrumentSpec, OptionTerms};
 use matcher::pricing::PricingError;
@@ -45,7 +45,7 @@ fn option(id: u16, kind: fn(OptionTerms) -> InstrumentKind, strike_micro: i64) -
     }
 }
 
-fn build_at(now: TimeNs, specs: &[InstrumentSpec]) -> Result<RiskTable, TableError> {
+fn build_at(now: TimeNs, specs: &[InstrumentSpec]) -> Result<Box<RiskTable>, TableError> {
     build_table(
         7,
         now,
@@ -56,7 +56,7 @@ fn build_at(now: TimeNs, specs: &[InstrumentSpec]) -> Result<RiskTable, TableErr
     )
 }
 
-fn build_with(params: RiskParams) -> Result<RiskTable, TableError> {
+fn build_with(params: RiskParams) -> Result<Box<RiskTable>, TableError> {
     build_table(
         7,
         NOW,
@@ -106,7 +106,16 @@ fn a_perpetual_is_worth_the_index_and_its_scenarios_the_shocked_index() {
         .iter()
         .filter(|c| c.collar_width_ticks == 0)
         .count();
-    assert_eq!(unlisted, INSTRUMENTS - 1);
+    assert_eq!(unlisted, TIER_INSTRUMENTS - 1);
+}
+
+#[test]
+fn a_table_is_as_wide_as_the_highest_instrument_asks_for() {
+    for (highest, columns) in [(0, 16), (15, 16), (16, 17), (255, INSTRUMENTS)] {
+        let table = build_at(NOW, &[perpetual(highest)]).unwrap();
+        assert_eq!(table.columns.len(), columns);
+        assert_ne!(table.columns[usize::from(highest)].tick_value_micro, 0);
+    }
 }
 
 #[test]
@@ -273,10 +282,10 @@ fn a_bad_instrument_is_refused_by_its_own_reason() {
     let p = perpetual(0);
     assert_eq!(
         refusal(InstrumentSpec {
-            id: InstrumentId(16),
+            id: InstrumentId(INSTRUMENTS as u16),
             ..p
         }),
-        E::Id(16)
+        E::Id(INSTRUMENTS as u16)
     );
     assert_eq!(refusal(option(1, InstrumentKind::Put, 0)), E::Strike(0));
     assert_eq!(refusal(InstrumentSpec { lot_e9: 0, ..p }), E::Lot(0));
@@ -483,7 +492,7 @@ fn the_same_inputs_give_the_same_bytes() {
         option(2, InstrumentKind::Put, 90_000_000_000),
     ];
     let table = build_at(NOW, &specs).unwrap();
-    let digest = blake3::hash(bytemuck::bytes_of(&table)).to_hex();
+    let digest = blake3::hash(table.bytes()).to_hex();
     assert_eq!(size_of::<Column>(), 8 * (SCENARIOS + 2) + 16);
     assert_eq!(
         digest.as_str(),

@@ -3,8 +3,10 @@
 //!
 //! Proving time depends on the circuit, hardly on what is in the batch.
 
+use firmware::limits::TIER_INSTRUMENTS;
 use firmware::units::{AccountId, Seq, TimeNs};
-use matcher::batch::{DepositRow, Leaf, SealReason, SealedBatch, Touched};
+use matcher::batch::{DepositRow, SealReason, SealedBatch, TierLeaf, Touched};
+use matcher::table::RiskTable;
 use proof::{ChainContext, Prover, State, keys};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -12,10 +14,10 @@ use std::time::Instant;
 fn deposit() -> SealedBatch {
     let account = AccountId(5);
     let owner = [7; 20];
-    let new = Leaf {
+    let new = TierLeaf {
         owner,
         cash_pico: 1_000_000,
-        ..Leaf::default()
+        ..TierLeaf::default()
     };
     SealedBatch {
         batch_no: 1,
@@ -25,7 +27,7 @@ fn deposit() -> SealedBatch {
         reason: SealReason::Operator,
         state_hash: [0; 32],
         journal_hash: [0; 32],
-        table: Box::new(bytemuck::Zeroable::zeroed()),
+        table: RiskTable::zeroed(TIER_INSTRUMENTS),
         fund_old_pico: 0,
         fund_new_pico: 0,
         fills: Vec::new(),
@@ -38,8 +40,8 @@ fn deposit() -> SealedBatch {
         withdrawals: Vec::new(),
         touched: vec![Touched {
             account,
-            old: Leaf::default(),
-            new,
+            old: TierLeaf::default().into(),
+            new: new.into(),
         }],
     }
 }

@@ -12,11 +12,11 @@ use crate::witness::{BatchWitness, ROLES, Slot, role};
 use ark_ff::{AdditiveGroup, PrimeField};
 use firmware::limits::{
     ACCOUNTS, AMOUNT_BITS, BATCH_ACCOUNTS, BATCH_DEPOSITS, BATCH_WITHDRAWALS, COLLAR_BITS,
-    EQUITY_BITS, FILL_QTY_BITS, INSTRUMENTS, LOT_VALUE_MICRO_MAX, PRICE_BITS, SCENARIOS,
-    TICK_VALUE_BITS,
+    EQUITY_BITS, FILL_QTY_BITS, LOT_VALUE_MICRO_MAX, PRICE_BITS, SCENARIOS, TICK_VALUE_BITS,
+    TIER_INSTRUMENTS,
 };
 use firmware::units::PICO_PER_MICRO;
-use matcher::batch::Leaf;
+use matcher::batch::TierLeaf;
 use matcher::table::{Column, RiskTable};
 
 /// A numbered group of the statement.
@@ -128,7 +128,7 @@ fn column_fault(column: &Column) -> Option<String> {
 }
 
 /// Worth of a leaf in one scenario, in micro-units: cash rounded down, positions at the scenario.
-pub(crate) fn equity_micro(leaf: &Leaf, table: &RiskTable, scenario: usize) -> i128 {
+pub(crate) fn equity_micro(leaf: &TierLeaf, table: &RiskTable, scenario: usize) -> i128 {
     let held: i128 = leaf
         .positions
         .iter()
@@ -205,7 +205,7 @@ fn fills(w: &BatchWitness) -> Check {
 
 /// S4.
 fn positions(w: &BatchWitness) -> Check {
-    let mut moved = [[0i128; INSTRUMENTS]; BATCH_ACCOUNTS];
+    let mut moved = [[0i128; TIER_INSTRUMENTS]; BATCH_ACCOUNTS];
     for lane in &w.lanes {
         for fill in &lane.rows {
             let lots = i128::from(fill.lots) * if fill.taker_buys { 1 } else { -1 };

@@ -3,14 +3,14 @@
 use crate::field::{Fr, Word, address, signed, to_word};
 use crate::poseidon::{Domain, hash4, long_hash};
 use ark_ff::AdditiveGroup;
-use firmware::limits::{ACCOUNTS, INSTRUMENTS, LOT_VALUE_MICRO_MAX, TREE_ARITY, TREE_DEPTH};
+use firmware::limits::{ACCOUNTS, LOT_VALUE_MICRO_MAX, TIER_INSTRUMENTS, TREE_ARITY, TREE_DEPTH};
 use firmware::units::{AccountId, Pico};
-use matcher::batch::Leaf;
+use matcher::batch::TierLeaf;
 use matcher::table::{Column, RiskTable};
 use std::collections::BTreeMap;
 
 /// Field elements of a leaf.
-pub(crate) const LEAF_ELEMENTS: usize = INSTRUMENTS + 5;
+pub(crate) const LEAF_ELEMENTS: usize = TIER_INSTRUMENTS + 5;
 /// Bits of one scenario value in its packed form, `value + SCENARIO_OFFSET`.
 pub(crate) const SCENARIO_BITS: u32 = 31;
 /// Makes every scenario value from `1 - LOT_VALUE_MICRO_MAX` to `LOT_VALUE_MICRO_MAX` non-negative.
@@ -29,7 +29,7 @@ pub(crate) type Path = [Siblings; TREE_DEPTH];
 
 /// A leaf as field elements: owner, nonce, cash, positions, and two places kept for a mandate and
 /// for flags.
-pub(crate) fn leaf_elements(leaf: &Leaf) -> [Fr; LEAF_ELEMENTS] {
+pub(crate) fn leaf_elements(leaf: &TierLeaf) -> [Fr; LEAF_ELEMENTS] {
     let mut elements = [Fr::ZERO; LEAF_ELEMENTS];
     elements[0] = address(&leaf.owner);
     elements[1] = Fr::from(leaf.nonce);
@@ -40,7 +40,7 @@ pub(crate) fn leaf_elements(leaf: &Leaf) -> [Fr; LEAF_ELEMENTS] {
     elements
 }
 
-pub(crate) fn leaf_hash(leaf: &Leaf) -> Fr {
+pub(crate) fn leaf_hash(leaf: &TierLeaf) -> Fr {
     long_hash(Domain::Leaf, &leaf_elements(leaf))
 }
 
@@ -129,7 +129,7 @@ pub(crate) struct Tree {
 
 impl Tree {
     fn new() -> Self {
-        let mut empty = vec![leaf_hash(&Leaf::default())];
+        let mut empty = vec![leaf_hash(&TierLeaf::default())];
         for level in 0..TREE_DEPTH {
             empty.push(hash4(&[empty[level]; TREE_ARITY]));
         }
@@ -178,7 +178,7 @@ impl Tree {
 #[derive(Clone, Debug)]
 pub struct State {
     pub(crate) tree: Tree,
-    pub(crate) leaves: BTreeMap<u32, Leaf>,
+    pub(crate) leaves: BTreeMap<u32, TierLeaf>,
     pub(crate) fund_pico: Pico,
     pub(crate) table_digest: Fr,
     pub(crate) batch_no: u64,
@@ -229,7 +229,7 @@ impl State {
 
     /// The leaf of an account; all zero if it was never used.
     #[must_use]
-    pub fn leaf(&self, account: AccountId) -> Leaf {
+    pub fn leaf(&self, account: AccountId) -> TierLeaf {
         self.leaves.get(&account.0).copied().unwrap_or_default()
     }
 }
@@ -251,7 +251,7 @@ mod tests {
             assert_ne!(root_of(index ^ 1, Fr::from(leaf), &path), tree.root());
             assert_ne!(root_of(index, Fr::from(leaf + 1), &path), tree.root());
         }
-        let empty = leaf_hash(&Leaf::default());
+        let empty = leaf_hash(&TierLeaf::default());
         assert_eq!(root_of(500, empty, &tree.path(500)), tree.root());
     }
 

@@ -12,10 +12,10 @@ use crate::statement::{
 use ark_ff::AdditiveGroup;
 use firmware::limits::{
     ACCOUNTS, AMOUNT_BITS, BATCH_ACCOUNTS, BATCH_DEPOSITS, BATCH_FILLS, BATCH_LANE,
-    BATCH_WITHDRAWALS, EQUITY_BITS, FILL_QTY_BITS, INSTRUMENTS, SCENARIOS, TREE_DEPTH,
+    BATCH_WITHDRAWALS, EQUITY_BITS, FILL_QTY_BITS, SCENARIOS, TIER_INSTRUMENTS, TREE_DEPTH,
 };
-use firmware::units::{PICO_PER_MICRO, Pico};
-use matcher::batch::{FillRow, Leaf, SealedBatch, Touched};
+use firmware::units::{AccountId, PICO_PER_MICRO, Pico};
+use matcher::batch::{FillRow, Leaf, SealedBatch, TierLeaf, Touched};
 use matcher::table::RiskTable;
 use std::collections::BTreeMap;
 
@@ -143,8 +143,8 @@ pub(crate) const fn role(is_maker: bool, sells: bool) -> usize {
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
     pub(crate) index: u32,
-    pub(crate) old: Leaf,
-    pub(crate) new: Leaf,
+    pub(crate) old: TierLeaf,
+    pub(crate) new: TierLeaf,
     pub(crate) path: Path,
     /// The margin need not hold.
     pub(crate) waived: bool,
@@ -188,7 +188,7 @@ pub struct BatchWitness {
     pub(crate) last_seq: u64,
     pub(crate) time_ns: u64,
     pub(crate) journal_hash: [u8; 32],
-    pub(crate) table: RiskTable,
+    pub(crate) table: Box<RiskTable>,
     pub(crate) old: Registers,
     pub(crate) new: Registers,
     pub(crate) slots: [Slot; BATCH_ACCOUNTS],
@@ -271,8 +271,8 @@ impl BatchWitness {
     pub(crate) fn blank() -> Self {
         let slot = |index: usize| Slot {
             index: index as u32,
-            old: Leaf::default(),
-            new: Leaf::default(),
+            old: TierLeaf::default(),
+            new: TierLeaf::default(),
             path: [[Fr::ZERO; 3]; TREE_DEPTH],
             waived: false,
             notional: [0; ROLES],
@@ -291,7 +291,7 @@ impl BatchWitness {
             last_seq: 0,
             time_ns: 0,
             journal_hash: [0; 32],
-            table: bytemuck::Zeroable::zeroed(),
+            table: RiskTable::zeroed(TIER_INSTRUMENTS),
             old: registers,
             new: registers,
             slots: std::array::from_fn(slot),
@@ -314,7 +314,7 @@ impl State {
         if let Some(fault) = table_fault(&batch.table) {
             return Err(WitnessError::Table(fault));
         }
-        let mut accounts = Accounts::new(&batch.touched);
+        let mut accounts = Accounts::new(&batch.touched)?;
         accounts.fills(&batch.fills, &batch.table)?;
         accounts.deposits(batch, self.deposits_seen)?;
         accounts.withdrawals(batch)?;
@@ -336,7 +336,7 @@ impl State {
             last_seq: batch.last_seq.0,
             time_ns: batch.time.0,
             journal_hash: batch.journal_hash,
-            table: *batch.table,
+            table: batch.table.clone(),
             old: Registers {
                 tree: self.tree.root(),
                 fund_pico: self.fund_pico,
@@ -353,8 +353,8 @@ impl State {
             withdrawals: accounts.withdrawal_rows,
         };
         self.tree = tree;
-        for touched in &batch.touched {
-            self.leaves.insert(touched.account.0, touched.new);
+        for (index, account) in &accounts.by_index {
+            self.leaves.insert(*index, account.new);
         }
         self.fund_pico = batch.fund_new_pico;
         self.table_digest = new_digest;
@@ -389,7 +389,7 @@ impl State {
                 });
             }
             before = Some(account.0);
-            if let Some(field) = difference(old, &self.leaf(*account)) {
+            if let Some(field) = difference(&tier_leaf(*account, old)?, &self.leaf(*account)) {
                 return Err(WitnessError::OldLeaf {
                     account: account.0,
                     field,
@@ -429,7 +429,21 @@ impl State {
     }
 }
 
+/// The leaf as this tier has it.
+fn tier_leaf(account: AccountId, leaf: &Leaf) -> Result<TierLeaf, WitnessError> {
+    leaf.of_tier().ok_or(WitnessError::Range {
+        account: account.0,
+        what: "a position beyond the instruments of this tier",
+    })
+}
+
 fn check_size(batch: &SealedBatch) -> Result<(), WitnessError> {
+    let columns = batch.table.columns.len();
+    if columns != TIER_INSTRUMENTS {
+        return Err(WitnessError::Table(format!(
+            "it has {columns} columns, this tier proves {TIER_INSTRUMENTS}"
+        )));
+    }
     for (what, got, max) in [
         ("touched accounts", batch.touched.len(), BATCH_ACCOUNTS),
         ("fill rows", batch.fills.len(), BATCH_FILLS),
@@ -444,7 +458,7 @@ fn check_size(batch: &SealedBatch) -> Result<(), WitnessError> {
 }
 
 /// Name of the first field in which two leaves differ.
-fn difference(a: &Leaf, b: &Leaf) -> Option<String> {
+fn difference(a: &TierLeaf, b: &TierLeaf) -> Option<String> {
     if a.owner != b.owner {
         return Some("owner".into());
     }
@@ -457,7 +471,7 @@ fn difference(a: &Leaf, b: &Leaf) -> Option<String> {
             a.cash_pico, b.cash_pico
         ));
     }
-    let place = (0..INSTRUMENTS).find(|i| a.positions[*i] != b.positions[*i])?;
+    let place = (0..TIER_INSTRUMENTS).find(|i| a.positions[*i] != b.positions[*i])?;
     let (mine, theirs) = (a.positions[place], b.positions[place]);
     Some(format!(
         "position in instrument {place} ({mine} against {theirs} lots)"
@@ -467,9 +481,9 @@ fn difference(a: &Leaf, b: &Leaf) -> Option<String> {
 /// What a batch does to one account.
 #[derive(Clone, Default)]
 struct Account {
-    old: Leaf,
-    new: Leaf,
-    lots: [i64; INSTRUMENTS],
+    old: TierLeaf,
+    new: TierLeaf,
+    lots: [i64; TIER_INSTRUMENTS],
     notional: [i128; ROLES],
     deposit_micro: i128,
     withdrawal_micro: i128,
@@ -482,7 +496,7 @@ struct Account {
 impl Account {
     /// It did nothing but receive deposits, so it may end below its margin.
     fn may_waive(&self) -> bool {
-        self.lots == [0; INSTRUMENTS] && self.notional == [0; ROLES] && self.withdrawals == 0
+        self.lots == [0; TIER_INSTRUMENTS] && self.notional == [0; ROLES] && self.withdrawals == 0
     }
 
     fn fees_pico(&self, table: &RiskTable) -> Pico {
@@ -492,7 +506,7 @@ impl Account {
     }
 
     /// The leaf that the rows lead to.
-    fn expected(&self, table: &RiskTable) -> Option<Leaf> {
+    fn expected(&self, table: &RiskTable) -> Option<TierLeaf> {
         let bought = self.notional[role(false, false)] + self.notional[role(true, false)];
         let sold = self.notional[role(false, true)] + self.notional[role(true, true)];
         let moved = sold - bought + self.deposit_micro - self.withdrawal_micro;
@@ -505,7 +519,7 @@ impl Account {
         for (position, lots) in positions.iter_mut().zip(&self.lots) {
             *position = position.checked_add(*lots)?;
         }
-        Some(Leaf {
+        Some(TierLeaf {
             owner: self.owner,
             nonce: self.old.nonce.checked_add(self.withdrawals)?,
             cash_pico,
@@ -538,18 +552,21 @@ struct Accounts {
 }
 
 impl Accounts {
-    fn new(touched: &[Touched]) -> Self {
-        let account = |t: &Touched| Account {
-            old: t.old,
-            new: t.new,
-            owner: t.old.owner,
-            ..Account::default()
+    fn new(touched: &[Touched]) -> Result<Self, WitnessError> {
+        let account = |t: &Touched| {
+            let account = Account {
+                old: tier_leaf(t.account, &t.old)?,
+                new: tier_leaf(t.account, &t.new)?,
+                owner: t.old.owner,
+                ..Account::default()
+            };
+            Ok((t.account.0, account))
         };
-        Self {
-            by_index: touched.iter().map(|t| (t.account.0, account(t))).collect(),
+        Ok(Self {
+            by_index: touched.iter().map(account).collect::<Result<_, _>>()?,
             deposit_rows: Vec::new(),
             withdrawal_rows: Vec::new(),
-        }
+        })
     }
 
     fn fills(&mut self, fills: &[FillRow], table: &RiskTable) -> Result<(), WitnessError> {
@@ -635,11 +652,9 @@ impl Accounts {
     /// Compares the new leaves with what the rows give, checks margins, returns the fees.
     fn settle(&self, touched: &[Touched], table: &RiskTable) -> Result<Pico, WitnessError> {
         let mut fees = 0;
-        for Touched {
-            account: id, new, ..
-        } in touched
-        {
+        for Touched { account: id, .. } in touched {
             let account = &self.by_index[&id.0];
+            let new = &account.new;
             let range = |what| WitnessError::Range {
                 account: id.0,
                 what,

@@ -73,7 +73,7 @@ impl Recording {
             requests: Vec::with_capacity(played),
             warmup: workload.warmup().len(),
             listing: listing(&spec),
-            table: Box::new(table(&spec, workload)?),
+            table: table(&spec, workload)?,
         };
         let mut venue = recording.venue::<LadderBook>()?;
         let mut gate = recording.gate();
@@ -98,6 +98,7 @@ impl Recording {
         let engine = Engine::new(EngineLimits {
             accounts: GATE_ACCOUNTS,
             orders: BOOK_ORDERS_MAX,
+            ..EngineLimits::default()
         })?;
         let mut venue = Venue {
             engine,
@@ -321,7 +322,7 @@ fn listing(spec: &InstrumentSpec) -> InInstrument {
 }
 
 /// The table that the venue's own pricing makes, the index in the middle of the prices.
-fn table(spec: &InstrumentSpec, workload: &Workload) -> Result<RiskTable> {
+fn table(spec: &InstrumentSpec, workload: &Workload) -> Result<Box<RiskTable>> {
     let middle = (i64::from(workload.price_min) + i64::from(workload.price_max)) / 2;
     let params = RiskParams {
         maker_fee_ppm: -100,

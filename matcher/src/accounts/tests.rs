@@ -1,8 +1,9 @@
 //! The account against the plain formula, which is written here as it stands in words.
 
 use super::*;
-use bytemuck::Zeroable;
-use firmware::limits::{LOT_VALUE_MICRO_MAX, ORDER_LOTS_MAX, PRICE_BITS, TICK_VALUE_BITS};
+use firmware::limits::{
+    LOT_VALUE_MICRO_MAX, ORDER_LOTS_MAX, PRICE_BITS, TICK_VALUE_BITS, TIER_INSTRUMENTS,
+};
 use proptest::prelude::*;
 
 /// Columns that the tests use, so that instruments meet.
@@ -114,7 +115,7 @@ fn table() -> impl Strategy<Value = Box<RiskTable>> {
     let column = (prop::collection::vec(value.clone(), SCENARIOS), value, tick);
     let fees = (0i32..=100_000, -1_000i32..=100_000);
     (prop::collection::vec(column, USED), fees).prop_map(|(columns, (taker, maker))| {
-        let mut table = Box::new(RiskTable::zeroed());
+        let mut table = RiskTable::zeroed(TIER_INSTRUMENTS);
         table.taker_fee_ppm = taker;
         table.maker_fee_ppm = maker.max(-taker);
         for (to, (values, mark, tick)) in table.columns.iter_mut().zip(columns) {
@@ -169,12 +170,12 @@ struct Pair {
 
 impl Pair {
     fn new(table: Box<RiskTable>) -> Self {
-        let mut margin = Margin::new();
+        let mut margin = Margin::new(TIER_INSTRUMENTS);
         margin.adopt(&table);
         Self {
             table,
             margin,
-            account: Account::new(),
+            account: Account::new(TIER_INSTRUMENTS),
             plain: Plain::default(),
         }
     }
@@ -263,11 +264,11 @@ proptest! {
 
 #[test]
 fn the_largest_ask_at_the_highest_price_reserves_nothing() {
-    let mut table = RiskTable::zeroed();
+    let mut table = RiskTable::zeroed(TIER_INSTRUMENTS);
     table.columns[0].tick_value_micro = (1 << TICK_VALUE_BITS) - 1;
-    let mut margin = Margin::new();
+    let mut margin = Margin::new(TIER_INSTRUMENTS);
     margin.adopt(&table);
-    let mut account = Account::new();
+    let mut account = Account::new(TIER_INSTRUMENTS);
     account.open_order(
         &margin,
         Exposure {

@@ -4,10 +4,9 @@ use super::{DepositRow, FillRow, Leaf, SealReason, SealedBatch, Touched, Withdra
 use crate::table::RiskTable;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use bytemuck::Zeroable;
 use firmware::limits::{
     BATCH_ACCOUNTS, BATCH_DEPOSITS, BATCH_FILLS, BATCH_LANE, BATCH_WITHDRAWALS, FILL_QTY_BITS,
-    INSTRUMENTS,
+    TIER_INSTRUMENTS,
 };
 use firmware::units::{AccountId, PICO_PER_MICRO, Pico, PriceTicks, Seq, TimeNs};
 
@@ -25,17 +24,25 @@ pub(crate) struct BatchBuilder {
     /// Accounts of `batch.touched`, in the same order while the batch is open: the leaves beside them are
     /// too large to search through.
     accounts: Vec<AccountId>,
+    /// Places for touched accounts that the open batch does not need.
+    spare: Vec<Touched>,
     index: Box<[u16; INDEX]>,
     /// Fill rows of each instrument: rows of one lane of the circuit share an instrument.
-    rows: [usize; INSTRUMENTS],
+    rows: Box<[usize]>,
     /// Lanes that those rows open.
     lanes: usize,
     /// Lowest and highest price filled, per instrument.
-    prices: [Option<(PriceTicks, PriceTicks)>; INSTRUMENTS],
+    prices: Box<[Option<(PriceTicks, PriceTicks)>]>,
 }
 
 impl BatchBuilder {
-    pub(crate) fn new() -> Self {
+    /// An empty batch of a domain that can list so many instruments.
+    pub(crate) fn new(instruments: usize) -> Self {
+        let place = Touched {
+            account: AccountId(0),
+            old: Leaf::unfunded(instruments),
+            new: Leaf::unfunded(instruments),
+        };
         Self {
             batch: SealedBatch {
                 batch_no: 1,
@@ -45,7 +52,7 @@ impl BatchBuilder {
                 reason: SealReason::Full,
                 state_hash: [0; 32],
                 journal_hash: [0; 32],
-                table: Box::new(RiskTable::zeroed()),
+                table: RiskTable::zeroed(TIER_INSTRUMENTS),
                 fund_old_pico: 0,
                 fund_new_pico: 0,
                 fills: Vec::with_capacity(BATCH_FILLS),
@@ -54,10 +61,11 @@ impl BatchBuilder {
                 touched: Vec::with_capacity(BATCH_ACCOUNTS),
             },
             accounts: Vec::with_capacity(BATCH_ACCOUNTS),
+            spare: alloc::vec![place; BATCH_ACCOUNTS],
             index: Box::new([NONE; INDEX]),
-            rows: [0; INSTRUMENTS],
+            rows: alloc::vec![0; instruments].into(),
             lanes: 0,
-            prices: [None; INSTRUMENTS],
+            prices: alloc::vec![None; instruments].into(),
         }
     }
 
@@ -75,8 +83,17 @@ impl BatchBuilder {
         self.accounts.iter().copied()
     }
 
+    /// Makes room for the columns of a wider table.
+    ///
+    /// # Panics
+    /// When the batch is not empty: one batch has one width.
+    pub(crate) fn widen(&mut self, columns: usize) {
+        assert!(self.is_empty(), "a batch does not change its width");
+        self.batch.table = self.batch.table.widened(columns);
+    }
+
     /// Lowest and highest price filled in each instrument since the last seal.
-    pub(crate) const fn prices(&self) -> &[Option<(PriceTicks, PriceTicks)>; INSTRUMENTS] {
+    pub(crate) const fn prices(&self) -> &[Option<(PriceTicks, PriceTicks)>] {
         &self.prices
     }
 
@@ -128,7 +145,7 @@ impl BatchBuilder {
     }
 
     /// Whether the next row of the instrument is the first of a lane.
-    const fn opens_lane(&self, instrument: usize) -> bool {
+    fn opens_lane(&self, instrument: usize) -> bool {
         self.rows[instrument].is_multiple_of(BATCH_LANE)
     }
 
@@ -144,18 +161,18 @@ impl BatchBuilder {
     ///
     /// # Panics
     /// When the tier is full: the caller asks `*_fits` first.
-    pub(crate) fn touch(&mut self, account: AccountId, old: &Leaf) {
+    pub(crate) fn touch(&mut self, account: AccountId, leaf: &Leaf) {
         if !self.is_touched(account) {
-            assert!(
-                self.accounts.len() < BATCH_ACCOUNTS,
-                "the batch has no room for account {account}"
-            );
+            let mut place = self
+                .spare
+                .pop()
+                .expect("the batch has room for the account, as was asked");
+            let instruments = self.batch.table.columns.len();
+            place.account = account;
+            place.old.copy_from(leaf, instruments);
+            place.new.copy_from(leaf, instruments);
             self.accounts.push(account);
-            self.batch.touched.push(Touched {
-                account,
-                old: *old,
-                new: *old,
-            });
+            self.batch.touched.push(place);
         }
     }
 
@@ -204,23 +221,23 @@ impl BatchBuilder {
     ///
     /// # Panics
     /// When the batch does not conserve money and contracts.
-    pub(crate) fn close(
+    pub(crate) fn close<'a>(
         &mut self,
         reason: SealReason,
         last_seq: Seq,
         time: TimeNs,
         table: &RiskTable,
         fund_pico: Pico,
-        new_leaf: impl Fn(AccountId) -> Leaf,
+        new_leaf: impl Fn(AccountId) -> &'a Leaf,
     ) {
         let b = &mut self.batch;
         b.reason = reason;
         b.last_seq = last_seq;
         b.time = time;
-        *b.table = *table;
+        b.table.adopt(table);
         b.fund_new_pico = fund_pico;
         for t in &mut b.touched {
-            t.new = new_leaf(t.account);
+            t.new.copy_from(new_leaf(t.account), table.columns.len());
         }
         b.touched.sort_unstable_by_key(|t| t.account);
         b.fills.sort_unstable_by_key(|f| {
@@ -245,15 +262,9 @@ impl BatchBuilder {
     /// The leaves that the batch did not touch are what they were: if its changes add up, all does.
     fn assert_conserved(&self) {
         let b = &self.batch;
-        let mut contracts = [0; INSTRUMENTS];
         let mut pico = b.fund_new_pico - b.fund_old_pico;
         for t in &b.touched {
             pico += t.new.cash_pico - t.old.cash_pico;
-            for (sum, (new, old)) in
-                (contracts.iter_mut()).zip(t.new.positions.iter().zip(&t.old.positions))
-            {
-                *sum += new - old;
-            }
         }
         let paid_in: i128 = b.deposits.iter().map(|d| i128::from(d.amount_micro)).sum();
         let paid_out: i128 = (b.withdrawals.iter())
@@ -265,11 +276,18 @@ impl BatchBuilder {
             "batch {} does not conserve money",
             b.batch_no
         );
-        assert_eq!(
-            contracts, [0; INSTRUMENTS],
-            "batch {} does not conserve contracts",
-            b.batch_no
-        );
+        for i in 0..b.table.columns.len() {
+            let moved = b
+                .touched
+                .iter()
+                .map(|t| t.new.positions[i] - t.old.positions[i]);
+            assert_eq!(
+                moved.sum::<i64>(),
+                0,
+                "batch {} does not conserve the contracts of instrument {i}",
+                b.batch_no
+            );
+        }
     }
 
     /// Starts the next batch with the record `first_seq`.
@@ -278,15 +296,17 @@ impl BatchBuilder {
         b.batch_no += 1;
         b.first_seq = first_seq;
         b.fund_old_pico = b.fund_new_pico;
-        b.fills.clear();
+        for f in b.fills.drain(..) {
+            let i = f.instrument.0 as usize;
+            self.rows[i] = 0;
+            self.prices[i] = None;
+        }
+        self.lanes = 0;
         b.deposits.clear();
         b.withdrawals.clear();
-        b.touched.clear();
+        self.spare.append(&mut b.touched);
         self.accounts.clear();
         self.index.fill(NONE);
-        self.rows = [0; INSTRUMENTS];
-        self.lanes = 0;
-        self.prices = [None; INSTRUMENTS];
     }
 
     /// Adds the batch, open or closed, and through the digest of the seal before all its forerunners.
@@ -315,7 +335,9 @@ impl BatchBuilder {
             h.update(&t.account.0.to_le_bytes())
                 .update(&t.new.nonce.to_le_bytes())
                 .update(&t.new.cash_pico.to_le_bytes())
-                .update(bytemuck::cast_slice(&t.new.positions));
+                .update(bytemuck::cast_slice(
+                    &t.new.positions[..b.table.columns.len()],
+                ));
         }
         for f in &b.fills {
             h.update(&f.maker.0.to_le_bytes())

@@ -1,24 +1,31 @@
 //! The sealed-batch file: fixed records, little-endian, checked by a digest at the end.
 //!
 //! ```text
-//!  0  magic "DBXBATCH", version u32, counts u32 x4 (fills, deposits, withdrawals, touched), pad u32
+//!  0  magic "DBXBATCH", version u32, counts u32 x4 (fills, deposits, withdrawals, touched), columns u32
 //! 32  batch_no, first_seq, last_seq, time u64 | reason u64
 //! 72  state_hash 32 | journal_hash 32 | fund_old i128 | fund_new i128
 //!  .  risk table | fill rows 40 B | deposit rows 40 B | withdrawal rows 32 B | touched
 //!  .  BLAKE3 of everything before
 //! ```
+//!
+//! `columns` says how many columns the table and how many positions a leaf has. Zero stands for those of
+//! the circuit's small tier, in files of version 1; wider ones are of version 2.
 
 use super::{DepositRow, FillRow, Leaf, SealReason, SealedBatch, Touched, WithdrawalRow};
 use crate::table::RiskTable;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use firmware::limits::{
-    BATCH_ACCOUNTS, BATCH_DEPOSITS, BATCH_FILLS, BATCH_WITHDRAWALS, INSTRUMENTS,
+    BATCH_ACCOUNTS, BATCH_DEPOSITS, BATCH_FILLS, BATCH_WITHDRAWALS, INSTRUMENTS, TIER_INSTRUMENTS,
 };
 use firmware::units::{AccountId, InstrumentId, PriceTicks, Seq, TimeNs};
+use zerocopy::IntoBytes;
 
 const MAGIC: &[u8; 8] = b"DBXBATCH";
+/// Version of a batch that is as wide as the small tier.
 const VERSION: u32 = 1;
+/// Version of a wider one.
+const VERSION_WIDE: u32 = 2;
 const DIGEST_LEN: usize = 32;
 
 /// Why bytes are not a sealed batch.
@@ -28,7 +35,9 @@ pub enum BatchError {
     #[error("not a sealed batch (wrong magic)")]
     Magic,
     /// Another version.
-    #[error("sealed batch of version {0}; this release reads version {VERSION}")]
+    #[error(
+        "sealed batch of version {0}; this release reads versions {VERSION} and {VERSION_WIDE}"
+    )]
     Version(u32),
     /// The digest at the end does not match.
     #[error("sealed batch is damaged: its digest does not match")]
@@ -59,11 +68,17 @@ pub fn encode(b: &SealedBatch, out: &mut Vec<u8>) {
         b.withdrawals.len(),
         b.touched.len(),
     ];
-    out.extend_from_slice(&VERSION.to_le_bytes());
+    let columns = b.table.columns.len();
+    let (version, announced) = if columns == TIER_INSTRUMENTS {
+        (VERSION, 0)
+    } else {
+        (VERSION_WIDE, columns as u32)
+    };
+    out.extend_from_slice(&version.to_le_bytes());
     counts
         .iter()
         .for_each(|n| out.extend_from_slice(&(*n as u32).to_le_bytes()));
-    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&announced.to_le_bytes());
     for n in [
         b.batch_no,
         b.first_seq.0,
@@ -77,7 +92,7 @@ pub fn encode(b: &SealedBatch, out: &mut Vec<u8>) {
     out.extend_from_slice(&b.journal_hash);
     out.extend_from_slice(&b.fund_old_pico.to_le_bytes());
     out.extend_from_slice(&b.fund_new_pico.to_le_bytes());
-    out.extend_from_slice(bytemuck::bytes_of(&*b.table));
+    out.extend_from_slice(b.table.bytes());
     for f in &b.fills {
         for n in [
             u64::from(f.maker.0),
@@ -98,8 +113,8 @@ pub fn encode(b: &SealedBatch, out: &mut Vec<u8>) {
     }
     for t in &b.touched {
         out.extend_from_slice(&u64::from(t.account.0).to_le_bytes());
-        put_leaf(out, &t.old);
-        put_leaf(out, &t.new);
+        put_leaf(out, &t.old, columns);
+        put_leaf(out, &t.new, columns);
     }
     let digest = blake3::hash(&out[start..]);
     out.extend_from_slice(digest.as_bytes());
@@ -111,12 +126,12 @@ fn put_transfer(out: &mut Vec<u8>, account: AccountId, owner: &[u8; 20], amount:
     out.extend_from_slice(&amount.to_le_bytes());
 }
 
-fn put_leaf(out: &mut Vec<u8>, leaf: &Leaf) {
+fn put_leaf(out: &mut Vec<u8>, leaf: &Leaf, columns: usize) {
     out.extend_from_slice(&leaf.owner);
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&leaf.nonce.to_le_bytes());
     out.extend_from_slice(&leaf.cash_pico.to_le_bytes());
-    leaf.positions
+    leaf.positions[..columns]
         .iter()
         .for_each(|p| out.extend_from_slice(&p.to_le_bytes()));
 }
@@ -132,7 +147,7 @@ pub fn decode(bytes: &[u8]) -> Result<SealedBatch, BatchError> {
     }
     r.at = 8;
     let version = r.u32()?;
-    if version != VERSION {
+    if !matches!(version, VERSION | VERSION_WIDE) {
         return Err(BatchError::Version(version));
     }
     let body = bytes
@@ -152,7 +167,7 @@ pub fn decode(bytes: &[u8]) -> Result<SealedBatch, BatchError> {
         r.count(BATCH_WITHDRAWALS)?,
         r.count(BATCH_ACCOUNTS)?,
     ];
-    r.u32()?;
+    let columns = r.columns(version)?;
     let batch = SealedBatch {
         batch_no: r.u64()?,
         first_seq: Seq(r.u64()?),
@@ -163,9 +178,7 @@ pub fn decode(bytes: &[u8]) -> Result<SealedBatch, BatchError> {
         journal_hash: r.array()?,
         fund_old_pico: i128::from_le_bytes(r.array()?),
         fund_new_pico: i128::from_le_bytes(r.array()?),
-        table: Box::new(bytemuck::pod_read_unaligned(
-            r.take(size_of::<RiskTable>())?,
-        )),
+        table: r.table(columns)?,
         fills: (0..counts[0]).map(|_| r.fill()).collect::<Result<_, _>>()?,
         deposits: (0..counts[1])
             .map(|_| r.deposit())
@@ -174,7 +187,7 @@ pub fn decode(bytes: &[u8]) -> Result<SealedBatch, BatchError> {
             .map(|_| r.withdrawal())
             .collect::<Result<_, _>>()?,
         touched: (0..counts[3])
-            .map(|_| r.touched())
+            .map(|_| r.touched(columns))
             .collect::<Result<_, _>>()?,
     };
     if r.at != body {
@@ -262,21 +275,36 @@ impl<'a> Reader<'a> {
             amount_micro: self.u64()?,
         })
     }
-    fn touched(&mut self) -> Result<Touched, BatchError> {
+    /// Columns that the header announces.
+    fn columns(&mut self, version: u32) -> Result<usize, BatchError> {
+        let n = self.u32()?;
+        match version {
+            VERSION if n == 0 => Ok(TIER_INSTRUMENTS),
+            VERSION_WIDE if n as usize > TIER_INSTRUMENTS && n as usize <= INSTRUMENTS => {
+                Ok(n as usize)
+            }
+            _ => Err(BatchError::Value(n.into())),
+        }
+    }
+    fn table(&mut self, columns: usize) -> Result<Box<RiskTable>, BatchError> {
+        let mut table = RiskTable::zeroed(columns);
+        let bytes = table.as_mut_bytes();
+        bytes.copy_from_slice(self.take(bytes.len())?);
+        Ok(table)
+    }
+    fn touched(&mut self, columns: usize) -> Result<Touched, BatchError> {
         Ok(Touched {
             account: AccountId(self.u64()? as u32),
-            old: self.leaf()?,
-            new: self.leaf()?,
+            old: self.leaf(columns)?,
+            new: self.leaf(columns)?,
         })
     }
-    fn leaf(&mut self) -> Result<Leaf, BatchError> {
+    fn leaf(&mut self, columns: usize) -> Result<Leaf, BatchError> {
         let owner = self.array()?;
         self.u32()?;
         let (nonce, cash) = (self.u64()?, self.array()?);
-        let mut positions = [0; INSTRUMENTS];
-        for p in &mut positions {
-            *p = self.u64()? as i64;
-        }
+        let position = |_| Ok(self.u64()? as i64);
+        let positions = (0..columns).map(position).collect::<Result<_, _>>()?;
         Ok(Leaf {
             owner,
             nonce,
@@ -289,14 +317,13 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytemuck::Zeroable;
 
-    fn batch() -> SealedBatch {
+    fn batch(columns: usize) -> SealedBatch {
         let leaf = Leaf {
             owner: [7; 20],
             nonce: 1,
             cash_pico: -5,
-            positions: [3; INSTRUMENTS],
+            positions: alloc::vec![3; columns].into(),
         };
         SealedBatch {
             batch_no: 4,
@@ -306,7 +333,7 @@ mod tests {
             reason: SealReason::Operator,
             state_hash: [1; 32],
             journal_hash: [2; 32],
-            table: Box::new(RiskTable::zeroed()),
+            table: RiskTable::zeroed(columns),
             fund_old_pico: 1,
             fund_new_pico: 1 << 90,
             fills: alloc::vec![FillRow {
@@ -330,7 +357,7 @@ mod tests {
             }],
             touched: alloc::vec![Touched {
                 account: AccountId(1),
-                old: Leaf::default(),
+                old: Leaf::unfunded(columns),
                 new: leaf
             }],
         }
@@ -338,15 +365,17 @@ mod tests {
 
     #[test]
     fn a_batch_comes_back_as_it_went() {
-        let mut bytes = Vec::new();
-        encode(&batch(), &mut bytes);
-        assert_eq!(decode(&bytes).unwrap(), batch());
+        for columns in [TIER_INSTRUMENTS, TIER_INSTRUMENTS + 1, INSTRUMENTS] {
+            let mut bytes = Vec::new();
+            encode(&batch(columns), &mut bytes);
+            assert_eq!(decode(&bytes).unwrap(), batch(columns));
+        }
     }
 
     #[test]
     fn every_flipped_bit_and_every_cut_is_refused() {
         let mut bytes = Vec::new();
-        encode(&batch(), &mut bytes);
+        encode(&batch(TIER_INSTRUMENTS), &mut bytes);
         for at in 0..bytes.len() {
             assert!(decode(&bytes[..at]).is_err(), "cut at {at}");
             bytes[at] ^= 1 << (at % 8);

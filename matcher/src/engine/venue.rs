@@ -5,9 +5,9 @@ use crate::accounts::Exposure;
 use crate::batch::{DepositRow, SealReason};
 use crate::book::{Order, OrderBook};
 use crate::outbox::Outbox;
-use crate::settlement::{Settled, Trigger};
-use crate::table::RiskTable;
-use firmware::limits::{AMOUNT_BITS, INSTRUMENTS};
+use crate::settlement::Trigger;
+use crate::table::{Column, RiskTable};
+use firmware::limits::{AMOUNT_BITS, DOMAIN_LOTS_MAX};
 use firmware::units::{AccountId, InstrumentId, OrderId, PriceTicks, Side};
 use firmware::wire::feed::{IndexUpdate, InstrumentDefinition, MarkPrice, SettlementSummary};
 use firmware::wire::input::{
@@ -132,8 +132,15 @@ impl<B: OrderBook> Engine<B> {
         self.book
             .list(id, PriceTicks(m.base_ticks), m.width_ticks as u32)
             .expect("instruments are checked with the configuration");
+        self.widen(stamp, RiskTable::width_for(m.instrument), out);
         let tick_e9 = m.tick_micro * 1_000;
         self.instruments[m.instrument as usize] = Some(Listed { spec: *m, tick_e9 });
+        let limits = self.instruments.iter().flatten();
+        let lots: i64 = limits.map(|l| l.spec.position_lots_max).sum();
+        assert!(
+            lots <= DOMAIN_LOTS_MAX,
+            "position limits are checked with the configuration"
+        );
         let tick_value = i128::from(m.tick_micro) * i128::from(m.lot_e9) / 1_000_000_000;
         out.feed(InstrumentDefinition {
             engine_seq: stamp.seq.0,
@@ -154,6 +161,15 @@ impl<B: OrderBook> Engine<B> {
             flags: 0,
             tick_value_micro: tick_value as u32,
         });
+    }
+
+    /// Makes table and batch as wide as the listed instruments ask for. One batch has one width.
+    fn widen(&mut self, stamp: Stamp, columns: usize, out: &mut Outbox) {
+        if columns > self.table.columns.len() {
+            self.seal(stamp, SealReason::Operator, out);
+            self.table = self.table.widened(columns);
+            self.batch.widen(columns);
+        }
     }
 
     pub(super) fn session(&mut self, stamp: Stamp, m: &InSession, out: &mut Outbox) {
@@ -189,10 +205,15 @@ impl<B: OrderBook> Engine<B> {
     /// the new table does not allow, and settles if it is due.
     pub(super) fn adopt(&mut self, stamp: Stamp, table: &RiskTable, out: &mut Outbox) {
         assert_eq!(table.epoch, self.table.epoch + 1, "risk epochs rise by one");
+        assert_eq!(
+            table.columns.len(),
+            self.table.columns.len(),
+            "a table is as wide as the listed instruments ask for"
+        );
         if !self.batch_allows(table) {
             self.seal(stamp, SealReason::TableChange, out);
         }
-        *self.table = *table;
+        self.table.adopt(table);
         self.margin.adopt(table);
         self.has_table = true;
         self.rebase();
@@ -210,8 +231,8 @@ impl<B: OrderBook> Engine<B> {
             Self::collect_into(&self.book, &self.instruments, &mut self.sweep, of_short);
             self.sweep_for(stamp, CANCEL_MARGIN, out);
         }
-        if self.settled.is_none() {
-            self.settled = Some(Settled::start(0, stamp.time, &self.table));
+        if !self.settled.has_started() {
+            self.settled.start(0, stamp.time, &self.table);
         }
         self.settle_if_due(stamp, out);
     }
@@ -220,7 +241,7 @@ impl<B: OrderBook> Engine<B> {
     /// at the first price that may trade.
     fn collect_outside_collar(&mut self) {
         self.sweep.clear();
-        for i in (0..INSTRUMENTS).filter(|i| self.instruments[*i].is_some()) {
+        for i in (0..self.instruments.len()).filter(|i| self.instruments[*i].is_some()) {
             let (id, c) = (InstrumentId(i as u16), &self.table.columns[i]);
             for side in [Side::Buy, Side::Sell] {
                 // A closed instrument has no collar at all: (0, 0) would leave its asks standing.
@@ -259,20 +280,25 @@ impl<B: OrderBook> Engine<B> {
             let a = self.accounts.get(id).expect("a touched account exists");
             a.worst_under(table) >= 0
         };
-        let inside = |i: usize| {
-            let (c, now) = (&table.columns[i], &self.table.columns[i]);
+        let inside = |(i, (c, now)): (usize, (&Column, &Column))| {
             self.batch.prices()[i].is_none_or(|(lo, hi)| {
                 lo.0 >= c.collar_lo_ticks
                     && hi.0 < c.collar_lo_ticks + c.collar_width_ticks
                     && c.tick_value_micro == now.tick_value_micro
             })
         };
-        self.batch.touched().all(healthy) && (0..INSTRUMENTS).all(inside)
+        self.batch.touched().all(healthy)
+            && table
+                .columns
+                .iter()
+                .zip(&self.table.columns)
+                .enumerate()
+                .all(inside)
     }
 
     fn rebase(&mut self) {
         self.accounts.rebase(&self.table);
-        for i in 0..INSTRUMENTS {
+        for i in 0..self.instruments.len() {
             if self.instruments[i].is_none() {
                 continue;
             }
@@ -327,17 +353,17 @@ impl<B: OrderBook> Engine<B> {
     }
 
     fn settle_if_due(&mut self, stamp: Stamp, out: &mut Outbox) {
-        let Some(settled) = &self.settled else { return };
-        if let Some(trigger) = settled.due(self.terms(), stamp.time, self.table.index_micro) {
+        if !self.settled.has_started() {
+            return;
+        }
+        let index_micro = self.table.index_micro;
+        if let Some(trigger) = self.settled.due(self.terms(), stamp.time, index_micro) {
             self.settle(stamp, trigger, out);
         }
     }
 
     fn settle(&mut self, stamp: Stamp, trigger: Trigger, out: &mut Outbox) {
-        let before = self
-            .settled
-            .as_ref()
-            .expect("settlements start with the first table");
+        let before = &self.settled;
         let no = before.no + 1;
         let (mut net, mut paid, mut delta_leg, mut residual, mut count) = (0, 0, 0, 0, 0);
         for id in self.accounts.funded() {
@@ -390,7 +416,7 @@ impl<B: OrderBook> Engine<B> {
             pad1: 0,
         });
         self.counters.settlements += 1;
-        self.settled = Some(Settled::start(no, stamp.time, &self.table));
+        self.settled.start(no, stamp.time, &self.table);
         self.assert_conserved();
     }
 }

@@ -4,10 +4,10 @@
 //! batch change them only as fills, deposits and withdrawals say.
 
 use super::{PERP, owner_of};
-use firmware::limits::{BATCH_ACCOUNTS, BATCH_FILLS, BATCH_LANE, FILL_QTY_BITS, INSTRUMENTS};
+use firmware::limits::{BATCH_ACCOUNTS, BATCH_FILLS, BATCH_LANE, FILL_QTY_BITS, TIER_INSTRUMENTS};
 use firmware::units::Pico;
 use matcher::accounts::Accounts;
-use matcher::batch::{FillRow, Leaf, SealReason, SealedBatch, decode};
+use matcher::batch::{FillRow, Leaf, SealReason, SealedBatch, TierLeaf, decode};
 use matcher::table::RiskTable;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ const PICO: i128 = 1_000_000;
 /// State of the settlement layer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Auditor {
-    leaves: BTreeMap<u32, Leaf>,
+    leaves: BTreeMap<u32, TierLeaf>,
     fund_pico: Pico,
     batches: u64,
     next_deposit: u64,
@@ -67,7 +67,7 @@ impl Auditor {
     }
 
     fn fills(&mut self, b: &SealedBatch, rows: &mut BTreeSet<u32>) {
-        let mut lanes = [0usize; INSTRUMENTS];
+        let mut lanes = [0usize; TIER_INSTRUMENTS];
         for f in &b.fills {
             let c = &b.table.columns[f.instrument.0 as usize];
             let offset = i64::from(f.price.0) - i64::from(c.collar_lo_ticks);
@@ -101,7 +101,7 @@ impl Auditor {
         );
         let bought = if f.taker_buys { 1 } else { -1 };
         let mut book = |account, sign: i64, fee| {
-            let leaf: &mut Leaf = self
+            let leaf: &mut TierLeaf = self
                 .leaves
                 .get_mut(&account)
                 .expect("a funded account trades");
@@ -140,7 +140,12 @@ impl Auditor {
         }
     }
 
-    fn check_leaves(&self, b: &SealedBatch, before: &BTreeMap<u32, Leaf>, rows: &BTreeSet<u32>) {
+    fn check_leaves(
+        &self,
+        b: &SealedBatch,
+        before: &BTreeMap<u32, TierLeaf>,
+        rows: &BTreeSet<u32>,
+    ) {
         assert!(b.touched.len() <= BATCH_ACCOUNTS);
         let touched: Vec<u32> = b.touched.iter().map(|t| t.account.0).collect();
         assert!(
@@ -150,12 +155,15 @@ impl Auditor {
         for t in &b.touched {
             let old = before.get(&t.account.0).copied().unwrap_or_default();
             assert_eq!(
-                t.old, old,
+                t.old,
+                old.into(),
                 "old leaf of {} in batch {}",
-                t.account, b.batch_no
+                t.account,
+                b.batch_no
             );
             assert_eq!(
-                t.new, self.leaves[&t.account.0],
+                t.new,
+                self.leaves[&t.account.0].into(),
                 "new leaf of {}",
                 t.account
             );
@@ -164,7 +172,7 @@ impl Auditor {
 
     /// Every touched account is above its margin in all scenarios of the batch's table, unless nothing
     /// happened to it but deposits.
-    fn check_margin(&mut self, b: &SealedBatch, before: &BTreeMap<u32, Leaf>) {
+    fn check_margin(&mut self, b: &SealedBatch, before: &BTreeMap<u32, TierLeaf>) {
         for t in &b.touched {
             let active = b
                 .fills
@@ -173,8 +181,8 @@ impl Auditor {
                 || b.withdrawals.iter().any(|w| w.account == t.account)
                 || before
                     .get(&t.account.0)
-                    .map_or([0; INSTRUMENTS], |l| l.positions)
-                    != t.new.positions;
+                    .map_or([0; TIER_INSTRUMENTS], |l| l.positions)[..]
+                    != t.new.positions[..];
             let worst = worst_micro(&t.new, &b.table);
             if worst < 0 {
                 assert!(
@@ -188,7 +196,7 @@ impl Auditor {
     }
 
     fn check_sums(&self) {
-        for i in 0..INSTRUMENTS {
+        for i in 0..TIER_INSTRUMENTS {
             let sum: i64 = self.leaves.values().map(|l| l.positions[i]).sum();
             assert_eq!(sum, 0, "positions of instrument {i}");
         }
@@ -199,10 +207,10 @@ impl Auditor {
     /// Panics unless the engine's accounts are what the batches say. Call it right after a seal.
     pub(crate) fn assert_equals(&self, accounts: &Accounts, fund_pico: Pico) {
         assert_eq!(self.fund_pico, fund_pico);
-        let engine: BTreeMap<u32, Leaf> = accounts
+        let engine: BTreeMap<u32, TierLeaf> = accounts
             .funded()
             .iter()
-            .map(|id| (id.0, accounts.get(*id).expect("it exists").leaf))
+            .map(|id| (id.0, narrow(&accounts.get(*id).expect("it exists").leaf)))
             .collect();
         assert_eq!(self.leaves, engine);
     }
@@ -213,6 +221,11 @@ impl Auditor {
     }
 }
 
+/// The leaf of an account that holds nothing beyond the tier.
+fn narrow(leaf: &Leaf) -> TierLeaf {
+    leaf.of_tier().expect("the tests list few instruments")
+}
+
 /// Equity in the worst scenario, as the statement of the proof defines it.
 pub(crate) fn worst_micro(leaf: &Leaf, table: &RiskTable) -> i128 {
     let cash = leaf.cash_pico.div_euclid(PICO);
@@ -220,7 +233,7 @@ pub(crate) fn worst_micro(leaf: &Leaf, table: &RiskTable) -> i128 {
         let value = |i: usize| {
             i128::from(leaf.positions[i]) * i128::from(table.columns[i].scenario_micro[s])
         };
-        cash + (0..INSTRUMENTS).map(value).sum::<i128>()
+        cash + (0..leaf.positions.len()).map(value).sum::<i128>()
     };
     let scenarios = table.columns[PERP as usize].scenario_micro.len();
     (0..scenarios).map(equity).min().expect("scenarios")

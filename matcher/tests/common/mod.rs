@@ -193,6 +193,7 @@ impl<B: OrderBook> Venue<B> {
         let limits = EngineLimits {
             accounts: ACCOUNTS,
             orders,
+            ..EngineLimits::default()
         };
         let mut venue = Self {
             gate: Box::new(Gate::new()),
@@ -314,7 +315,7 @@ impl<B: OrderBook> Venue<B> {
     }
 
     /// The table that the market makes.
-    pub(crate) fn build(&self) -> RiskTable {
+    pub(crate) fn build(&self) -> Box<RiskTable> {
         let params = RiskParams {
             taker_fee_ppm: self.market.taker_fee_ppm,
             maker_fee_ppm: self.market.maker_fee_ppm,

@@ -9,7 +9,7 @@ use super::table::FEE_BITS;
 use crate::state::SCENARIO_BITS;
 use firmware::limits::{
     AMOUNT_BITS, BATCH_ACCOUNTS, BATCH_DEPOSITS, BATCH_FILLS, BATCH_WITHDRAWALS, COLLAR_BITS,
-    EQUITY_BITS, FILL_QTY_BITS, INSTRUMENTS, PRICE_BITS, TICK_VALUE_BITS,
+    EQUITY_BITS, FILL_QTY_BITS, PRICE_BITS, TICK_VALUE_BITS, TIER_INSTRUMENTS,
 };
 
 /// The prime is above `2^FIELD_BITS`.
@@ -38,7 +38,7 @@ const CASH_EVER_BITS: u32 = CASH_STEP_BITS + LIFE_BITS;
 /// Change of a position in a batch, and a position ever.
 const POSITION_EVER_BITS: u32 = FILL_QTY_BITS + bits(BATCH_FILLS) + 1 + LIFE_BITS;
 /// Worth of all positions of an account in one scenario.
-const HELD_BITS: u32 = POSITION_EVER_BITS + SCENARIO_BITS + bits(INSTRUMENTS);
+const HELD_BITS: u32 = POSITION_EVER_BITS + SCENARIO_BITS + bits(TIER_INSTRUMENTS);
 
 const fn max(a: u32, b: u32) -> u32 {
     if a > b { a } else { b }

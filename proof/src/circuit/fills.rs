@@ -7,20 +7,20 @@ use crate::field::{Fr, signed};
 use crate::gadget::system::{Lc, System, not};
 use crate::witness::{Lane, ROLES, SlotFill};
 use ark_ff::Field;
-use firmware::limits::{BATCH_ACCOUNTS, COLLAR_BITS, FILL_QTY_BITS, INSTRUMENTS};
+use firmware::limits::{BATCH_ACCOUNTS, COLLAR_BITS, FILL_QTY_BITS, TIER_INSTRUMENTS};
 
 /// Bits of a slot number.
 const SLOT_BITS: u32 = BATCH_ACCOUNTS.ilog2();
 /// Slot numbers in a key: a power of two not below the number of slots, so that keys never meet.
 const KEY_STRIDE: u64 = 256;
 /// Bits of a lane's instrument and its live flag in the transcript.
-const LANE_BITS: u32 = INSTRUMENTS.ilog2() + 1;
+const LANE_BITS: u32 = TIER_INSTRUMENTS.ilog2() + 1;
 /// Bits of a fill in the transcript.
 const FILL_BITS: u32 = 2 * SLOT_BITS + FILL_QTY_BITS + COLLAR_BITS + 1;
 /// Fills in one element of the transcript.
 const FILLS_PER_ELEMENT: usize = 4;
 
-const _: () = assert!(BATCH_ACCOUNTS.is_power_of_two() && INSTRUMENTS.is_power_of_two());
+const _: () = assert!(BATCH_ACCOUNTS.is_power_of_two() && TIER_INSTRUMENTS.is_power_of_two());
 const _: () = assert!(BATCH_ACCOUNTS as u64 <= KEY_STRIDE);
 const _: () = assert!(FILL_BITS * FILLS_PER_ELEMENT as u32 <= 253);
 
@@ -44,7 +44,7 @@ pub(super) struct LaneWires {
 
 /// Index and parameters of the lane's instrument, picked by one flag per instrument.
 fn pick(cs: &mut System, lane: &Lane, table: &TableWires) -> (Lc, [Lc; 3]) {
-    let flags: Vec<Lc> = (0..INSTRUMENTS)
+    let flags: Vec<Lc> = (0..TIER_INSTRUMENTS)
         .map(|i| cs.flag(i == lane.instrument))
         .collect();
     cs.enforce_equal(&Lc::sum(&flags), &Lc::constant(Fr::ONE));

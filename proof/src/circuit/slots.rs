@@ -10,7 +10,7 @@ use crate::witness::Slot;
 use ark_ff::{AdditiveGroup, Field};
 use firmware::limits::{EQUITY_BITS, TREE_DEPTH};
 use firmware::units::PICO_PER_MICRO;
-use matcher::batch::Leaf;
+use matcher::batch::TierLeaf;
 
 /// Bits of a leaf index.
 const INDEX_BITS: u32 = 2 * TREE_DEPTH as u32;
@@ -41,7 +41,7 @@ pub(super) struct SlotWires {
     waived: bool,
 }
 
-fn leaf(cs: &mut System, leaf: &Leaf) -> LeafWires {
+fn leaf(cs: &mut System, leaf: &TierLeaf) -> LeafWires {
     let values = leaf_elements(leaf);
     let used = 3 + leaf.positions.len();
     let mut elements: Vec<Lc> = values[..used].iter().map(|v| cs.wire(*v)).collect();

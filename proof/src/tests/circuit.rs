@@ -107,7 +107,7 @@ fn random_honest_markets_satisfy_the_constraints() {
 fn the_first_batch_of_all_needs_no_listed_instrument() {
     let mut market = Market::new();
     let mut empty = table(1);
-    empty.columns = bytemuck::Zeroable::zeroed();
+    empty.columns.fill(bytemuck::Zeroable::zeroed());
     // The ends of the range of a scenario value.
     empty.columns[7].scenario_micro[..2].copy_from_slice(&[1 << 30, 1 - (1 << 30)]);
     let batch = market.seal(empty, &[], &[(0, 1), (65_535, (1 << 62) - 1)], &[]);

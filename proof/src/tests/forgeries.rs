@@ -10,7 +10,7 @@ use crate::state::{Tree, leaf_hash, root_of, table_digest};
 use crate::statement::{DEPOSITS_AT, PublicInputs, WITHDRAWALS_AT, Words, at};
 use crate::witness::{BatchWitness, ROLES, Slot, role};
 use ark_ff::Field;
-use firmware::limits::INSTRUMENTS;
+use firmware::limits::TIER_INSTRUMENTS;
 use firmware::units::PICO_PER_MICRO;
 use std::collections::BTreeSet;
 
@@ -54,7 +54,7 @@ impl Forgery {
 
     /// Positions as the fills say.
     fn reposition(&mut self) -> &mut Self {
-        let mut moved = vec![[0i64; INSTRUMENTS]; self.w.slots.len()];
+        let mut moved = vec![[0i64; TIER_INSTRUMENTS]; self.w.slots.len()];
         for lane in &self.w.lanes {
             for fill in &lane.rows {
                 let lots = fill.lots as i64 * if fill.taker_buys { 1 } else { -1 };

@@ -3,9 +3,11 @@
 use crate::state::State;
 use crate::statement::ChainContext;
 use crate::witness::BatchWitness;
-use firmware::limits::SCENARIOS;
+use firmware::limits::{SCENARIOS, TIER_INSTRUMENTS};
 use firmware::units::{AccountId, InstrumentId, PICO_PER_MICRO, PriceTicks, Seq, TimeNs};
-use matcher::batch::{DepositRow, FillRow, Leaf, SealReason, SealedBatch, Touched, WithdrawalRow};
+use matcher::batch::{
+    DepositRow, FillRow, Leaf, SealReason, SealedBatch, TierLeaf, Touched, WithdrawalRow,
+};
 use matcher::table::{Column, RiskTable};
 use std::collections::BTreeMap;
 
@@ -41,13 +43,15 @@ pub(crate) fn table(epoch: u64) -> Box<RiskTable> {
             pad: 0,
         }
     };
-    Box::new(RiskTable {
-        epoch,
-        index_micro: 60_000_000_000,
-        taker_fee_ppm: 450,
-        maker_fee_ppm: -100,
-        columns: std::array::from_fn(column),
-    })
+    let mut table = RiskTable::zeroed(TIER_INSTRUMENTS);
+    table.epoch = epoch;
+    table.index_micro = 60_000_000_000;
+    table.taker_fee_ppm = 450;
+    table.maker_fee_ppm = -100;
+    for (place, values) in table.columns.iter_mut().enumerate() {
+        *values = column(place);
+    }
+    table
 }
 
 /// An address that reads as its account.
@@ -101,10 +105,11 @@ impl Market {
     }
 
     fn touch<'a>(&mut self, touched: &'a mut BTreeMap<u32, Touched>, account: u32) -> &'a mut Leaf {
-        let old = self.leaves.get(&account).copied().unwrap_or_default();
+        let old = self.leaves.get(&account).cloned();
+        let old = old.unwrap_or_else(|| TierLeaf::default().into());
         let entry = touched.entry(account).or_insert(Touched {
             account: AccountId(account),
-            old,
+            old: old.clone(),
             new: old,
         });
         &mut entry.new
@@ -150,7 +155,7 @@ impl Market {
         }
         self.batch_no += 1;
         for (account, touched) in &touched {
-            self.leaves.insert(*account, touched.new);
+            self.leaves.insert(*account, touched.new.clone());
         }
         SealedBatch {
             batch_no: self.batch_no,

@@ -7,7 +7,7 @@ use crate::out::{Out, hex};
 use crate::replay::Replay;
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
-use firmware::limits::{ACCOUNTS, INSTRUMENTS};
+use firmware::limits::{ACCOUNTS, INSTRUMENTS, TIER_INSTRUMENTS};
 use firmware::units::{AccountId, PICO_PER_MICRO, Pico};
 use l1::{Committed, Deployment, Settlement, Status, U256};
 use proof::State;
@@ -200,7 +200,7 @@ impl Found {
         let status = &chain.status;
         let root_engine = U256::from_be_bytes(journal.state.root());
         let mut claims_pico = journal.state.fund_pico();
-        let mut contracts = [0i128; INSTRUMENTS];
+        let mut contracts = [0i128; TIER_INSTRUMENTS];
         for account in 0..ACCOUNTS as u32 {
             let leaf = journal.state.leaf(AccountId(account));
             claims_pico += leaf.cash_pico;
@@ -227,7 +227,7 @@ impl Found {
             state_root_match: root_engine == status.root
                 && journal.state.batch_no() == status.batch_no,
             conservation_ok: surplus.is_some() && claims_match,
-            contracts_sum_zero: contracts == [0; INSTRUMENTS] && journal.engine_contracts,
+            contracts_sum_zero: contracts == [0; TIER_INSTRUMENTS] && journal.engine_contracts,
             journal_hash_match: chain.journal_hash.is_none_or(|on_l1| on_l1 == journal_hash),
         }
     }

@@ -1,14 +1,14 @@
 //! The prover's own replay: journal -> sequencer -> engine -> sealed batches. What the venue sealed is believed
 //! only where this comes to the same.
 
-use anyhow::{Context, bail};
-use firmware::limits::ACCOUNTS;
+use anyhow::{Context, bail, ensure};
+use firmware::limits::{ACCOUNTS, TIER_INSTRUMENTS};
 use journal::{Reader, RecordView, Tail};
 use matcher::batch::SealedBatch;
 use matcher::book::LadderBook;
 use matcher::engine::{Engine, EngineLimits};
 use matcher::outbox::Outbox;
-use matcher::sequencer::Sequencer;
+use matcher::sequencer::{Input, Sequencer};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -41,6 +41,13 @@ impl Machine {
             .sequencer
             .replay(h.seq, h.time_ns, h.template, h.session, record.body)
             .with_context(|| format!("journal record {}", h.seq))?;
+        if let Input::Instrument(m) = input.input() {
+            ensure!(
+                usize::from(m.instrument) < TIER_INSTRUMENTS,
+                "the journal lists instrument {}: this tier proves instruments below {TIER_INSTRUMENTS}",
+                m.instrument
+            );
+        }
         self.engine.apply(&input, &mut self.outbox);
         for bytes in self.outbox.sealed() {
             let mut batch = matcher::batch::decode(bytes).context("a batch of our own engine")?;
