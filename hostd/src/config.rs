@@ -70,6 +70,8 @@ pub struct Net {
     pub backend: Backend,
     /// Where orders come in.
     pub order_entry: SocketAddrV4,
+    /// A second port for the same datagrams, on another path through the network: the first copy counts.
+    pub order_entry_b: Option<SocketAddrV4>,
 }
 
 /// NIC backends of this release.
@@ -257,6 +259,10 @@ impl Config {
         self.feed.check()?;
         if !(1..=4096).contains(&self.journal.segment_mib) {
             return Err("journal.segment_mib must be in 1..=4096".into());
+        }
+        let ports = [Some(self.net.order_entry), self.net.order_entry_b];
+        if self.venue.allow_untagged && ports.iter().flatten().any(|p| !p.ip().is_loopback()) {
+            return Err("venue.allow_untagged needs order ports on loopback".into());
         }
         self.check_members()?;
         for o in &self.oracles {
@@ -509,6 +515,11 @@ mod tests {
                 "name = \"shared\"",
                 "name = \"pinned\"",
                 "unknown variant `pinned`",
+            ),
+            (
+                "order_entry = \"127.0.0.1:4000\"",
+                "order_entry = \"192.0.2.1:4000\"",
+                "allow_untagged needs order ports on loopback",
             ),
             (
                 "[topology]",

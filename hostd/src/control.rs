@@ -366,7 +366,7 @@ impl<C: Clock> ControlTile<C> {
 
     fn on_negotiate(&mut self, m: &Negotiate, d: &ControlDatagram) {
         let now = self.clock.now();
-        let from = SocketAddr::V4(d.peer);
+        let from = SocketAddr::V4(d.peer.address);
         if !self.desk.limiter.allow(from.ip(), now) {
             self.desk.bad_control += 1;
             return;

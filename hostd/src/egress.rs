@@ -19,6 +19,8 @@ use firmware::wire::datagram::DatagramBuilder;
 pub const ORDERS: usize = 0;
 /// The feed port's.
 pub const FEED: usize = 1;
+/// The second order port's, if there is one: the same datagram may come to both, and the first counts.
+pub const ORDERS_B: usize = 2;
 
 /// The egress side of a hot tile.
 pub struct Egress {

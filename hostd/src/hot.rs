@@ -12,13 +12,13 @@ pub use spool_link::{SPOOL_READS_MAX, SpoolLink};
 
 use crate::clock::Clock;
 use crate::core::Core;
-use crate::egress::{Egress, FeedEgress, ORDERS};
+use crate::egress::{Egress, FeedEgress, ORDERS, ORDERS_B};
 use crate::lanes::{
     ControlDatagram, FromHot, RecordHead, SMALL_BODY_MAX, Snapshot, StageTimes, ToHot, ToJournal,
 };
-use crate::nic::{BURST, Endpoint, Nic, RxBurst};
+use crate::nic::{BURST, Nic, RxBurst};
 use crate::recover::Listing;
-use crate::sessions::{Authentic, Connection, Place};
+use crate::sessions::{Authentic, Connection, Peer, Place};
 use firmware::gate::{Command, refuse_malformed};
 use firmware::session::{Offer, PacketRefused};
 use firmware::units::{MemberId, TimeNs};
@@ -216,8 +216,12 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             }
             let frame = burst.get(self.next_frame);
             self.next_frame += 1;
-            if frame.socket == ORDERS {
-                self.on_datagram(frame.from, frame.payload, frame.rx_time, now);
+            if frame.socket == ORDERS || frame.socket == ORDERS_B {
+                let from = Peer {
+                    socket: frame.socket as u16,
+                    address: frame.from,
+                };
+                self.on_datagram(from, frame.payload, frame.rx_time, now);
             } else {
                 // The feed's source only sends; re-requests have their own server.
                 self.io.egress.counters.bad_frame += 1;
@@ -368,8 +372,10 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         self.core.outbox.sealed().map(copy).collect()
     }
 
-    fn on_datagram(&mut self, from: Endpoint, payload: &[u8], rx_time: TimeNs, now: TimeNs) {
+    fn on_datagram(&mut self, from: Peer, payload: &[u8], rx_time: TimeNs, now: TimeNs) {
+        let is_b = u64::from(usize::from(from.socket) == ORDERS_B);
         self.io.egress.counters.rx_datagrams += 1;
+        self.io.egress.counters.rx_datagrams_b += is_b;
         let Ok((header, body, tag)) = datagram::split(payload) else {
             self.io.egress.counters.bad_frame += 1;
             return;
@@ -390,6 +396,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             Authentic::Refused(PacketRefused::KeysUsedUp) => return counters.keys_used_up += 1,
             Authentic::BadTag => return counters.bad_tag += 1,
         }
+        counters.first_on_b += is_b;
         connection.keep_alive.heard(now);
         connection.peer = from;
         match (header.kind, place) {
@@ -401,7 +408,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
     }
 
     /// Logins and oracle reports cost hundreds of microseconds: they are the control tile's.
-    fn forward(&mut self, from: Endpoint, payload: &[u8]) {
+    fn forward(&mut self, from: Peer, payload: &[u8]) {
         let sent = ControlDatagram::new(from, payload).is_some_and(|d| {
             self.lanes.control_out.room() > 8
                 && self.lanes.control_out.push(FromHot::Control(d)).is_ok()

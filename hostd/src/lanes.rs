@@ -1,5 +1,6 @@
 //! What travels between tiles.
 
+use crate::sessions::Peer;
 use firmware::units::MemberId;
 use firmware::wire::datagram::BODY_MAX;
 use firmware::wire::input::{InDeposit, InOracle};
@@ -7,10 +8,9 @@ use firmware::wire::report::Report;
 use handshake::NewSession;
 use matcher::engine::{DepositError, EngineCounters};
 use matcher::table::RiskTable;
-use std::net::SocketAddrV4;
 
 /// Largest control datagram: a Negotiate is 258 bytes.
-pub const CONTROL_MAX: usize = 320;
+pub const CONTROL_MAX: usize = 312;
 /// Largest body of a record that travels by value; only a risk table is larger.
 pub const SMALL_BODY_MAX: usize = 136;
 
@@ -20,7 +20,7 @@ const _: () = assert!(size_of::<InOracle>() <= SMALL_BODY_MAX);
 #[derive(Clone, Copy, Debug)]
 pub struct ControlDatagram {
     /// Where from or where to.
-    pub peer: SocketAddrV4,
+    pub peer: Peer,
     len: u16,
     bytes: [u8; CONTROL_MAX],
 }
@@ -28,7 +28,7 @@ pub struct ControlDatagram {
 impl ControlDatagram {
     /// A copy of `payload`; `None` when it is longer than any control datagram.
     #[must_use]
-    pub fn new(peer: SocketAddrV4, payload: &[u8]) -> Option<Self> {
+    pub fn new(peer: Peer, payload: &[u8]) -> Option<Self> {
         let mut bytes = [0; CONTROL_MAX];
         bytes.get_mut(..payload.len())?.copy_from_slice(payload);
         Some(Self {
@@ -49,7 +49,7 @@ impl ControlDatagram {
 #[derive(Debug)]
 pub enum ToHot {
     /// Keys of a login that waits for its Establish.
-    Login(Box<NewSession>, SocketAddrV4),
+    Login(Box<NewSession>, Peer),
     /// A control datagram to send.
     Send(ControlDatagram),
     /// A verified oracle report.
@@ -238,6 +238,10 @@ macro_rules! counters {
 counters! {
     /// Datagrams received on the order port.
     rx_datagrams,
+    /// Of these, on the second order port.
+    rx_datagrams_b,
+    /// Datagrams that came first, or alone, on the second order port.
+    first_on_b,
     /// Datagrams sent to members.
     tx_datagrams,
     /// Feed packets sent, per destination.

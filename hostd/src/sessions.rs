@@ -18,6 +18,15 @@ pub const VENUE_KEEP_ALIVE_MS: u32 = 250;
 /// Retransmissions a second of one member.
 pub const RETRANSMISSIONS_PER_SECOND: u32 = 4_000;
 
+/// The other end of a connection: where it is, and through which of our sockets it is spoken to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Peer {
+    /// Place among the NIC's sockets.
+    pub socket: u16,
+    /// Its address.
+    pub address: SocketAddrV4,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -25,8 +34,8 @@ pub struct Connection {
     pub session_id: u64,
     /// In every datagram.
     pub conn_id: u32,
-    /// Where the last authentic datagram came from.
-    pub peer: SocketAddrV4,
+    /// Where the last authentic datagram came from. Of two copies that is the one which came first.
+    pub peer: Peer,
     /// Heartbeats.
     pub keep_alive: KeepAlive,
     /// Number of the last report sent plus one.
@@ -45,7 +54,7 @@ pub struct Connection {
 impl Connection {
     /// A connection whose keys were just agreed.
     #[must_use]
-    pub fn new(session: NewSession, peer: SocketAddrV4, now: TimeNs) -> Self {
+    pub fn new(session: NewSession, peer: Peer, now: TimeNs) -> Self {
         Self {
             session_id: session.session_id,
             conn_id: session.conn_id,

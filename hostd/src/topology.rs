@@ -234,7 +234,8 @@ fn start_hot(
     listing: Listing,
     floor: TimeNs,
 ) -> anyhow::Result<Tile> {
-    let sockets = [config.net.order_entry, config.feed.source];
+    let mut sockets = vec![config.net.order_entry, config.feed.source];
+    sockets.extend(config.net.order_entry_b);
     let feed = FeedEgress::new(
         config.feed.session_name(),
         config.feed.lines().collect(),

@@ -3,6 +3,7 @@
 mod world;
 
 use client::{Report, Side, cancel, limit_order, mass_cancel, now, parse_e9};
+use firmware::tag::{Suite, SuiteSet};
 use firmware::wire::order::{FLAG_CANCEL_ON_DISCONNECT, NewOrder, TIF_IOC, Withdraw};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -224,6 +225,57 @@ fn a_login_hears_the_whole_day_again_also_after_a_restart() {
         w.kill();
         w.start();
     }
+}
+
+#[test]
+fn each_tag_suite_trades_over_one_order_port_and_over_both() {
+    let mut w = World::new();
+    w.open();
+    let (mut id, mut sessions) = (0, 0);
+    let suites = [Suite::Aes128Gmac, Suite::SipHash24, Suite::None];
+    for (suite, both) in suites.into_iter().flat_map(|s| [(s, false), (s, true)]) {
+        let before = w.wait_for("end of the session before", |s| {
+            s["datagrams"]["terminated"] == sessions
+        });
+        sessions += 1;
+        let mut config = w.session_config(1);
+        config.credentials.suites = SuiteSet::only(suite);
+        config.venue_b = both.then(|| ([127, 0, 0, 1], w.ports[7]).into());
+        let mut maker = client::Session::connect(config).unwrap();
+        for _ in 0..20 {
+            id += 1;
+            maker
+                .send(&order(id, 1, Side::Buy, "99000", 1).into())
+                .unwrap();
+            let told = reports(&mut maker, 1);
+            assert!(
+                matches!(told[0], Report::Accepted(m) if m.cl_ord_id == id),
+                "{suite}: {told:?}"
+            );
+        }
+        let after = w.wait_for("counts", |s| s["requests"] == id);
+        let gained = |name: &str| {
+            let count = |s: &serde_json::Value| s["datagrams"][name].as_u64().unwrap();
+            count(&after) - count(&before)
+        };
+        assert_eq!(
+            gained("bad_tag") + gained("gaps") + gained("duplicate_requests"),
+            0
+        );
+        assert_eq!(gained("established"), 1);
+        // Of each datagram that came twice the second was dropped before its tag was looked at.
+        assert_eq!(gained("replayed") >= 20, both, "{suite}");
+        assert_eq!(gained("rx_datagrams_b") > 0, both, "{suite}");
+        maker.terminate(now());
+    }
+    // And one that knows the second port only.
+    let mut config = w.session_config(1);
+    config.venue = ([127, 0, 0, 1], w.ports[7]).into();
+    let mut maker = client::Session::connect(config).unwrap();
+    maker
+        .send(&mass_cancel(id + 1, 1, None, None).into())
+        .unwrap();
+    assert_eq!(reports(&mut maker, id as usize + 1).len(), id as usize + 1);
 }
 
 #[test]

@@ -43,6 +43,8 @@ const RECEIVE_BURST: usize = 64;
 pub struct Config {
     /// Order-entry address of the venue.
     pub venue: SocketAddr,
+    /// Its second one, if both are to be used: every datagram goes to both, and the first copy counts.
+    pub venue_b: Option<SocketAddr>,
     /// Member, its key, the venue's key, suites.
     pub credentials: Credentials,
     /// Interval of heartbeats, 20 to 10,000 ms. Silence for three of them ends the session at either end.
@@ -65,6 +67,7 @@ impl Config {
     pub const fn new(venue: SocketAddr, credentials: Credentials) -> Self {
         Self {
             venue,
+            venue_b: None,
             credentials,
             keep_alive_ms: 1000,
             cod_policy: firmware::session::COD_FLAGGED,
@@ -259,7 +262,11 @@ impl Session<Udp> {
     /// # Errors
     /// Why it could not be opened.
     pub fn connect(config: Config) -> Result<Self, EndReason> {
-        let wire = Udp::to(config.venue).map_err(|e| EndReason::Io(e.kind()))?;
+        let wire = match config.venue_b {
+            Some(b) => Udp::to_both(config.venue, b),
+            None => Udp::to(config.venue),
+        };
+        let wire = wire.map_err(|e| EndReason::Io(e.kind()))?;
         let mut session = Self::start(config, wire, crate::now())?;
         loop {
             match session.poll(crate::now()) {

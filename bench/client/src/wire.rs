@@ -43,11 +43,13 @@ pub trait Wire {
     }
 }
 
-/// A non-blocking UDP socket to one peer.
+/// A non-blocking UDP socket to one peer, or one to each of its two addresses.
 #[derive(Debug)]
 pub struct Udp {
     /// Connected, so that the kernel drops what comes from elsewhere.
     socket: UdpSocket,
+    /// To the second address: it is sent a copy of every datagram.
+    socket_b: Option<UdpSocket>,
 }
 
 impl Udp {
@@ -56,16 +58,35 @@ impl Udp {
     /// # Errors
     /// When the socket cannot be made.
     pub fn to(peer: SocketAddr) -> io::Result<Self> {
-        let socket = connected(peer)?;
-        Ok(Self { socket })
+        Ok(Self {
+            socket: connected(peer)?,
+            socket_b: None,
+        })
     }
 
-    /// Its own address.
+    /// Sockets to and from both addresses of a peer, at ports that the system picks.
+    ///
+    /// # Errors
+    /// When a socket cannot be made.
+    pub fn to_both(a: SocketAddr, b: SocketAddr) -> io::Result<Self> {
+        Ok(Self {
+            socket: connected(a)?,
+            socket_b: Some(connected(b)?),
+        })
+    }
+
+    /// Its own address; with two, that of the first.
     ///
     /// # Errors
     /// When the system does not tell.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
+    }
+
+    fn sockets(&self) -> impl Iterator<Item = &UdpSocket> {
+        [Some(&self.socket), self.socket_b.as_ref()]
+            .into_iter()
+            .flatten()
     }
 }
 
@@ -181,13 +202,53 @@ fn take(socket: &UdpSocket, buf: &mut [u8]) -> io::Result<Option<usize>> {
 
 impl Wire for Udp {
     fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
-        match self.socket.send(datagram) {
-            Err(e) if !is_loss(&e) => Err(e),
-            _ => Ok(()),
+        let (mut result, mut is_sent) = (Ok(()), false);
+        for socket in self.sockets() {
+            match socket.send(datagram) {
+                Err(e) if !is_loss(&e) => result = Err(e),
+                _ => is_sent = true,
+            }
         }
+        // One path that is gone for good is what the other one is for.
+        if is_sent { Ok(()) } else { result }
     }
 
     fn receive(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
-        take(&self.socket, buf)
+        let (mut result, mut is_alive) = (Ok(None), false);
+        for socket in self.sockets() {
+            match take(socket, buf) {
+                Ok(Some(len)) => return Ok(Some(len)),
+                Ok(None) => is_alive = true,
+                Err(e) => result = Err(e),
+            }
+        }
+        if is_alive { Ok(None) } else { result }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_addresses_are_sent_each_datagram_and_heard() {
+        let venue = [(); 2].map(|()| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let [a, b] = [0, 1].map(|i: usize| venue[i].local_addr().unwrap());
+        let mut wire = Udp::to_both(a, b).unwrap();
+        wire.send(b"up").unwrap();
+        let mut buf = [0; 16];
+        for socket in &venue {
+            let (len, from) = socket.recv_from(&mut buf).unwrap();
+            assert_eq!(buf[..len], *b"up");
+            socket.send_to(b"down", from).unwrap();
+        }
+        for _ in 0..2 {
+            let len = loop {
+                if let Some(len) = wire.receive(&mut buf).unwrap() {
+                    break len;
+                }
+            };
+            assert_eq!(buf[..len], *b"down");
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! Reports to members, and what the session layer sends beside them.
 
-use super::{Egress, ORDERS};
+use super::Egress;
 use crate::core::MemberFlow;
 use crate::lanes::{ReadPurpose, SpoolAnswer};
-use crate::nic::{Endpoint, Nic};
-use crate::sessions::{Connection, VENUE_KEEP_ALIVE_MS};
+use crate::nic::Nic;
+use crate::sessions::{Connection, Peer, VENUE_KEEP_ALIVE_MS};
 use firmware::session::{KeepAlive, RetransmitRefusal, Terms};
 use firmware::units::TimeNs;
 use firmware::wire::datagram::{KIND_CONTROL, KIND_DATA, KIND_HEARTBEAT, KIND_RETRANSMISSION};
@@ -29,9 +29,9 @@ pub enum Left {
 
 impl Egress {
     /// Sends a datagram of the control tile as it is.
-    pub fn control<N: Nic>(&mut self, nic: &mut N, to: Endpoint, payload: &[u8]) {
+    pub fn control<N: Nic>(&mut self, nic: &mut N, to: Peer, payload: &[u8]) {
         // A lost control datagram is asked for again by the client.
-        match nic.send(ORDERS, to, payload) {
+        match nic.send(to.socket.into(), to.address, payload) {
             Ok(()) => self.counters.tx_datagrams += 1,
             Err(_) => self.counters.tx_stalls += 1,
         }
@@ -74,7 +74,7 @@ impl Egress {
             ack_seq_no,
             |no, bytes| key.seal(no, bytes),
         );
-        let sent = nic.send(ORDERS, peer, payload).is_ok();
+        let sent = nic.send(peer.socket.into(), peer.address, payload).is_ok();
         if sent {
             self.counters.tx_datagrams += 1;
             c.keep_alive.sent(now);

@@ -22,7 +22,7 @@ pub(crate) const FUNDS_MICRO: u64 = 1_000_000_000_000;
 pub(crate) struct World {
     pub(crate) dir: TempDir,
     /// As in the example: orders, feed source, lines A and B, re-requests, snapshots, checkpoints.
-    pub(crate) ports: [u16; 7],
+    pub(crate) ports: [u16; 8],
     child: Option<Child>,
     oracle: UdpSocket,
     report_no: u64,
