@@ -544,6 +544,8 @@ impl<W: Wire> Feed<W> {
             verifier.miss(from + count);
         }
         self.was_synced = false;
+        // What was to be told of the books is not so any more.
+        (self.events).retain(|e| matches!(e, FeedEvent::Skipped { .. }));
         self.events.push_back(FeedEvent::Skipped { from, count });
     }
 
