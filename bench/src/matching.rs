@@ -9,6 +9,7 @@ mod allocations;
 mod book_stage;
 mod course;
 mod engine_stage;
+mod full_stage;
 pub(crate) mod generate;
 mod recording;
 mod timer;
@@ -18,6 +19,7 @@ use anyhow::{Context, Result, ensure};
 use book_stage::BookCourse;
 use course::{Course, Finish, Spread, finish_of, measure};
 use engine_stage::{EngineCourse, Inputs};
+use full_stage::{Datagrams, FullCourse};
 use matcher::book::LadderBook;
 use matcher::reference::ReferenceBook;
 use recording::Recording;
@@ -34,6 +36,8 @@ pub(crate) enum Stage {
     Book,
     /// The engine: accounts, margin, self-trade prevention, fees, batches, reports and feed messages.
     Engine,
+    /// The hot tile: tag, window, flow, decoding, gate, sequencer, journal record, engine.
+    Full,
 }
 
 /// `bench match`.
@@ -133,6 +137,22 @@ fn measure_stage(workload: &Workload, args: &Args) -> Result<Measured> {
             };
             with_twin(&fast, &slow, &recording.name, args)
         }
+        Stage::Full => {
+            let recording = Recording::of(workload, args.accounts)?;
+            let datagrams = Datagrams::of(&recording);
+            let payloads = datagrams.payloads();
+            let fast = FullCourse::<LadderBook> {
+                recording: &recording,
+                payloads: &payloads,
+                book: PhantomData,
+            };
+            let slow = FullCourse::<ReferenceBook> {
+                recording: &recording,
+                payloads: &payloads,
+                book: PhantomData,
+            };
+            with_twin(&fast, &slow, &recording.name, args)
+        }
     }
 }
 
@@ -213,14 +233,18 @@ mod tests {
     fn each_stage_gives_the_fills_of_its_slow_twin_without_an_allocation() {
         for recipe in [TOUCH, DEEP, MOVES] {
             let workload = small(recipe);
-            for stage in [Stage::Book, Stage::Engine] {
+            let mut finishes = Vec::new();
+            for stage in [Stage::Book, Stage::Engine, Stage::Full] {
                 let measured = measure_stage(&workload, &args(stage)).unwrap();
                 assert_eq!(measured.commands, 4_000);
                 assert_eq!(measured.allocations, 0);
                 assert_eq!(measured.agrees_with_slow_twin, Some(true));
                 assert!(measured.finish.totals.fills > 200, "{measured:?}");
                 serde_json::to_string(&measured).unwrap();
+                finishes.push(measured.finish);
             }
+            // The gate stands before both, so engine and box come to the same books and accounts.
+            assert_eq!(finishes[1], finishes[2]);
         }
     }
 

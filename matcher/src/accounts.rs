@@ -15,8 +15,11 @@ use crate::margin::{LANES, Lanes, LotRisk, Margin};
 use crate::table::RiskTable;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use firmware::limits::{ACCOUNTS, INSTRUMENTS, SCENARIOS};
+use firmware::limits::{ACCOUNTS, EQUITY_BITS, INSTRUMENTS, SCENARIOS};
 use firmware::units::{AccountId, MemberId, PICO_PER_MICRO, Pico, PriceTicks, Side};
+
+/// Bounds beyond this are not used: half of what the value of positions may be.
+const BOUND_MAX: i128 = 1 << (EQUITY_BITS - 3);
 
 /// One account.
 #[derive(Clone, Debug)]
@@ -132,10 +135,15 @@ impl Account {
         let bound =
             i128::from(self.held_least) - self.at_risk - lots_at_risk(extra) + lots_at_risk(drop);
         let ppm = i128::from(initial_extra_ppm);
+        // Far beyond what collateral can be: so that 64 bits hold the differences below.
+        if !(-BOUND_MAX..=BOUND_MAX).contains(&bound) {
+            return self.covers_exactly(margin, extra, drop, debit_micro, ppm);
+        }
+        let bound = bound as i64;
         // What is left in the worst case, against the part of the loss that must stay free; both x 1e6. Cash
         // is not rounded down here, and the part is not either: see below.
-        let left = self.leaf.cash_pico + (bound - i128::from(debit_micro)) * PICO_PER_MICRO;
-        let kept_free = (i128::from(self.value) - bound).max(0) * ppm;
+        let left = self.leaf.cash_pico + i128::from(bound - debit_micro) * PICO_PER_MICRO;
+        let kept_free = i128::from((self.value - bound).max(0)) * ppm;
         left >= kept_free || self.covers_exactly(margin, extra, drop, debit_micro, ppm)
     }
 

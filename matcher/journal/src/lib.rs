@@ -41,4 +41,4 @@ pub use format::{
 };
 pub use reader::{Reader, RecordView};
 pub use tail::{End, Tail};
-pub use writer::{Batch, Config, Full, Record, Writer};
+pub use writer::{Batch, Config, Full, Record, Writer, encode_record};

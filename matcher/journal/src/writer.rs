@@ -46,6 +46,34 @@ pub struct Record<'a> {
     pub body: &'a [u8],
 }
 
+/// Writes a record into `slot`, which has [`RecordHeader::record_len`] bytes: header, body, zeros up to the
+/// next multiple of 8, and the CRC32C over all of it.
+///
+/// # Panics
+/// When the slot has another size.
+pub fn encode_record(record: &Record<'_>, slot: &mut [u8]) {
+    assert_eq!(
+        slot.len(),
+        RecordHeader::record_len(record.body.len()),
+        "a slot is as long as its record"
+    );
+    let header = RecordHeader {
+        len: 0,
+        crc32c: 0,
+        seq: record.seq,
+        time_ns: record.time_ns,
+        template: record.template,
+        source: record.source,
+        session: record.session,
+    };
+    let (head, body) = slot.split_at_mut(RECORD_HEADER_LEN);
+    head.copy_from_slice(bytemuck::bytes_of(&header));
+    let (body, pad) = body.split_at_mut(record.body.len());
+    body.copy_from_slice(record.body);
+    pad.fill(0);
+    seal_record(slot);
+}
+
 /// There is no room until a write completes. Keep the record and try again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the journal's buffers are full until a write completes")]
@@ -235,21 +263,7 @@ impl Writer {
         }
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut filling.blocks);
         let slot = &mut bytes[filling.len..filling.len + len];
-        let header = RecordHeader {
-            len: 0,
-            crc32c: 0,
-            seq: record.seq,
-            time_ns: record.time_ns,
-            template: record.template,
-            source: record.source,
-            session: record.session,
-        };
-        let (head, body) = slot.split_at_mut(RECORD_HEADER_LEN);
-        head.copy_from_slice(bytemuck::bytes_of(&header));
-        let (body, pad) = body.split_at_mut(record.body.len());
-        body.copy_from_slice(record.body);
-        pad.fill(0);
-        seal_record(slot);
+        encode_record(record, slot);
         self.chain = link(&self.chain, slot);
         filling.len += len;
         filling.count += 1;

@@ -302,10 +302,12 @@ impl<B: OrderBook> Engine<B> {
         let other = n.side.opposite();
         let mut open = n.lots;
         for _ in 0..FILLS_PER_ORDER_MAX {
-            let front = self.book.front(n.instrument, other);
-            let Some(maker) = front.filter(|m| open > 0 && reaches(other, m.price, n.limit)) else {
+            // Most orders meet nothing: the best price is looked at before an order is touched.
+            if open == 0 || !self.crosses(n.instrument, n.side, n.limit) {
                 return (open, End::Exhausted);
-            };
+            }
+            let front = self.book.front(n.instrument, other);
+            let maker = front.expect("the best level holds an order");
             if maker.info.account == n.account {
                 if n.stp_mode != STP_CANCEL_TAKER {
                     self.remove_order(
