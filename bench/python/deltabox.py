@@ -496,6 +496,10 @@ class Session:
                 if name == "Terminate":
                     code = values["reason"]
                     raise Ended(f"the venue ended the session: {self.schema.enums['TerminateReason'].get(code, code)}")
+                if name == "RetransmitReject":
+                    # Older ones are gone; where waiting helps, we are told for how long.
+                    self.next_report = max(self.next_report, values["firstSeqNo"])
+                    self.asked_at = time.monotonic() + values["retryAfterMs"] / 1000
             return
         self.venue_expects = max(self.venue_expects, acked)
         number = first
@@ -527,11 +531,19 @@ class Session:
             self.socket.send(self.sealed(CONTROL, 0, [message]))
 
     def terminate(self):
-        """Leaves; twice, since it is not answered."""
+        """Leaves: says so up to five times, until the venue confirms. Reports that come meanwhile are lost to us."""
         message = self.schema.encode("Terminate", sessionId=self.session_id, reason=0)
-        for _ in range(2):
+        answer = None
+        for _ in range(5):
             self.socket.send(self.sealed(CONTROL, 0, [message]))
+            for data in self.receive(time.monotonic() + 0.1):
+                answer = self.read_control(data)
+                if answer is not None and answer[0] == "Terminate":
+                    break
+            if answer is not None:
+                break
         self.socket.close()
+        return answer is not None
 
 
 # The program

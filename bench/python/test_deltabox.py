@@ -361,7 +361,7 @@ class Client(unittest.TestCase):
         one = self.session(TAKER)
         one.send("NewOrder", **self.order(3, 0, 96_000, 1))
         self.reports(one, 1)
-        one.terminate()
+        self.assertTrue(one.terminate(), "the venue confirms")
         two = self.session(TAKER, first_report=1)
         names, until = [], time.monotonic() + 10
         while two.next_report < two.announced or not names:

@@ -3,9 +3,8 @@
 
 use firmware::reject::RejectCode;
 use firmware::session::{RetransmitRefusal, SessionReject, TerminateReason};
-use firmware::tag::siphash_2_4_128;
-use firmware::wire::datagram::{DatagramBuilder, HEADER_LEN, KIND_DATA, TAG_LEN};
-use firmware::wire::order::{FLAG_POST_ONLY, NewOrder};
+use firmware::wire::feed::{FLAG_LAST, OrderDelete, OrderExecuted};
+use firmware::wire::mold::{END_OF_SESSION, MoldHeader};
 use firmware::wire::sbe::{Field, Message};
 use firmware::wire::{feed, order, report, session};
 use std::fmt::Write;
@@ -101,56 +100,12 @@ fn the_generated_parts_of_the_protocol_document_are_as_the_code() {
         writeln!(codes, "| {} | {} | {sentence} |", *c as u16, c.name()).unwrap();
     }
     check("reject codes", &codes);
-    check("example", &example());
+    check("feed example", &feed_example());
 }
 
-/// A post-only order in a datagram of suite SipHash, byte by byte.
-fn example() -> String {
-    let order = NewOrder {
-        cl_ord_id: 1_000_001,
-        price: 65_000_500_000_000,
-        quantity: 3,
-        expire_time: 0,
-        smp_id: 0,
-        account: 9,
-        instrument: 2,
-        side: 1,
-        ord_type: 0,
-        time_in_force: 0,
-        flags: FLAG_POST_ONLY,
-        stp_mode: 0,
-        mmp_group: 0,
-        pad1: 0,
-    };
-    let key: [u8; 16] = std::array::from_fn(|i| i as u8);
-    let mut buf = DatagramBuilder::new();
-    assert!(buf.push(NewOrder::HEADER, bytemuck::bytes_of(&order)));
-    let bytes = buf.finish(KIND_DATA, 0x107, 5, 17, 42, |_, signed| {
-        siphash_2_4_128(&key, signed)
-    });
-    let block = HEADER_LEN + 2 + 8;
-    let parts: [(usize, &str); 18] = [
-        (1, "version 1"),
-        (1, "kind 1: data"),
-        (2, "length 114"),
-        (4, "connId 0x107"),
-        (8, "packetNo 5"),
-        (8, "nextSeqNo 17: number of this order"),
-        (8, "ackSeqNo 42: the next report expected"),
-        (2, "msgSize 66"),
-        (8, "SBE: block 56, template 100, schema 0xDB01, version 1"),
-        (8, "clOrdId 1,000,001"),
-        (8, "price 65,000.5"),
-        (8, "quantity 3 lots"),
-        (16, "expireTime 0, smpId 0"),
-        (4, "account 9"),
-        (2, "instrument 2"),
-        (6, "sell, limit, GTC, post-only, stp 0, mmp 0"),
-        (4, "pad"),
-        (16, "tag"),
-    ];
-    let mut text = String::from("```text\n");
-    let mut at = 0;
+/// Rows of offset, hex and meaning.
+fn rows(bytes: &[u8], parts: &[(usize, &str)]) -> String {
+    let (mut text, mut at) = (String::from("```text\n"), 0);
     for (len, meaning) in parts {
         let hex: String = bytes[at..at + len]
             .iter()
@@ -160,6 +115,109 @@ fn example() -> String {
         at += len;
     }
     assert_eq!(at, bytes.len());
-    assert_eq!(at, block + size_of::<NewOrder>() + TAG_LEN);
     text + "```\n"
+}
+
+/// A packet of one event, and what has no messages: heartbeat, end of session, re-request.
+fn feed_example() -> String {
+    let executed = OrderExecuted {
+        engine_seq: 1001,
+        engine_time: 1_800_000_000_004_000_000,
+        order_id: 4_294_967_297,
+        trade_id: 77,
+        price: 65_000_500_000_000,
+        quantity: 3,
+        leaves: 0,
+        instrument: 2,
+        side: 1,
+        flags: 0,
+        pad1: 0,
+    };
+    let deleted = OrderDelete {
+        engine_seq: 1001,
+        engine_time: 1_800_000_000_004_000_000,
+        order_id: 4_294_967_298,
+        instrument: 2,
+        side: 0,
+        flags: FLAG_LAST,
+        pad1: 0,
+    };
+    let session = *b"DELTA00001";
+    let head = |sequence, count| {
+        let header = MoldHeader {
+            session,
+            sequence,
+            count,
+        };
+        header.encode()
+    };
+    let mut packet = head(501, 2).to_vec();
+    for (header, block) in [
+        (OrderExecuted::HEADER, bytemuck::bytes_of(&executed)),
+        (OrderDelete::HEADER, bytemuck::bytes_of(&deleted)),
+    ] {
+        packet.extend((8 + block.len() as u16).to_be_bytes());
+        packet.extend(bytemuck::bytes_of(&header));
+        packet.extend(block);
+    }
+    let event = [
+        (10, "session \"DELTA00001\""),
+        (8, "sequence 501, big-endian"),
+        (2, "count 2, big-endian"),
+        (2, "length 72, big-endian"),
+        (
+            8,
+            "OrderExecuted: block 64, template 314, schema 0xDB01, version 1",
+        ),
+        (8, "engineSeq 1001"),
+        (8, "engineTime 1800000000004000000"),
+        (8, "orderId 4294967297"),
+        (8, "tradeId 77"),
+        (8, "price 65,000.5"),
+        (8, "quantity 3 lots"),
+        (8, "leaves 0"),
+        (2, "instrument 2"),
+        (1, "side 1: the resting order sold"),
+        (1, "flags 0: the event goes on"),
+        (4, "pad"),
+        (2, "length 40, big-endian"),
+        (
+            8,
+            "OrderDelete: block 32, template 313, schema 0xDB01, version 1",
+        ),
+        (8, "engineSeq 1001"),
+        (8, "engineTime 1800000000004000000"),
+        (8, "orderId 4294967298"),
+        (2, "instrument 2"),
+        (1, "side 0"),
+        (1, "flags 1: last of the event"),
+        (4, "pad"),
+    ];
+    let bare = |sequence, count, what: &str, number: &str| {
+        rows(
+            &head(sequence, count),
+            &[(10, "session"), (8, number), (2, what)],
+        )
+    };
+    [
+        "An order fills and another is gone, in one event:\n\n",
+        &rows(&packet, &event),
+        "\nA heartbeat after it:\n\n",
+        &bare(503, 0, "count 0", "sequence 503: the next"),
+        "\nA re-request of both messages, sent unicast; the answer is the packet above:\n\n",
+        &bare(
+            501,
+            2,
+            "count 2: how many",
+            "sequence 501: the first wanted",
+        ),
+        "\nThe end of the session:\n\n",
+        &bare(
+            503,
+            END_OF_SESSION,
+            "count 65535",
+            "sequence 503: none comes",
+        ),
+    ]
+    .concat()
 }

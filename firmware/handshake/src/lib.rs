@@ -19,6 +19,8 @@
 mod checkpoint;
 mod client;
 mod cookie;
+#[cfg(test)]
+mod examples;
 mod keys;
 mod limiter;
 mod oracle;

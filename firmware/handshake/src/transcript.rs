@@ -39,18 +39,27 @@ pub(crate) fn session_keys(
     shared: &SharedSecret,
     transcript: &[u8; 32],
 ) -> Option<TagKeys> {
+    let [c2s, s2c] = key_material(shared, transcript)?;
+    Some(TagKeys {
+        c2s: TagKey::from_material(suite, &c2s),
+        s2c: TagKey::from_material(suite, &s2c),
+    })
+}
+
+/// Key and salt of each direction, as 20 bytes.
+pub(crate) fn key_material(
+    shared: &SharedSecret,
+    transcript: &[u8; 32],
+) -> Option<[Zeroizing<[u8; MATERIAL_LEN]>; 2]> {
     if !shared.was_contributory() {
         return None;
     }
     let kdf = Hkdf::<Sha256>::new(Some(transcript), shared.as_bytes());
-    let key = |label: &[u8]| {
+    let material = |label: &[u8]| {
         let mut material = Zeroizing::new([0; MATERIAL_LEN]);
         kdf.expand(label, material.as_mut())
             .expect("20 bytes are within HKDF's bound");
-        TagKey::from_material(suite, &material)
+        material
     };
-    Some(TagKeys {
-        c2s: key(b"c2s"),
-        s2c: key(b"s2c"),
-    })
+    Some([material(b"c2s"), material(b"s2c")])
 }
