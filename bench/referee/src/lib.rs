@@ -11,6 +11,9 @@
 //! - quantities up to `u32::MAX` ([`engine`]),
 //! - reports in the referee's form ([`abi`]), pushed into the referee's transport ([`exports`]).
 //!
+//! `cargo run --release -p referee --example replay -- FILE` plays a workload of the referee's generator
+//! and prints the hash to compare with the published one, and what a message costs.
+//!
 //! What the interface leaves open is answered so: see [`Engine::new_order`]. Memory is taken by
 //! `engine_init` alone. There is no `engine_prebuild`: our form of a message is the interface's own.
 //!
