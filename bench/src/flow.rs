@@ -8,9 +8,9 @@ pub(crate) mod synthetic;
 use crate::scenario::{Listing, Scenario};
 use anyhow::{Context as _, bail};
 use firmware::wire::order::{
-    Cancel, MassCancel, NewOrder, ORD_LIMIT, ORD_MARKET, Replace, Request, Withdraw,
+    Cancel, MassCancel, NewOrder, ORD_LIMIT, ORD_MARKET, Replace, Request, SCOPE_ALL, Withdraw,
 };
-use firmware::wire::sbe::PRICE_NULL;
+use firmware::wire::sbe::{BYTE_NULL, PRICE_NULL};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -132,7 +132,11 @@ impl Order {
                 account,
                 instrument,
                 side,
+                scope: SCOPE_ALL,
+                mmp_group: BYTE_NULL,
                 pad1: 0,
+                pad2: 0,
+                pad3: 0,
             }),
             Ask::Withdraw { amount } => Request::Withdraw(Withdraw {
                 cl_ord_id,

@@ -4,16 +4,40 @@
 //! must rise, ticks, bands and sizes. Margin and trading state are the engine's.
 //! Cancels are never throttled.
 
+mod key;
+mod quotes;
+mod requests;
+#[cfg(test)]
+mod tests;
+
+pub use quotes::{AdmittedQuote, QuoteCommand};
+
 use crate::limits::{GATE_ACCOUNTS, GATE_MEMBERS, INSTRUMENTS};
 use crate::rate::TokenBucket;
 use crate::reject::RejectCode;
 use crate::units::{AccountId, InstrumentId, MemberId, PriceTicks, Side, TimeNs};
-use crate::wire::input::{InCancel, InMassCancel, InNewOrder, InRefused, InReplace, InWithdraw};
-use crate::wire::order::{
-    self, Cancel, MassCancel, NewOrder, ORD_LIMIT, ORD_MARKET, Replace, Request, TIF_FOK, TIF_GTC,
-    TIF_IOC, Withdraw,
+use crate::wire::input::{
+    InCancel, InDeadMan, InKillSwitch, InMassCancel, InMmpConfig, InMmpReset, InNewOrder,
+    InOpenOrders, InPositions, InReduce, InRefused, InReplace, InWithdraw,
 };
-use crate::wire::sbe::{BYTE_NULL, ID16_NULL, Message, MessageHeader};
+use crate::wire::order::{
+    self, Cancel, DeadManTimer, KILL_UNLOCK, KillSwitch, MassCancel, MmpConfig, MmpReset, NewOrder,
+    ORD_LIMIT, ORD_MARKET, OpenOrdersRequest, PositionsRequest, ReduceQty, Replace, Request,
+    SCOPE_QUOTES, STP_DECREMENT, TIF_FOK, TIF_GTD, TIF_IOC, Withdraw,
+};
+use crate::wire::quote::{
+    InMassQuote, InQuoteEntry, LOTS_NULL, MassQuote, QUANTITY_NULL, QUOTE_ENTRIES_MAX, QuoteEntry,
+    QuoteRecord, QuoteRef, QuoteView,
+};
+use crate::wire::sbe::{BYTE_NULL, ID16_NULL, ID32_NULL, Message, MessageHeader};
+use bytemuck::Zeroable;
+use key::{Key, refusal};
+use requests::{dead_man, kill_switch, mmp_config, mmp_reset, positions, withdraw};
+
+/// Market-maker protection groups of an account; numbered from 1.
+pub const MMP_GROUPS: u8 = 16;
+/// Longest window or freeze of a protection group, and longest dead-man timer: a day, ns.
+pub const SPAN_MAX_NS: u64 = 86_400_000_000_000;
 
 /// A request that was decoded from an authentic datagram, in order.
 #[derive(Clone, Copy, Debug)]
@@ -35,19 +59,52 @@ pub struct Admitted {
     body: AdmittedBody,
 }
 
-/// The body of an admitted command, as it stands in the journal.
-#[derive(Clone, Copy, Debug)]
-pub enum AdmittedBody {
+macro_rules! bodies {
+    ($($(#[$m:meta])* $name:ident($ty:ident)),+ $(,)?) => {
+        /// The body of an admitted command, as it stands in the journal.
+        #[derive(Clone, Copy, Debug)]
+        pub enum AdmittedBody { $($(#[$m])* $name($ty)),+ }
+
+        impl Admitted {
+            /// Template of the journal record.
+            #[must_use]
+            pub const fn template(&self) -> u16 {
+                match self.body { $(AdmittedBody::$name(_) => $ty::TEMPLATE),+ }
+            }
+            /// Bytes of the journal record's body.
+            #[must_use]
+            pub fn bytes(&self) -> &[u8] {
+                match &self.body { $(AdmittedBody::$name(b) => bytemuck::bytes_of(b)),+ }
+            }
+        }
+    };
+}
+
+bodies! {
     /// New order.
     NewOrder(InNewOrder),
     /// Replace.
     Replace(InReplace),
+    /// Reduction.
+    Reduce(InReduce),
     /// Cancel.
     Cancel(InCancel),
     /// Mass cancel.
     MassCancel(InMassCancel),
+    /// Reset of a protection group.
+    MmpReset(InMmpReset),
+    /// Kill switch.
+    KillSwitch(InKillSwitch),
+    /// Open orders wanted.
+    OpenOrders(InOpenOrders),
+    /// Dead-man timer.
+    DeadMan(InDeadMan),
     /// Withdrawal.
     Withdraw(InWithdraw),
+    /// Configuration of a protection group.
+    MmpConfig(InMmpConfig),
+    /// Positions wanted.
+    Positions(InPositions),
 }
 
 impl Admitted {
@@ -60,28 +117,6 @@ impl Admitted {
     #[must_use]
     pub const fn body(&self) -> &AdmittedBody {
         &self.body
-    }
-    /// Template of the journal record.
-    #[must_use]
-    pub const fn template(&self) -> u16 {
-        match self.body {
-            AdmittedBody::NewOrder(_) => InNewOrder::TEMPLATE,
-            AdmittedBody::Replace(_) => InReplace::TEMPLATE,
-            AdmittedBody::Cancel(_) => InCancel::TEMPLATE,
-            AdmittedBody::MassCancel(_) => InMassCancel::TEMPLATE,
-            AdmittedBody::Withdraw(_) => InWithdraw::TEMPLATE,
-        }
-    }
-    /// Bytes of the journal record's body.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        match &self.body {
-            AdmittedBody::NewOrder(b) => bytemuck::bytes_of(b),
-            AdmittedBody::Replace(b) => bytemuck::bytes_of(b),
-            AdmittedBody::Cancel(b) => bytemuck::bytes_of(b),
-            AdmittedBody::MassCancel(b) => bytemuck::bytes_of(b),
-            AdmittedBody::Withdraw(b) => bytemuck::bytes_of(b),
-        }
     }
 }
 
@@ -96,12 +131,21 @@ pub struct GateInstrument {
     pub width_ticks: i32,
     /// Largest order.
     pub order_lots_max: i64,
+    /// From this price on, prices are multiples of `tick2_multiple` ticks; zero: one tick for all prices.
+    pub tick2_from: PriceTicks,
+    /// Ticks in a step from `tick2_from` on.
+    pub tick2_multiple: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct GateMember {
-    bucket: TokenBucket,
+    /// Requests other than cancels and mass quotes.
+    orders: TokenBucket,
+    /// Entries of mass quotes.
+    quotes: TokenBucket,
     last_cl_ord_id: u64,
+    /// Gets copies of another's reports and may ask for nothing.
+    is_read_only: bool,
 }
 
 /// The gate of one risk domain.
@@ -131,18 +175,30 @@ impl Gate {
         slot.map(|s| *s = Some(instrument)).is_some()
     }
 
-    /// Registers a member with its rate; `false` when the id is zero or out of range.
+    /// Registers a member with its rates, or sets them anew; `false` when the id is zero or out of range.
     #[must_use]
-    pub fn add_member(&mut self, member: MemberId, requests_per_second: u32) -> bool {
+    pub fn add_member(&mut self, member: MemberId, rates: Rates) -> bool {
         if member.0 == 0 {
             return false;
         }
-        let slot = self.members.get_mut(member.0 as usize);
-        let fresh = GateMember {
-            bucket: TokenBucket::new(requests_per_second),
-            last_cl_ord_id: 0,
+        let Some(slot) = self.members.get_mut(member.0 as usize) else {
+            return false;
         };
-        slot.map(|s| *s = Some(fresh)).is_some()
+        let before = slot.map_or((0, false), |m| (m.last_cl_ord_id, m.is_read_only));
+        *slot = Some(GateMember {
+            orders: TokenBucket::new(rates.requests_per_second),
+            quotes: TokenBucket::new(rates.quotes_per_second),
+            last_cl_ord_id: before.0,
+            is_read_only: before.1,
+        });
+        true
+    }
+
+    /// Makes a member one that gets copies of another's reports and may ask for nothing.
+    pub fn make_read_only(&mut self, member: MemberId) {
+        if let Some(Some(m)) = self.members.get_mut(member.0 as usize) {
+            m.is_read_only = true;
+        }
     }
 
     /// Lets a member trade for an account; `false` when the account is out of range.
@@ -164,56 +220,80 @@ impl Gate {
     /// # Errors
     /// The record of the refusal, which is journaled and reported like any other input.
     pub fn check(&mut self, command: &Command, now: TimeNs) -> Result<Admitted, InRefused> {
-        let (template, cl_ord_id, account, instrument) = key(&command.request);
         self.check_body(command, now)
             .map(|body| Admitted {
                 member: command.member,
                 body,
             })
-            .map_err(|reason| InRefused {
-                rx_time: command.rx_time.0,
-                client_seq: command.client_seq,
-                cl_ord_id,
-                account,
-                instrument,
-                reason: reason as u16,
-                ref_template: template,
-                pad1: 0,
-                pad2: 0,
+            .map_err(|reason| {
+                let key = Key::of(&command.request);
+                refusal(command.rx_time, command.client_seq, &key, reason)
             })
     }
 
     fn check_body(&mut self, c: &Command, now: TimeNs) -> Result<AdmittedBody, RejectCode> {
-        let (_, cl_ord_id, account, _) = key(&c.request);
-        let throttled = matches!(
-            c.request,
-            Request::NewOrder(_) | Request::Replace(_) | Request::Withdraw(_)
-        );
+        let key = Key::of(&c.request);
         let Some(Some(member)) = self.members.get_mut(c.member.0 as usize) else {
             return Err(RejectCode::UnknownAccount);
         };
-        if throttled && !member.bucket.take(now) {
+        if member.is_read_only {
+            return Err(RejectCode::ReadOnly);
+        }
+        if key.is_throttled && !member.orders.take(now) {
             return Err(RejectCode::Throttled);
         }
-        if self.account_member.get(account as usize) != Some(&c.member.0) {
-            return Err(RejectCode::UnknownAccount);
-        }
-        let names_an_order = matches!(c.request, Request::NewOrder(_) | Request::Replace(_));
-        if names_an_order && cl_ord_id <= member.last_cl_ord_id {
-            return Err(RejectCode::DuplicateClOrdId);
-        }
+        self.check_account(c.member, &key)?;
+        self.check_rising(c.member, &key)?;
         let (rx, seq) = (c.rx_time.0, c.client_seq);
         let body = match &c.request {
             Request::NewOrder(m) => AdmittedBody::NewOrder(self.new_order(m, rx, seq)?),
             Request::Replace(m) => AdmittedBody::Replace(self.replace(m, rx, seq)?),
+            Request::ReduceQty(m) => AdmittedBody::Reduce(self.reduce(m, rx, seq)?),
             Request::Cancel(m) => AdmittedBody::Cancel(self.cancel(m, rx, seq)?),
             Request::MassCancel(m) => AdmittedBody::MassCancel(self.mass_cancel(m, rx, seq)?),
+            Request::MmpReset(m) => AdmittedBody::MmpReset(mmp_reset(m, rx, seq)?),
+            Request::KillSwitch(m) => AdmittedBody::KillSwitch(kill_switch(m, rx, seq)?),
+            Request::OpenOrdersRequest(m) => {
+                AdmittedBody::OpenOrders(self.open_orders(m, rx, seq)?)
+            }
+            Request::DeadManTimer(m) => AdmittedBody::DeadMan(dead_man(m, rx, seq)?),
             Request::Withdraw(m) => AdmittedBody::Withdraw(withdraw(m, rx, seq)?),
+            Request::MmpConfig(m) => AdmittedBody::MmpConfig(mmp_config(m, rx, seq)?),
+            Request::PositionsRequest(m) => AdmittedBody::Positions(positions(m, rx, seq)),
         };
-        if names_an_order && let Some(Some(member)) = self.members.get_mut(c.member.0 as usize) {
-            member.last_cl_ord_id = cl_ord_id;
-        }
+        self.note_rising(c.member, &key);
         Ok(body)
+    }
+
+    fn check_account(&self, member: MemberId, key: &Key) -> Result<(), RejectCode> {
+        let Some(account) = key.account else {
+            return Ok(());
+        };
+        if self.account_member.get(account as usize) == Some(&member.0) {
+            Ok(())
+        } else {
+            Err(RejectCode::UnknownAccount)
+        }
+    }
+
+    /// Ids that name orders must rise.
+    fn check_rising(&self, member: MemberId, key: &Key) -> Result<(), RejectCode> {
+        let last = match self.members.get(member.0 as usize) {
+            Some(Some(m)) => m.last_cl_ord_id,
+            _ => 0,
+        };
+        if key.rises && key.cl_ord_id <= last {
+            return Err(RejectCode::DuplicateClOrdId);
+        }
+        Ok(())
+    }
+
+    fn note_rising(&mut self, member: MemberId, key: &Key) {
+        if key.rises
+            && let Some(Some(m)) = self.members.get_mut(member.0 as usize)
+        {
+            m.last_cl_ord_id = key.cl_ord_id;
+        }
     }
 
     fn instrument(&self, id: u16) -> Result<&GateInstrument, RejectCode> {
@@ -221,116 +301,6 @@ impl Gate {
             Some(Some(i)) => Ok(i),
             _ => Err(RejectCode::UnknownInstrument),
         }
-    }
-
-    fn new_order(
-        &self,
-        m: &NewOrder,
-        rx_time: u64,
-        client_seq: u64,
-    ) -> Result<InNewOrder, RejectCode> {
-        let i = self.instrument(m.instrument)?;
-        if Side::from_wire(m.side).is_none()
-            || m.ord_type > ORD_MARKET
-            || m.time_in_force > TIF_FOK
-            || m.flags > 7
-            || m.stp_mode > 3
-        {
-            return Err(RejectCode::InvalidField);
-        }
-        let rests = m.time_in_force == TIF_GTC;
-        let takes_at_once = matches!(m.time_in_force, TIF_IOC | TIF_FOK);
-        let market = m.ord_type == ORD_MARKET;
-        if market && rests || (m.flags & order::FLAG_POST_ONLY != 0 && !rests) {
-            return Err(RejectCode::InvalidField);
-        }
-        let reduce_only = m.flags & order::FLAG_REDUCE_ONLY != 0;
-        if !(rests || takes_at_once)
-            || reduce_only && rests
-            || m.stp_mode == 3
-            || m.mmp_group != 0
-            || m.smp_id != 0
-            || m.expire_time != 0
-        {
-            return Err(RejectCode::NotSupported);
-        }
-        let price_ticks = if market { 0 } else { i.ticks(m.price)? };
-        i.check_lots(m.quantity)?;
-        Ok(InNewOrder {
-            rx_time,
-            client_seq,
-            cl_ord_id: m.cl_ord_id,
-            lots: m.quantity,
-            price_ticks,
-            account: m.account,
-            instrument: m.instrument,
-            side: m.side,
-            ord_type: if market { ORD_MARKET } else { ORD_LIMIT },
-            time_in_force: m.time_in_force,
-            flags: m.flags,
-            stp_mode: m.stp_mode,
-            pad1: 0,
-        })
-    }
-
-    fn replace(&self, m: &Replace, rx_time: u64, client_seq: u64) -> Result<InReplace, RejectCode> {
-        let i = self.instrument(m.instrument)?;
-        if m.flags & !order::FLAG_POST_ONLY != 0 {
-            return Err(RejectCode::InvalidField);
-        }
-        let price_ticks = i.ticks(m.price)?;
-        i.check_lots(m.quantity)?;
-        Ok(InReplace {
-            rx_time,
-            client_seq,
-            cl_ord_id: m.cl_ord_id,
-            order_id: m.order_id,
-            orig_cl_ord_id: m.orig_cl_ord_id,
-            lots: m.quantity,
-            price_ticks,
-            account: m.account,
-            instrument: m.instrument,
-            flags: m.flags,
-            pad1: 0,
-            pad2: 0,
-        })
-    }
-
-    fn cancel(&self, m: &Cancel, rx_time: u64, client_seq: u64) -> Result<InCancel, RejectCode> {
-        self.instrument(m.instrument)?;
-        Ok(InCancel {
-            rx_time,
-            client_seq,
-            cl_ord_id: m.cl_ord_id,
-            order_id: m.order_id,
-            orig_cl_ord_id: m.orig_cl_ord_id,
-            account: m.account,
-            instrument: m.instrument,
-            pad1: 0,
-        })
-    }
-
-    fn mass_cancel(
-        &self,
-        m: &MassCancel,
-        rx_time: u64,
-        client_seq: u64,
-    ) -> Result<InMassCancel, RejectCode> {
-        if m.instrument != ID16_NULL {
-            self.instrument(m.instrument)?;
-        }
-        if m.side != BYTE_NULL && Side::from_wire(m.side).is_none() {
-            return Err(RejectCode::InvalidField);
-        }
-        Ok(InMassCancel {
-            rx_time,
-            client_seq,
-            cl_ord_id: m.cl_ord_id,
-            account: m.account,
-            instrument: m.instrument,
-            side: m.side,
-            pad1: 0,
-        })
     }
 }
 
@@ -347,6 +317,10 @@ impl GateInstrument {
             return Err(RejectCode::PriceOffTick);
         }
         let ticks = price_e9 / self.tick_e9;
+        let is_coarse = self.tick2_multiple > 1 && ticks >= i64::from(self.tick2_from.0);
+        if is_coarse && ticks % i64::from(self.tick2_multiple) != 0 {
+            return Err(RejectCode::PriceOffTick);
+        }
         let low = i64::from(self.base.0);
         if ticks < low || ticks >= low + i64::from(self.width_ticks) {
             return Err(RejectCode::PriceOutOfBand);
@@ -362,29 +336,13 @@ impl GateInstrument {
     }
 }
 
-fn withdraw(m: &Withdraw, rx_time: u64, client_seq: u64) -> Result<InWithdraw, RejectCode> {
-    if m.amount < 1 || m.amount >= 1 << crate::limits::AMOUNT_BITS {
-        return Err(RejectCode::AmountOutOfRange);
-    }
-    Ok(InWithdraw {
-        rx_time,
-        client_seq,
-        cl_ord_id: m.cl_ord_id,
-        amount: m.amount,
-        account: m.account,
-        pad1: 0,
-    })
-}
-
-/// Template, client id, account and instrument of a request.
-const fn key(request: &Request) -> (u16, u64, u32, u16) {
-    match request {
-        Request::NewOrder(m) => (NewOrder::TEMPLATE, m.cl_ord_id, m.account, m.instrument),
-        Request::Replace(m) => (Replace::TEMPLATE, m.cl_ord_id, m.account, m.instrument),
-        Request::Cancel(m) => (Cancel::TEMPLATE, m.cl_ord_id, m.account, m.instrument),
-        Request::MassCancel(m) => (MassCancel::TEMPLATE, m.cl_ord_id, m.account, m.instrument),
-        Request::Withdraw(m) => (Withdraw::TEMPLATE, m.cl_ord_id, m.account, ID16_NULL),
-    }
+/// Rates of a member.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rates {
+    /// Requests other than cancels and mass quotes.
+    pub requests_per_second: u32,
+    /// Entries of mass quotes.
+    pub quotes_per_second: u32,
 }
 
 /// The record of a request that could not even be decoded; its number is spent all the same.
@@ -407,161 +365,5 @@ pub const fn refuse_malformed(
         },
         pad1: 0,
         pad2: 0,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ACCOUNT: u32 = 7;
-
-    fn gate() -> Gate {
-        let mut g = Gate::new();
-        assert!(g.add_member(MemberId(1), 1_000));
-        assert!(g.add_member(MemberId(2), 1_000));
-        assert!(g.bind_account(AccountId(ACCOUNT), MemberId(1)));
-        let i = GateInstrument {
-            tick_e9: 500_000_000,
-            base: PriceTicks(100),
-            width_ticks: 1_000,
-            order_lots_max: 50,
-        };
-        assert!(g.list(InstrumentId(3), i));
-        g
-    }
-
-    fn order() -> NewOrder {
-        NewOrder {
-            cl_ord_id: 10,
-            price: 100_000_000_000,
-            quantity: 5,
-            expire_time: 0,
-            smp_id: 0,
-            account: ACCOUNT,
-            instrument: 3,
-            side: 0,
-            ord_type: ORD_LIMIT,
-            time_in_force: TIF_GTC,
-            flags: 0,
-            stp_mode: 0,
-            mmp_group: 0,
-            pad1: 0,
-        }
-    }
-
-    fn ask(g: &mut Gate, member: u32, request: impl Into<Request>) -> Result<Admitted, RejectCode> {
-        let c = Command {
-            member: MemberId(member),
-            client_seq: 1,
-            rx_time: TimeNs(1),
-            request: request.into(),
-        };
-        g.check(&c, TimeNs(1))
-            .map_err(|r| RejectCode::from_wire(r.reason).unwrap())
-    }
-
-    #[test]
-    fn a_good_order_is_admitted_in_ticks() {
-        let a = ask(&mut gate(), 1, order()).unwrap();
-        let AdmittedBody::NewOrder(b) = a.body() else {
-            panic!("{a:?}")
-        };
-        assert_eq!((b.price_ticks, b.lots, a.member()), (200, 5, MemberId(1)));
-        assert_eq!(
-            (a.template(), a.bytes().len()),
-            (600, size_of::<InNewOrder>())
-        );
-    }
-
-    #[test]
-    fn each_fault_has_its_own_code() {
-        type Change = fn(&mut NewOrder);
-        let table: &[(Change, RejectCode)] = &[
-            (|m| m.account = 8, RejectCode::UnknownAccount),
-            (|m| m.account = u32::MAX, RejectCode::UnknownAccount),
-            (|m| m.cl_ord_id = 0, RejectCode::DuplicateClOrdId),
-            (|m| m.instrument = 4, RejectCode::UnknownInstrument),
-            (|m| m.instrument = 999, RejectCode::UnknownInstrument),
-            (|m| m.side = 2, RejectCode::InvalidField),
-            (|m| m.ord_type = 2, RejectCode::InvalidField),
-            (|m| m.time_in_force = 5, RejectCode::InvalidField),
-            (|m| m.flags = 8, RejectCode::InvalidField),
-            (|m| m.stp_mode = 4, RejectCode::InvalidField),
-            (|m| m.ord_type = ORD_MARKET, RejectCode::InvalidField),
-            (
-                |m| {
-                    m.time_in_force = TIF_IOC;
-                    m.flags = order::FLAG_POST_ONLY;
-                },
-                RejectCode::InvalidField,
-            ),
-            (|m| m.time_in_force = 1, RejectCode::NotSupported),
-            (|m| m.stp_mode = 3, RejectCode::NotSupported),
-            (|m| m.mmp_group = 1, RejectCode::NotSupported),
-            (|m| m.price += 1, RejectCode::PriceOffTick),
-            (|m| m.price = 49_500_000_000, RejectCode::PriceOutOfBand),
-            (|m| m.price = 550_000_000_000, RejectCode::PriceOutOfBand),
-            (|m| m.price = i64::MIN, RejectCode::PriceOffTick),
-            (|m| m.price = -500_000_000, RejectCode::PriceOutOfBand),
-            (|m| m.quantity = 0, RejectCode::QuantityOutOfRange),
-            (|m| m.quantity = -1, RejectCode::QuantityOutOfRange),
-            (|m| m.quantity = 51, RejectCode::QuantityOutOfRange),
-        ];
-        for (n, (change, code)) in table.iter().enumerate() {
-            let mut m = order();
-            change(&mut m);
-            assert_eq!(ask(&mut gate(), 1, m).unwrap_err(), *code, "row {n}");
-        }
-    }
-
-    #[test]
-    fn a_refused_order_does_not_spend_its_client_id() {
-        let mut g = gate();
-        let mut bad = order();
-        bad.quantity = 0;
-        assert!(ask(&mut g, 1, bad).is_err());
-        assert!(ask(&mut g, 1, order()).is_ok());
-        assert_eq!(
-            ask(&mut g, 1, order()).unwrap_err(),
-            RejectCode::DuplicateClOrdId
-        );
-        g.note_cl_ord_id(MemberId(1), 100);
-        let mut m = order();
-        m.cl_ord_id = 100;
-        assert_eq!(ask(&mut g, 1, m).unwrap_err(), RejectCode::DuplicateClOrdId);
-    }
-
-    #[test]
-    fn nobody_trades_for_the_account_of_another_member() {
-        assert_eq!(
-            ask(&mut gate(), 2, order()).unwrap_err(),
-            RejectCode::UnknownAccount
-        );
-        assert_eq!(
-            ask(&mut gate(), 9, order()).unwrap_err(),
-            RejectCode::UnknownAccount
-        );
-    }
-
-    #[test]
-    fn orders_are_throttled_and_cancels_are_not() {
-        let mut g = gate();
-        assert!(g.add_member(MemberId(1), 1));
-        let mut m = order();
-        assert!(ask(&mut g, 1, m).is_ok());
-        m.cl_ord_id += 1;
-        assert_eq!(ask(&mut g, 1, m).unwrap_err(), RejectCode::Throttled);
-        let cancel = Cancel {
-            cl_ord_id: 1,
-            order_id: 5,
-            orig_cl_ord_id: 0,
-            account: ACCOUNT,
-            instrument: 3,
-            pad1: 0,
-        };
-        for _ in 0..10 {
-            assert!(ask(&mut g, 1, cancel).is_ok());
-        }
     }
 }

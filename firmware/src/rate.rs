@@ -42,12 +42,19 @@ impl TokenBucket {
     /// Takes one request's credit if there is enough. Time that runs backwards adds nothing.
     #[must_use]
     pub fn take(&mut self, now: TimeNs) -> bool {
+        self.take_many(1, now)
+    }
+
+    /// Takes the credit of `count` requests if there is enough for all of them.
+    #[must_use]
+    pub fn take_many(&mut self, count: u32, now: TimeNs) -> bool {
         let passed = now.0.saturating_sub(self.last.0);
         self.credit_ns = self.credit_ns.saturating_add(passed).min(SECOND_NS);
         self.last = TimeNs(self.last.0.max(now.0));
-        let enough = self.credit_ns >= self.cost_ns;
+        let cost_ns = self.cost_ns.saturating_mul(count as u64);
+        let enough = self.credit_ns >= cost_ns;
         if enough {
-            self.credit_ns -= self.cost_ns;
+            self.credit_ns -= cost_ns;
         }
         enough
     }

@@ -1,5 +1,5 @@
 //! One code per reason. A request with several faults is refused for the first that is looked at: the
-//! gate's come before the engine's, and the engine looks at state, account, oracle or reduce-only, collar,
+//! gate's come before the engine's, and the engine looks at trading state, account, lock, group, oracle or reduce-only, collar,
 //! post-only, position, margin, room, and last at whether a fill-or-kill order can fill whole.
 
 macro_rules! codes {
@@ -54,6 +54,10 @@ codes! {
     15 QuantityOutOfRange,
     /// The amount is zero or negative, or beyond what fits one batch.
     16 AmountOutOfRange,
+    /// A mass quote has no entry, more than 32, or an instrument twice.
+    17 BadEntries,
+    /// The expiry is missing, not after now, or given without GTD.
+    18 InvalidExpiry,
     /// A lane or table of the venue is full; the request may be sent again.
     20 Busy,
     /// Trading is halted; cancels pass.
@@ -82,8 +86,20 @@ codes! {
     41 BookFull,
     /// The amount is more than the free collateral.
     42 InsufficientCollateral,
-    /// The replaced quantity or price is the same as before.
+    /// The new quantity or price is the same as before, or a reduction does not reduce.
     43 NothingToChange,
+    /// The account is locked by the kill switch or by the venue; cancels and reduce-only orders pass.
+    44 Locked,
+    /// The instrument's trading state does not take such an order; cancels pass.
+    45 NotInThisState,
+    /// The market-maker protection group has triggered and is frozen.
+    46 MmpFrozen,
+    /// The account has no market-maker protection group of this number.
+    47 NoSuchMmpGroup,
+    /// The session only reads: it gets copies of another member's reports.
+    48 ReadOnly,
+    /// The lock is the venue's: only the venue can undo it.
+    49 LockedByVenue,
 }
 
 const _: () = assert!(RejectCode::ALL.len() < 64);

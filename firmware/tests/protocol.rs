@@ -5,6 +5,7 @@ use firmware::reject::RejectCode;
 use firmware::session::{RetransmitRefusal, SessionReject, TerminateReason};
 use firmware::wire::feed::{FLAG_LAST, OrderDelete, OrderExecuted};
 use firmware::wire::mold::{END_OF_SESSION, MoldHeader};
+use firmware::wire::quote::GROUPED;
 use firmware::wire::sbe::{Field, Message};
 use firmware::wire::{feed, order, report, session};
 use std::fmt::Write;
@@ -83,7 +84,20 @@ fn the_generated_parts_of_the_protocol_document_are_as_the_code() {
         ("feed messages", feed::SCHEMA),
     ] {
         let rows: String = rows.iter().map(layout).collect();
-        check(name, &format!("```text\n{rows}```\n"));
+        let grouped: String = GROUPED
+            .iter()
+            .filter(|(_, template, ..)| name == "requests" && *template < 600)
+            .map(
+                |(name, template, block, fields, group, entry_block, entry)| {
+                    let entry: Row = (group, *template, *entry_block, entry);
+                    let of = format!("{template} {group}");
+                    let entries =
+                        layout(&entry).replace(&of, &format!("    group {group}, each entry:"));
+                    layout(&(name, *template, *block, fields)) + &entries
+                },
+            )
+            .collect();
+        check(name, &format!("```text\n{rows}{grouped}```\n"));
     }
     let codes = SessionReject::ALL.iter();
     let codes = codes.map(|c| (*c as u16, c.name(), c.text()));

@@ -4,7 +4,10 @@
 use firmware::reject::RejectCode;
 use firmware::session::{RetransmitRefusal, SessionReject, TerminateReason};
 use firmware::wire::datagram::DatagramHeader;
-use firmware::wire::sbe::{Field, ID16_NULL, MessageHeader, PRICE_NULL, SCHEMA_ID, SCHEMA_VERSION};
+use firmware::wire::quote::{GROUP_HEADER_LEN, GROUPED, LOTS_NULL, QUANTITY_NULL};
+use firmware::wire::sbe::{
+    BYTE_NULL, Field, ID16_NULL, ID32_NULL, MessageHeader, PRICE_NULL, SCHEMA_ID, SCHEMA_VERSION,
+};
 use firmware::wire::{feed, input, order, report, session};
 use roxmltree::{Document, Node};
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,13 +123,9 @@ fn every_message_of_the_code_is_in_the_schema_field_by_field() {
     let text = text();
     let doc = Document::parse(&text).unwrap();
     let types = types(&doc);
-    for (name, template, block, fields) in tables() {
-        let node = messages(&doc)
-            .find(|n| attr(*n, "name") == name)
-            .unwrap_or_else(|| panic!("{name} is not in the schema"));
-        assert_eq!(number::<u16>(node, "id"), template, "{name}");
+    let check_block = |name: &str, node: Node<'_, '_>, block: usize, fields: &[Field]| {
         assert_eq!(number::<usize>(node, "blockLength"), block, "{name}");
-        let nodes: Vec<_> = elements(node).collect();
+        let nodes: Vec<_> = elements(node).filter(|n| n.has_tag_name("field")).collect();
         assert_eq!(nodes.len(), fields.len(), "{name}: number of fields");
         for (node, field) in nodes.into_iter().zip(fields) {
             let at = format!("{name}.{}", field.name);
@@ -136,6 +135,27 @@ fn every_message_of_the_code_is_in_the_schema_field_by_field() {
             assert_eq!(primitive_size(kind.0) * kind.1, field.size, "{at}");
             assert_eq!(rust_type(kind), field.kind, "{at}");
         }
+    };
+    let message = |name: &str, template: u16| {
+        let node = messages(&doc)
+            .find(|n| attr(*n, "name") == name)
+            .unwrap_or_else(|| panic!("{name} is not in the schema"));
+        assert_eq!(number::<u16>(node, "id"), template, "{name}");
+        node
+    };
+    let groups = |node: Node<'_, '_>| elements(node).filter(|n| n.has_tag_name("group")).count();
+    for (name, template, block, fields) in tables() {
+        let node = message(name, template);
+        assert_eq!(groups(node), 0, "{name}");
+        check_block(name, node, block, fields);
+    }
+    for &(name, template, block, fields, group, entry_block, entry_fields) in GROUPED {
+        let node = message(name, template);
+        check_block(name, node, block, fields);
+        assert_eq!(groups(node), 1, "{name}");
+        let node = elements(node).last().unwrap();
+        assert_eq!(attr(node, "name"), group, "{name}");
+        check_block(group, node, entry_block, entry_fields);
     }
 }
 
@@ -143,12 +163,17 @@ fn every_message_of_the_code_is_in_the_schema_field_by_field() {
 fn every_message_of_the_schema_is_in_the_code() {
     let text = text();
     let doc = Document::parse(&text).unwrap();
-    let known: BTreeSet<_> = tables().iter().map(|(n, t, ..)| (*n, *t)).collect();
+    let plain = tables();
+    let with_group = GROUPED.iter().map(|(n, t, ..)| (*n, *t));
+    let known: BTreeSet<_> = (plain.iter().map(|(n, t, ..)| (*n, *t)))
+        .chain(with_group)
+        .collect();
     let listed: BTreeSet<_> = messages(&doc)
         .map(|m| (attr(m, "name"), number::<u16>(m, "id")))
         .collect();
     assert_eq!(listed, known);
-    assert_eq!(listed.len(), tables().len(), "a name and id stand once");
+    let count = messages(&doc).count();
+    assert_eq!(listed.len(), count, "a name and id stand once");
     let ids: BTreeSet<_> = listed.iter().map(|(_, id)| id).collect();
     assert_eq!(ids.len(), listed.len(), "a template id stands once");
 }
@@ -180,6 +205,10 @@ fn headers_have_the_layout_of_their_composites() {
         rows!(MessageHeader: block_length, template_id, schema_id, version)
     );
     assert_eq!(
+        layout("groupSizeEncoding").last().unwrap().1,
+        GROUP_HEADER_LEN
+    );
+    assert_eq!(
         layout("datagramHeader"),
         rows!(DatagramHeader: version, kind, length, conn_id, packet_no, next_seq_no, ack_seq_no)
     );
@@ -190,24 +219,42 @@ fn messages_keep_the_interop_profile() {
     let text = text();
     let doc = Document::parse(&text).unwrap();
     let types = types(&doc);
-    for message in messages(&doc) {
-        let name = attr(message, "name");
+    // Checks the fields of a block and returns its length.
+    let check_block = |name: &str, fields: &[Node<'_, '_>]| -> usize {
         let (mut end, mut names) = (0, BTreeSet::new());
-        for (i, field) in elements(message).enumerate() {
-            let at = format!("{name}.{}", attr(field, "name"));
-            assert!(field.has_tag_name("field"), "{at}: no groups, no var-data");
-            assert_eq!(number::<usize>(field, "id"), i + 1, "{at}");
-            let kind = attr(field, "type");
+        for (i, field) in fields.iter().enumerate() {
+            let at = format!("{name}.{}", attr(*field, "name"));
+            assert!(field.has_tag_name("field"), "{at}: no var-data");
+            assert_eq!(number::<usize>(*field, "id"), i + 1, "{at}");
+            let kind = attr(*field, "type");
             assert!(!PRIMITIVES.contains(&kind), "{at}: a bare primitive");
             let (primitive, length) = types[kind];
-            assert_eq!(number::<usize>(field, "offset"), end, "{at}: a gap");
+            assert_eq!(number::<usize>(*field, "offset"), end, "{at}: a gap");
             let size = primitive_size(primitive);
             assert!(end.is_multiple_of(size), "{at}: not aligned in its block");
             end += size * length;
             assert_ne!(field.attribute("presence"), Some("constant"), "{at}");
-            assert!(names.insert(attr(field, "name")), "{at} stands twice");
+            assert!(names.insert(attr(*field, "name")), "{at} stands twice");
         }
+        end
+    };
+    for message in messages(&doc) {
+        let name = attr(message, "name");
+        let mut nodes: Vec<_> = elements(message).collect();
+        let group = nodes.pop_if(|n| n.has_tag_name("group"));
+        let end = check_block(name, &nodes);
         assert_eq!(number::<usize>(message, "blockLength"), end, "{name}");
+        let Some(group) = group else { continue };
+        // With the two headers before them, entries keep the alignment of their fields.
+        assert_eq!(
+            (end + GROUP_HEADER_LEN) % 8,
+            0,
+            "{name}: entries not aligned"
+        );
+        assert_eq!(attr(group, "dimensionType"), "groupSizeEncoding", "{name}");
+        let fields: Vec<_> = elements(group).collect();
+        let end = check_block(attr(group, "name"), &fields);
+        assert_eq!(number::<usize>(group, "blockLength"), end, "{name}");
     }
 }
 
@@ -255,6 +302,10 @@ fn null_values_are_those_of_the_code() {
     };
     assert_eq!(null("OptionalPrice"), PRICE_NULL.to_string());
     assert_eq!(null("InstrumentOrAll"), ID16_NULL.to_string());
+    assert_eq!(null("AccountOrAll"), ID32_NULL.to_string());
+    assert_eq!(null("MmpGroupOrAny"), BYTE_NULL.to_string());
+    assert_eq!(null("OptionalLots"), QUANTITY_NULL.to_string());
+    assert_eq!(null("OptionalLots32"), LOTS_NULL.to_string());
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The configuration: one TOML file, typed, checked once at boot. Unknown keys are refused.
 
 use crate::feed::config::FeedSection;
+use bytemuck::Zeroable;
+use firmware::gate::Rates;
 use firmware::limits::{DOMAIN_LOTS_MAX, GATE_ACCOUNTS, GATE_MEMBERS, INSTRUMENTS};
 use firmware::units::{InstrumentId, MemberId, TimeNs};
 use firmware::wire::input::{InDomain, InInstrument};
@@ -167,13 +169,23 @@ pub struct Member {
     pub public_key: String,
     /// Accounts that it trades for.
     pub accounts: Vec<u32>,
+    /// Members whose reports it gets copies of; it may then not trade itself.
+    #[serde(default)]
+    pub drop_copy_of: Vec<u32>,
     /// Requests a second; cancels are not counted.
     #[serde(default = "orders_per_second_default")]
     pub orders_per_second: u32,
+    /// Entries of mass quotes a second.
+    #[serde(default = "quotes_per_second_default")]
+    pub quotes_per_second: u32,
 }
 
 const fn orders_per_second_default() -> u32 {
     1_000
+}
+
+const fn quotes_per_second_default() -> u32 {
+    10_000
 }
 
 /// `[[oracles]]`
@@ -217,6 +229,34 @@ pub struct Instrument {
     /// Which volatility of the oracle's reports prices it, 0 to 3.
     #[serde(default)]
     pub vol_slot: u8,
+    /// Trading state at the start.
+    #[serde(default)]
+    pub state: StartState,
+    /// A larger price step from some price on.
+    pub coarse_tick: Option<CoarseTick>,
+}
+
+/// Trading states in which an instrument can start the day.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StartState {
+    /// Orders are collected until the operator opens.
+    PreOpen = 0,
+    /// As `pre-open`, with an indicative price on the feed.
+    Auction = 1,
+    /// Orders trade as they come.
+    #[default]
+    Open = 2,
+}
+
+/// `coarse_tick`: the second row of the tick table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CoarseTick {
+    /// First price with the larger step: a multiple of it.
+    pub from: String,
+    /// Price step from there on: a multiple of `tick`.
+    pub tick: String,
 }
 
 /// Kinds of instrument.
@@ -369,6 +409,15 @@ impl Member {
     pub const fn member(&self) -> MemberId {
         MemberId(self.id)
     }
+
+    /// What the gate lets through in a second.
+    #[must_use]
+    pub const fn rates(&self) -> Rates {
+        Rates {
+            requests_per_second: self.orders_per_second,
+            quotes_per_second: self.quotes_per_second,
+        }
+    }
 }
 
 impl Instrument {
@@ -410,6 +459,22 @@ impl Instrument {
         let ticks = |price: i64| {
             i32::try_from(price / tick_micro).map_err(|_| fail("band_high", "too many ticks"))
         };
+        let (tick2_from_ticks, tick2_multiple) = match &self.coarse_tick {
+            None => (0, 0),
+            Some(coarse) => {
+                let (from, tick) = (
+                    micro("coarse_tick.from", &coarse.from)?,
+                    micro("coarse_tick.tick", &coarse.tick)?,
+                );
+                if tick <= tick_micro || tick % tick_micro != 0 || from % tick != 0 || from < tick {
+                    let what = "`tick` must be a larger multiple of the tick, and `from` of it";
+                    return Err(fail("coarse_tick", what));
+                }
+                let multiple = u32::try_from(tick / tick_micro)
+                    .map_err(|_| fail("coarse_tick.tick", "too large"))?;
+                (ticks(from)?, multiple)
+            }
+        };
         let mut symbol = [0; 16];
         symbol[..self.symbol.len()].copy_from_slice(self.symbol.as_bytes());
         let listing = InInstrument {
@@ -428,10 +493,14 @@ impl Instrument {
             base_ticks: ticks(low)?,
             width_ticks: ticks(high)?.saturating_sub(ticks(low)?).saturating_add(1),
             collar_ppm: self.collar_ppm,
+            tick2_from_ticks,
+            tick2_multiple,
             instrument: self.id,
             kind: self.kind as u8,
             vol_slot: self.vol_slot,
+            state: self.state as u8,
             symbol,
+            ..InInstrument::zeroed()
         };
         spec(&listing)
             .validate()

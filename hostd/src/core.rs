@@ -2,7 +2,7 @@
 //! journal. The live box and a replay run the same code.
 
 use crate::logs::{FEED_LAG_MAX, FeedLog, Log, REPORTS, ReportLog};
-use firmware::gate::{Gate, GateInstrument};
+use firmware::gate::{Gate, GateInstrument, Rates};
 use firmware::limits::{ACCOUNTS, GATE_MEMBERS};
 use firmware::session::Inbound;
 use firmware::units::{AccountId, InstrumentId, MemberId, PriceTicks};
@@ -15,8 +15,11 @@ use matcher::outbox::{Outbox, Outcome};
 use matcher::sequencer::{Input, ReplayError, Sequenced, Sequencer};
 use std::collections::BTreeMap;
 
-/// Requests a second of a member before its configuration is read.
-const RATE_UNTIL_CONFIGURED: u32 = 1_000;
+/// Rates of a member before its configuration is read.
+const RATES_UNTIL_CONFIGURED: Rates = Rates {
+    requests_per_second: 1_000,
+    quotes_per_second: 1_000,
+};
 
 /// Counts by reject code; the index is the code.
 pub type RejectCounts = [u64; 64];
@@ -80,10 +83,10 @@ impl Core {
         }
     }
 
-    /// Registers a member; its rate can be set again later.
-    pub fn add_member(&mut self, member: MemberId, requests_per_second: u32) {
+    /// Registers a member; its rates can be set again later.
+    pub fn add_member(&mut self, member: MemberId, rates: Rates) {
         assert!(
-            self.gate.add_member(member, requests_per_second),
+            self.gate.add_member(member, rates),
             "member ids are checked with the configuration"
         );
         let slot = &mut self.members[member.0 as usize];
@@ -111,6 +114,17 @@ impl Core {
                 self.gate.note_cl_ord_id(member, m.cl_ord_id);
                 self.note_client_seq(member, m.client_seq + 1);
             }
+            Input::MassQuote(m) => {
+                self.gate.note_cl_ord_id(member, m.head.cl_ord_id);
+                self.note_client_seq(member, m.head.client_seq + 1);
+            }
+            Input::Reduce(m) => self.note_client_seq(member, m.client_seq + 1),
+            Input::MmpReset(m) => self.note_client_seq(member, m.client_seq + 1),
+            Input::KillSwitch(m) => self.note_client_seq(member, m.client_seq + 1),
+            Input::OpenOrders(m) => self.note_client_seq(member, m.client_seq + 1),
+            Input::DeadMan(m) => self.note_client_seq(member, m.client_seq + 1),
+            Input::MmpConfig(m) => self.note_client_seq(member, m.client_seq + 1),
+            Input::Positions(m) => self.note_client_seq(member, m.client_seq + 1),
             Input::Replace(m) => {
                 self.gate.note_cl_ord_id(member, m.cl_ord_id);
                 self.note_client_seq(member, m.client_seq + 1);
@@ -120,7 +134,18 @@ impl Core {
             Input::Withdraw(m) => self.note_client_seq(member, m.client_seq + 1),
             Input::Refused(m) => self.note_client_seq(member, m.client_seq + 1),
             Input::Gap(m) => self.note_client_seq(member, m.from_seq_no + m.count),
-            _ => {}
+            Input::Session(_)
+            | Input::Deposit(_)
+            | Input::Oracle(_)
+            | Input::Timer(_)
+            | Input::TradingState(_)
+            | Input::Account(_)
+            | Input::Domain(_)
+            | Input::Instrument(_)
+            | Input::OperatorCancel(_)
+            | Input::DropCopy(_)
+            | Input::Lock(_)
+            | Input::RiskTable(_) => {}
         }
         // The compiler cannot see that `input` borrows the record, not the core.
         let input: Sequenced<'_> = input;
@@ -158,7 +183,7 @@ impl Core {
                 assert!(bound, "accounts are checked with the configuration");
                 self.accounts.insert(m.account, m.member);
                 if self.members[m.member as usize].is_none() {
-                    self.add_member(MemberId(m.member), RATE_UNTIL_CONFIGURED);
+                    self.add_member(MemberId(m.member), RATES_UNTIL_CONFIGURED);
                 }
             }
             Input::Instrument(m) => {
@@ -167,6 +192,8 @@ impl Core {
                     base: PriceTicks(m.base_ticks),
                     width_ticks: m.width_ticks,
                     order_lots_max: m.order_lots_max,
+                    tick2_from: PriceTicks(m.tick2_from_ticks),
+                    tick2_multiple: m.tick2_multiple,
                 };
                 assert!(
                     self.gate.list(InstrumentId(m.instrument), listed),

@@ -19,20 +19,23 @@ use crate::lanes::{
 use crate::nic::{BURST, Nic, RxBurst};
 use crate::recover::Listing;
 use crate::sessions::{Authentic, Connection, Peer, Place};
-use firmware::gate::{Command, refuse_malformed};
+use firmware::gate::{Command, QuoteCommand, refuse_malformed};
+use firmware::limits::DATAGRAM_MAX;
 use firmware::session::{Offer, PacketRefused};
 use firmware::units::{MemberId, TimeNs};
 use firmware::wire::datagram::{self, DatagramHeader, KIND_CONTROL, KIND_DATA, KIND_HEARTBEAT};
 use firmware::wire::input::{InGap, InTimer, TIMER_OPERATOR, TIMER_SEAL};
-use firmware::wire::order::Request;
+use firmware::wire::quote::Asked;
 use io::TileIo;
 use lane::{Consumer, Parker, Producer, Waker, WatermarkReader};
 use matcher::sequencer::{Input, Sequenced};
 use std::time::Duration;
 
-/// Room that the journal's lane must have before a burst is taken: the requests of one datagram, each
-/// with a batch that it may seal, and then some.
-const JOURNAL_ROOM: usize = 256;
+/// Requests that fit one datagram: prefix, header and the smallest block are 26 bytes.
+const REQUESTS_PER_DATAGRAM: usize = DATAGRAM_MAX / 26;
+/// Room that the journal's lane must have before a burst is taken: all requests of all its datagrams, and
+/// as much again for a gap, the batches that they seal and the timers in between.
+pub const JOURNAL_ROOM: usize = 2 * BURST * REQUESTS_PER_DATAGRAM;
 /// Control messages taken in one turn.
 const CONTROL_BURST: usize = 16;
 /// Turns without work before the tile parks.
@@ -323,7 +326,13 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
     }
 
     fn journal(&mut self, s: &Sequenced<'_>) {
-        let bytes = s.input().bytes();
+        let mut bytes = s.input().bytes();
+        while let Some((part, rest)) = bytes.split_first_chunk::<SMALL_BODY_MAX>()
+            && !rest.is_empty()
+        {
+            self.push(ToJournal::Part(*part));
+            bytes = rest;
+        }
         let mut body = [0; SMALL_BODY_MAX];
         body[..bytes.len()].copy_from_slice(bytes);
         self.push(ToJournal::Record {
@@ -469,12 +478,18 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         };
         for (i, message) in datagram::messages(body).enumerate().skip(skip as usize) {
             let client_seq = header.next_seq_no + i as u64;
-            match message.ok().and_then(|m| Request::decode(m).ok()) {
-                Some(request) => self.request(Command {
+            match message.ok().and_then(|m| Asked::decode(m).ok()) {
+                Some(Asked::Request(request)) => self.request(Command {
                     member,
                     client_seq,
                     rx_time,
                     request,
+                }),
+                Some(Asked::MassQuote(quote)) => self.mass_quote(QuoteCommand {
+                    member,
+                    client_seq,
+                    rx_time,
+                    quote,
                 }),
                 None => {
                     self.io.egress.counters.malformed += 1;
@@ -493,19 +508,35 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         let now = self.clock.now();
         let checked = self.core.gate.check(&command, now);
         let gated = self.clock.now();
-        let mut times = StageTimes {
-            rx: command.rx_time.0,
-            gated: gated.0,
-            ..StageTimes::default()
-        };
-        times.seq = self.core.sequencer.next_seq().0;
         let sequenced = match &checked {
             Ok(admitted) => self.core.sequencer.admit(admitted, now),
             Err(refused) => self.core.sequencer.session(command.member, refused, now),
         };
-        self.journal(&sequenced);
+        self.run_through(&sequenced, command.rx_time, gated);
+    }
+
+    fn mass_quote(&mut self, command: QuoteCommand<'_>) {
+        let now = self.clock.now();
+        let checked = self.core.gate.check_quote(&command, now);
+        let gated = self.clock.now();
+        let sequenced = match &checked {
+            Ok(quote) => self.core.sequencer.admit_quote(quote, now),
+            Err(refused) => self.core.sequencer.session(command.member, refused, now),
+        };
+        self.run_through(&sequenced, command.rx_time, gated);
+    }
+
+    /// Takes a sequenced request through journal and engine, and notes the times.
+    fn run_through(&mut self, sequenced: &Sequenced<'_>, rx_time: TimeNs, gated: TimeNs) {
+        let mut times = StageTimes {
+            rx: rx_time.0,
+            gated: gated.0,
+            seq: sequenced.seq().0,
+            ..StageTimes::default()
+        };
+        self.journal(sequenced);
         times.sequenced = self.clock.now().0;
-        self.apply(&sequenced);
+        self.apply(sequenced);
         times.matched = self.clock.now().0;
         if self.io.in_flight.len() < self.io.in_flight.capacity() {
             self.io.in_flight.push_back(times);

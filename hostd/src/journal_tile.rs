@@ -112,8 +112,9 @@ impl<D: Disk> JournalTile<D> {
     pub fn run(mut self) -> anyhow::Result<()> {
         let mut waiting = VecDeque::new();
         let mut chain = self.commit.chain();
+        let mut parts = Vec::with_capacity(1 << 10);
         loop {
-            let taken = self.take(&mut chain, &mut waiting)?;
+            let taken = self.take(&mut chain, &mut waiting, &mut parts)?;
             if taken == 0 {
                 if self.lane.is_abandoned() && self.lane.is_empty() {
                     return Ok(());
@@ -134,10 +135,16 @@ impl<D: Disk> JournalTile<D> {
         &mut self,
         chain: &mut Chain,
         waiting: &mut VecDeque<SealedFile>,
+        parts: &mut Vec<u8>,
     ) -> anyhow::Result<u64> {
         let mut bytes = 0;
         while let Some(item) = self.lane.peek() {
             let (head, body): (RecordHead, &[u8]) = match item {
+                ToJournal::Part(body) => {
+                    parts.extend_from_slice(body);
+                    self.lane.pop();
+                    continue;
+                }
                 ToJournal::Record { head, len, body } => (*head, &body[..*len as usize]),
                 ToJournal::RiskTable(head, table) => (*head, table.bytes()),
                 ToJournal::Sealed(_) => {
@@ -148,6 +155,14 @@ impl<D: Disk> JournalTile<D> {
                     continue;
                 }
             };
+            let before = parts.len();
+            let body = if before == 0 {
+                body
+            } else {
+                parts.extend_from_slice(body);
+                parts.as_slice()
+            };
+            let len = body.len();
             let record = Record {
                 seq: head.seq,
                 time_ns: head.time_ns,
@@ -156,11 +171,16 @@ impl<D: Disk> JournalTile<D> {
                 session: head.session,
                 body,
             };
-            match self.commit.append(&record) {
+            let appended = self.commit.append(&record);
+            match appended {
                 Ok(after) => *chain = after,
-                Err(journal::Full) => break,
+                Err(journal::Full) => {
+                    parts.truncate(before);
+                    break;
+                }
             }
-            bytes += body.len() as u64 + 32;
+            bytes += len as u64 + 32;
+            parts.clear();
             self.lane.pop();
         }
         Ok(bytes)

@@ -100,6 +100,8 @@ pub enum ToJournal {
         /// Body.
         body: [u8; SMALL_BODY_MAX],
     },
+    /// The first bytes of a body that is longer than a record's room: the record with the rest follows.
+    Part([u8; SMALL_BODY_MAX]),
     /// A risk table's record.
     RiskTable(RecordHead, Box<RiskTable>),
     /// A batch that the record before closed, encoded, in a buffer that goes back by the spare lane.

@@ -13,7 +13,7 @@
 //!                                            │  │  │  sealed batches)           │
 //!                                            │  │ durable (watermark)           │
 //!                                   journal  ▼  │                               │
-//!                                     4,096  journal ──► segments               │
+//!                                    14,336  journal ──► segments               │
 //!                                               │                               │ batch digests
 //!                                               └──► seal ──► sealed batches ───┘
 //! ```
@@ -30,7 +30,7 @@ use crate::egress::FeedEgress;
 use crate::feed::{
     Desk as FeedDesk, FeedCounters, FeedDay, FeedPacket, FeedTile, PACKETS_DEPTH, SealedNote,
 };
-use crate::hot::{HotLanes, HotTile, SPOOL_READS_MAX, SpoolLink};
+use crate::hot::{HotLanes, HotTile, JOURNAL_ROOM, SPOOL_READS_MAX, SpoolLink};
 use crate::journal_tile::{JournalStats, JournalTile, SealTile};
 use crate::nic::UringNic;
 use crate::recover::{Listing, missing, recover, tail_note};
@@ -52,7 +52,7 @@ use std::time::Duration;
 /// waking tile then goes before whatever else runs there.
 const TILE_NICE: i32 = -15;
 /// Depth of the lane to the journal, records.
-const JOURNAL_DEPTH: usize = 4_096;
+const JOURNAL_DEPTH: usize = 2 * JOURNAL_ROOM;
 /// Depth of the lanes between hot and control tile.
 const CONTROL_DEPTH: usize = 256;
 /// Stage samples under way.
@@ -87,7 +87,7 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
     let mut spool_files = SpoolFiles::create(&config.spool_dir())?;
     let mut core = Core::new();
     for m in &config.members {
-        core.add_member(m.member(), m.orders_per_second);
+        core.add_member(m.member(), m.rates());
     }
     let mut day = FeedDay::begin(&config.feed_dir())?;
     let recovered = recover(dir.path(), core, Some(&batches), |core| {

@@ -194,6 +194,18 @@ impl<B: OrderBook> Engine<B> {
             Input::Session(m) => self.session(stamp, m, out),
             Input::Deposit(m) => self.deposit(stamp, m, out),
             Input::Oracle(m) => self.oracle_time = TimeNs(self.oracle_time.0.max(m.timestamp)),
+            Input::MassQuote(_)
+            | Input::Reduce(_)
+            | Input::MmpReset(_)
+            | Input::KillSwitch(_)
+            | Input::OpenOrders(_)
+            | Input::DeadMan(_)
+            | Input::MmpConfig(_)
+            | Input::Positions(_)
+            | Input::TradingState(_)
+            | Input::OperatorCancel(_)
+            | Input::DropCopy(_)
+            | Input::Lock(_) => {}
             Input::Timer(m) => self.timer(stamp, m, out),
             Input::Account(m) => self.bind_account(m),
             Input::Domain(m) => self.domain = *m,
@@ -454,6 +466,7 @@ impl<B: OrderBook> Engine<B> {
                 request_cl_ord_id: cause.request_cl_ord_id,
                 client_seq: cause.client_seq,
                 quantity: order.lots,
+                leaves: 0,
                 rx_time: cause.rx_time,
                 engine_time: stamp.time.0,
                 engine_seq: stamp.seq.0,

@@ -5,12 +5,15 @@
 
 use crate::table::RiskTable;
 use alloc::boxed::Box;
-use firmware::gate::{Admitted, AdmittedBody};
+use firmware::gate::{Admitted, AdmittedBody, AdmittedQuote};
 use firmware::units::{MemberId, Seq, TimeNs};
 use firmware::wire::input::{
-    IN_RISK_TABLE, InAccount, InCancel, InDeposit, InDomain, InGap, InInstrument, InMassCancel,
-    InNewOrder, InOracle, InRefused, InReplace, InSession, InTimer, InWithdraw,
+    IN_RISK_TABLE, InAccount, InCancel, InDeadMan, InDeposit, InDomain, InDropCopy, InGap,
+    InInstrument, InKillSwitch, InLock, InMassCancel, InMmpConfig, InMmpReset, InNewOrder,
+    InOpenOrders, InOperatorCancel, InOracle, InPositions, InReduce, InRefused, InReplace,
+    InSession, InTimer, InTradingState, InWithdraw,
 };
+use firmware::wire::quote::{InMassQuote, QuoteRef};
 use firmware::wire::sbe::Message;
 
 /// A sequenced input.
@@ -30,19 +33,31 @@ pub struct Sequenced<'a> {
 )]
 pub enum Input<'a> {
     NewOrder(&'a InNewOrder),
+    MassQuote(QuoteRef<'a>),
     Replace(&'a InReplace),
+    Reduce(&'a InReduce),
     Cancel(&'a InCancel),
     MassCancel(&'a InMassCancel),
+    MmpReset(&'a InMmpReset),
+    KillSwitch(&'a InKillSwitch),
+    OpenOrders(&'a InOpenOrders),
+    DeadMan(&'a InDeadMan),
     Withdraw(&'a InWithdraw),
+    MmpConfig(&'a InMmpConfig),
+    Positions(&'a InPositions),
     Refused(&'a InRefused),
     Gap(&'a InGap),
     Session(&'a InSession),
     Deposit(&'a InDeposit),
     Oracle(&'a InOracle),
     Timer(&'a InTimer),
+    TradingState(&'a InTradingState),
     Account(&'a InAccount),
     Domain(&'a InDomain),
     Instrument(&'a InInstrument),
+    OperatorCancel(&'a InOperatorCancel),
+    DropCopy(&'a InDropCopy),
+    Lock(&'a InLock),
     RiskTable(&'a RiskTable),
 }
 
@@ -76,6 +91,7 @@ macro_rules! inputs {
             #[must_use]
             pub const fn template(&self) -> u16 {
                 match self {
+                    Self::MassQuote(_) => InMassQuote::TEMPLATE,
                     $(Self::$variant(_) => $template,)+
                     Self::RiskTable(_) => IN_RISK_TABLE,
                 }
@@ -84,6 +100,7 @@ macro_rules! inputs {
             #[must_use]
             pub fn bytes(&self) -> &'a [u8] {
                 match *self {
+                    Self::MassQuote(m) => m.bytes(),
                     $(Self::$variant(m) => bytemuck::bytes_of(m),)+
                     Self::RiskTable(table) => table.bytes(),
                 }
@@ -91,6 +108,10 @@ macro_rules! inputs {
             /// Reads the body of a record, which must be aligned to 8 bytes.
             fn decode(template: u16, body: &'a [u8]) -> Result<Self, ReplayError> {
                 match template {
+                    InMassQuote::TEMPLATE => match QuoteRef::read(body) {
+                        Some(quote) => Ok(Self::MassQuote(quote)),
+                        None => Err(ReplayError::Quote),
+                    },
                     $(t if t == $template => {
                         let size = size_of::<$ty>();
                         let bytes = body.get(..size).ok_or(ReplayError::Body { template, got: body.len(), want: size })?;
@@ -109,18 +130,29 @@ macro_rules! inputs {
 inputs! {
     NewOrder = InNewOrder, InNewOrder::TEMPLATE;
     Replace = InReplace, InReplace::TEMPLATE;
+    Reduce = InReduce, InReduce::TEMPLATE;
     Cancel = InCancel, InCancel::TEMPLATE;
     MassCancel = InMassCancel, InMassCancel::TEMPLATE;
+    MmpReset = InMmpReset, InMmpReset::TEMPLATE;
+    KillSwitch = InKillSwitch, InKillSwitch::TEMPLATE;
+    OpenOrders = InOpenOrders, InOpenOrders::TEMPLATE;
+    DeadMan = InDeadMan, InDeadMan::TEMPLATE;
     Withdraw = InWithdraw, InWithdraw::TEMPLATE;
+    MmpConfig = InMmpConfig, InMmpConfig::TEMPLATE;
+    Positions = InPositions, InPositions::TEMPLATE;
     Refused = InRefused, InRefused::TEMPLATE;
     Gap = InGap, InGap::TEMPLATE;
     Session = InSession, InSession::TEMPLATE;
     Deposit = InDeposit, InDeposit::TEMPLATE;
     Oracle = InOracle, InOracle::TEMPLATE;
     Timer = InTimer, InTimer::TEMPLATE;
+    TradingState = InTradingState, InTradingState::TEMPLATE;
     Account = InAccount, InAccount::TEMPLATE;
     Domain = InDomain, InDomain::TEMPLATE;
     Instrument = InInstrument, InInstrument::TEMPLATE;
+    OperatorCancel = InOperatorCancel, InOperatorCancel::TEMPLATE;
+    DropCopy = InDropCopy, InDropCopy::TEMPLATE;
+    Lock = InLock, InLock::TEMPLATE;
 }
 
 impl<'a> From<&'a RiskTable> for Input<'a> {
@@ -172,6 +204,9 @@ pub enum ReplayError {
     /// The body is not a whole number of columns, too few of them, or not aligned.
     #[error("a body of {0} bytes is not that of a risk table")]
     Table(usize),
+    /// A mass quote whose entries are cut short or of another layout.
+    #[error("a mass quote is cut short, or its entries are of another layout")]
+    Quote,
     /// The caller handed in a body that is not aligned.
     #[error("the body is not aligned to 8 bytes")]
     Alignment,
@@ -205,11 +240,23 @@ impl Sequencer {
         let input = match admitted.body() {
             AdmittedBody::NewOrder(m) => Input::NewOrder(m),
             AdmittedBody::Replace(m) => Input::Replace(m),
+            AdmittedBody::Reduce(m) => Input::Reduce(m),
             AdmittedBody::Cancel(m) => Input::Cancel(m),
             AdmittedBody::MassCancel(m) => Input::MassCancel(m),
+            AdmittedBody::MmpReset(m) => Input::MmpReset(m),
+            AdmittedBody::KillSwitch(m) => Input::KillSwitch(m),
+            AdmittedBody::OpenOrders(m) => Input::OpenOrders(m),
+            AdmittedBody::DeadMan(m) => Input::DeadMan(m),
             AdmittedBody::Withdraw(m) => Input::Withdraw(m),
+            AdmittedBody::MmpConfig(m) => Input::MmpConfig(m),
+            AdmittedBody::Positions(m) => Input::Positions(m),
         };
         self.stamp(admitted.member(), input, now)
+    }
+
+    /// Sequences a mass quote that the gate let through.
+    pub fn admit_quote<'a>(&mut self, admitted: &'a AdmittedQuote, now: TimeNs) -> Sequenced<'a> {
+        self.stamp(admitted.member(), Input::MassQuote(admitted.quote()), now)
     }
 
     /// Sequences a refusal, a gap or a session event of a member.
@@ -242,6 +289,10 @@ impl Sequencer {
                 Input::Deposit(_)
                     | Input::Oracle(_)
                     | Input::Timer(_)
+                    | Input::TradingState(_)
+                    | Input::OperatorCancel(_)
+                    | Input::DropCopy(_)
+                    | Input::Lock(_)
                     | Input::Account(_)
                     | Input::Domain(_)
                     | Input::Instrument(_)

@@ -3,6 +3,7 @@
 
 mod common;
 
+use bytemuck::Zeroable;
 use common::{PERP, Venue};
 use firmware::wire::input::TIMER_SEAL;
 use firmware::wire::order::{
@@ -131,7 +132,8 @@ impl Floor {
             account: who,
             instrument: ID16_NULL,
             side: BYTE_NULL,
-            pad1: 0,
+            mmp_group: BYTE_NULL,
+            ..MassCancel::zeroed()
         };
         self.venue.request(who, mass);
     }

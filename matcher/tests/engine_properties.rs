@@ -7,6 +7,7 @@
 
 mod common;
 
+use bytemuck::Zeroable;
 use common::watch::Watch;
 use common::{ALL, Market, PERP, Record, SECOND, Venue, specs};
 use firmware::reject::RejectCode;
@@ -331,7 +332,8 @@ impl<B: OrderBook> Run<B> {
                     account: account(who),
                     instrument: at.map_or(ID16_NULL, |i| ALL[usize::from(i) % ALL.len()]),
                     side: side.map_or(BYTE_NULL, u8::from),
-                    pad1: 0,
+                    mmp_group: BYTE_NULL,
+                    ..MassCancel::zeroed()
                 };
                 self.venue.request(member(who), mass);
             }
@@ -341,7 +343,8 @@ impl<B: OrderBook> Run<B> {
                 let free = a.worst_with_orders_micro().min(a.cash_micro());
                 let withdraw = Withdraw {
                     cl_ord_id: 1,
-                    amount: free / 100 * percent / 4,
+                    // One in eleven asks for more than there is.
+                    amount: free / 100 * if percent > 100 { percent } else { percent / 4 },
                     account: account(who),
                     pad1: 0,
                 };

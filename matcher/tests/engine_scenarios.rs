@@ -257,8 +257,8 @@ fn reduce_only_orders_never_pass_zero_together_with_resting_ones() {
             alice accepted a7 sell perp 1 @ 99.9
             alice filled a7 1 @ 99.9 leaves 0 taker fee 0.000500
             bob filled b2 1 @ 99.9 leaves 17 maker fee -0.000099
-        alice a8 sell perp 1 @ 99.9 gtc reduce         // not offered: it would have to follow the position
-            alice rejected NotSupported
+        alice a8 sell perp 1 @ 99.9 gtc reduce         // nothing is left to reduce
+            alice rejected WouldIncrease
         state alice
             alice cash 997.993001500000 nonce 0 perp 2 worst 999.673001 fund 3198800000
         ",

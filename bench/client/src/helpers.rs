@@ -3,7 +3,7 @@
 use core::fmt;
 use firmware::units::{Side, TimeNs};
 use firmware::wire::order::{
-    Cancel, MassCancel, NewOrder, ORD_LIMIT, ORD_MARKET, TIF_GTC, TIF_IOC,
+    Cancel, MassCancel, NewOrder, ORD_LIMIT, ORD_MARKET, SCOPE_ALL, TIF_GTC, TIF_IOC,
 };
 use firmware::wire::sbe::{BYTE_NULL, ID16_NULL, PRICE_NULL};
 use std::time::SystemTime;
@@ -192,7 +192,11 @@ pub const fn mass_cancel(
             Some(s) => s as u8,
             None => BYTE_NULL,
         },
+        scope: SCOPE_ALL,
+        mmp_group: BYTE_NULL,
         pad1: 0,
+        pad2: 0,
+        pad3: 0,
     }
 }
 

@@ -27,7 +27,7 @@ pub use helpers::{
     E9, OrderIds, ParseE9Error, cancel, limit_order, market_order, mass_cancel, now, parse_e9,
 };
 pub use market::Instrument;
-pub use session::{Config, EndReason, Event, SendError, Session, SessionCounters};
+pub use session::{Config, EndReason, Event, SendError, Sent, Session, SessionCounters};
 pub use wire::{FeedSockets, Source, Udp, Wire};
 
 pub use firmware::units::{MemberId, Side, TimeNs};

@@ -13,7 +13,9 @@ use firmware::wire::datagram::{
     DatagramBuilder, KIND_CONTROL, KIND_DATA, KIND_HEARTBEAT, KIND_RETRANSMISSION, messages,
 };
 use firmware::wire::order::Request;
+use firmware::wire::quote::{MassQuote, QuoteEntry, encode_quote};
 use firmware::wire::report::{NotApplied, Report};
+use firmware::wire::sbe::{ID16_NULL, Message, MessageHeader};
 use firmware::wire::session::{
     Establish, EstablishmentAck, RetransmitReject, RetransmitRequest, SessionMessage, Terminate,
 };
@@ -79,6 +81,19 @@ impl Config {
     }
 }
 
+/// A request as it was sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most requests are of the first kind, and none takes memory of its own"
+)]
+pub enum Sent {
+    /// A message of fixed size.
+    Request(Request),
+    /// A mass quote.
+    MassQuote(MassQuote, Box<[QuoteEntry]>),
+}
+
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -101,7 +116,7 @@ pub enum Event {
         /// Its number.
         client_seq: u64,
         /// The request; sending it again is the caller's choice.
-        request: Request,
+        request: Sent,
     },
     /// A report of a template that this release does not know.
     UnknownReport {
@@ -176,6 +191,8 @@ pub enum SendError {
     NotEstablished,
     /// Too many requests wait for their report.
     TooManyPending,
+    /// A mass quote of more than [`QUOTE_ENTRIES_MAX`](firmware::wire::quote::QUOTE_ENTRIES_MAX) entries.
+    TooManyEntries,
 }
 
 impl fmt::Display for SendError {
@@ -183,6 +200,7 @@ impl fmt::Display for SendError {
         f.write_str(match self {
             Self::NotEstablished => "the session is not open",
             Self::TooManyPending => "too many requests wait for their report",
+            Self::TooManyEntries => "a mass quote holds at most 32 entries",
         })
     }
 }
@@ -249,7 +267,7 @@ pub struct Session<W: Wire = Udp> {
     outbox: DatagramBuilder,
     /// The next request number that the venue expects, as it last said.
     acked: u64,
-    pending: BTreeMap<u64, Request>,
+    pending: BTreeMap<u64, Sent>,
     reports: Option<Ordered<Option<Report>>>,
     events: VecDeque<Event>,
     counters: SessionCounters,
@@ -358,7 +376,7 @@ impl<W: Wire> Session<W> {
 
     /// Requests without a report yet, by number. What is here when a session ends may or may not have
     /// reached the venue; after [`reconnect`](Self::reconnect) each is resolved.
-    pub fn pending(&self) -> impl Iterator<Item = (u64, &Request)> {
+    pub fn pending(&self) -> impl Iterator<Item = (u64, &Sent)> {
         self.pending.iter().map(|(seq, r)| (*seq, r))
     }
 
@@ -367,22 +385,46 @@ impl<W: Wire> Session<W> {
     /// # Errors
     /// See [`SendError`].
     pub fn send(&mut self, request: &Request) -> Result<u64, SendError> {
+        self.queue(request.header(), request.block(), Sent::Request(*request))
+    }
+
+    /// Queues a mass quote and gives its number.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub fn send_quote(
+        &mut self,
+        head: &MassQuote,
+        entries: &[QuoteEntry],
+    ) -> Result<u64, SendError> {
+        let mut block = [0; DATAGRAM_MAX];
+        let len = encode_quote(head, entries, &mut block).ok_or(SendError::TooManyEntries)?;
+        let sent = Sent::MassQuote(*head, entries.into());
+        self.queue(MassQuote::HEADER, &block[..len], sent)
+    }
+
+    fn queue(
+        &mut self,
+        header: MessageHeader,
+        block: &[u8],
+        request: Sent,
+    ) -> Result<u64, SendError> {
         if !self.is_open() {
             return Err(SendError::NotEstablished);
         }
         if self.pending.len() >= self.config.pending_max {
             return Err(SendError::TooManyPending);
         }
-        if !self.outbox.push(request.header(), request.block()) {
+        if !self.outbox.push(header, block) {
             self.flush(self.clock);
             // The socket may have failed.
-            if !self.is_open() || !self.outbox.push(request.header(), request.block()) {
+            if !self.is_open() || !self.outbox.push(header, block) {
                 return Err(SendError::NotEstablished);
             }
         }
         let seq = self.next_client_seq;
         self.next_client_seq += 1;
-        self.pending.insert(seq, *request);
+        self.pending.insert(seq, request);
         Ok(seq)
     }
 
@@ -749,15 +791,30 @@ const fn answered(report: &Report) -> Option<u64> {
         Report::Canceled(m) => Some(m.client_seq),
         Report::MassCancelAck(m) => Some(m.client_seq),
         Report::WithdrawReport(m) => Some(m.client_seq),
+        Report::MassQuoteAck(m) => Some(m.client_seq),
+        Report::MmpEvent(m) => Some(m.client_seq),
+        Report::PositionMargin(m) => Some(m.client_seq),
+        Report::KillSwitchAck(m) => Some(m.client_seq),
+        Report::OpenOrdersEnd(m) => Some(m.client_seq),
+        Report::DeadManReport(m) => Some(m.client_seq),
         Report::NotApplied(_)
         | Report::Filled(_)
+        | Report::OpenOrder(_)
+        | Report::QuoteStatus(_)
         | Report::DepositReport(_)
         | Report::SettlementReport(_) => None,
     }
 }
 
-/// Whether the report is the last answer to the request: each order of a mass cancel has a report of its own
-/// before.
-const fn is_last_answer(report: &Report, request: &Request) -> bool {
-    !matches!(request, Request::MassCancel(_)) || !matches!(report, Report::Canceled(_))
+/// Whether the report is the last answer to the request: each order of a mass cancel or of the kill switch
+/// has a report of its own before, each position too.
+const fn is_last_answer(report: &Report, request: &Sent) -> bool {
+    let Sent::Request(request) = request else {
+        return matches!(report, Report::MassQuoteAck(_) | Report::Rejected(_));
+    };
+    match (request, report) {
+        (Request::MassCancel(_) | Request::KillSwitch(_), Report::Canceled(_)) => false,
+        (Request::PositionsRequest(_), Report::PositionMargin(m)) => m.instrument == ID16_NULL,
+        _ => true,
+    }
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use client::{
-    Config, EndReason, Event, OrderIds, Report, Request, SecretKey, SendError, Session, Side,
+    Config, EndReason, Event, OrderIds, Report, Request, SecretKey, SendError, Sent, Session, Side,
     limit_order, mass_cancel,
 };
 use common::{End, Faults, MS, Pipe, Rng, START, Venue, credentials};
@@ -95,6 +95,9 @@ impl Lab {
                     client_seq,
                     request,
                 } => {
+                    let Sent::Request(request) = request else {
+                        panic!("no mass quote was sent");
+                    };
                     let before = self.lost.insert(client_seq, request);
                     assert!(before.is_none(), "{client_seq} told twice");
                 }

@@ -309,6 +309,7 @@ fn build(mut r: Recording, seed: u64, seconds: u64, now_s: u64) -> anyhow::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytemuck::Zeroable;
 
     fn body<M: Message>(m: &M) -> Vec<u8> {
         bytemuck::bytes_of(m).to_vec()
@@ -331,6 +332,8 @@ mod tests {
             kind: 0,
             vol_slot: 0,
             symbol,
+            state: 2,
+            ..InInstrument::zeroed()
         }
     }
 
@@ -340,6 +343,8 @@ mod tests {
             client_seq: 1,
             cl_ord_id,
             lots: 5,
+            expire_time: 0,
+            smp_id: 0,
             price_ticks: 600_000,
             account: 3,
             instrument: 0,
@@ -348,7 +353,7 @@ mod tests {
             time_in_force: 0,
             flags: 1,
             stp_mode: 0,
-            pad1: 0,
+            mmp_group: 0,
         }
     }
 

@@ -6,7 +6,8 @@
 
 use super::workload::{Command, Op, Totals, Workload};
 use anyhow::{Result, ensure};
-use firmware::gate::{self, Gate, GateInstrument};
+use bytemuck::Zeroable;
+use firmware::gate::{self, Gate, GateInstrument, Rates};
 use firmware::limits::{GATE_ACCOUNTS, ORDER_LOTS_MAX, POSITION_LOTS_MAX};
 use firmware::units::{AccountId, InstrumentId, MemberId, PriceTicks, TimeNs};
 use firmware::wire::input::{InAccount, InDeposit, InDomain, InInstrument, InOracle};
@@ -148,11 +149,17 @@ impl Recording {
             base: PriceTicks(self.listing.base_ticks),
             width_ticks: self.listing.width_ticks,
             order_lots_max: self.listing.order_lots_max,
+            tick2_from: PriceTicks(0),
+            tick2_multiple: 0,
         };
         let mut done = gate.list(INSTRUMENT, instrument);
+        let rates = Rates {
+            requests_per_second: u32::MAX,
+            quotes_per_second: u32::MAX,
+        };
         for member in 1..=MEMBERS {
             // No request of a workload is throttled: all of them come at one moment.
-            done &= gate.add_member(MemberId(member), u32::MAX);
+            done &= gate.add_member(MemberId(member), rates);
         }
         for account in 1..=self.accounts {
             done &= gate.bind_account(AccountId(account), member_of(account));
@@ -317,7 +324,8 @@ fn listing(spec: &InstrumentSpec) -> InInstrument {
         instrument: spec.id.0,
         kind: 0,
         vol_slot: 0,
-        symbol: [0; 16],
+        state: firmware::wire::feed::STATE_OPEN,
+        ..InInstrument::zeroed()
     }
 }
 

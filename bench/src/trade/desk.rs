@@ -272,12 +272,14 @@ impl Desk {
     }
 }
 
-const fn name_of(request: &Request) -> u64 {
+/// Client's name of a request of the kinds that a desk sends.
+const fn name_of(request: &client::Sent) -> u64 {
     match request {
-        Request::NewOrder(m) => m.cl_ord_id,
-        Request::Replace(m) => m.cl_ord_id,
-        Request::Cancel(m) => m.cl_ord_id,
-        Request::MassCancel(m) => m.cl_ord_id,
-        Request::Withdraw(m) => m.cl_ord_id,
+        client::Sent::Request(Request::NewOrder(m)) => m.cl_ord_id,
+        client::Sent::Request(Request::Replace(m)) => m.cl_ord_id,
+        client::Sent::Request(Request::Cancel(m)) => m.cl_ord_id,
+        client::Sent::Request(Request::MassCancel(m)) => m.cl_ord_id,
+        client::Sent::Request(Request::Withdraw(m)) => m.cl_ord_id,
+        _ => panic!("a desk sends no such request"),
     }
 }

@@ -17,6 +17,10 @@ messages! {
         cl_ord_id: u64,
         /// Lots.
         lots: i64,
+        /// Expiry of a GTD order, ns; zero otherwise.
+        expire_time: u64,
+        /// As in NewOrder.
+        smp_id: u64,
         /// Limit price; for a market order the far end of the collar is filled in by the engine.
         price_ticks: i32,
         /// Account.
@@ -27,14 +31,14 @@ messages! {
         side: u8,
         /// 0 limit, 1 market.
         ord_type: u8,
-        /// 0 GTC, 3 IOC, 4 FOK.
+        /// As in NewOrder.
         time_in_force: u8,
         /// As in NewOrder.
         flags: u8,
         /// As in NewOrder.
         stp_mode: u8,
-        /// Written as zero.
-        pad1: u8,
+        /// As in NewOrder.
+        mmp_group: u8,
     }
     /// An admitted replace.
     602 InReplace {
@@ -63,6 +67,27 @@ messages! {
         /// Written as zero.
         pad2: u32,
     }
+    /// An admitted reduction.
+    603 InReduce {
+        /// When the datagram was received, ns.
+        rx_time: u64,
+        /// Number of the request.
+        client_seq: u64,
+        /// Client's name of the request.
+        cl_ord_id: u64,
+        /// Venue's name or zero.
+        order_id: u64,
+        /// Client's name of the order.
+        orig_cl_ord_id: u64,
+        /// New open lots.
+        lots: i64,
+        /// Account.
+        account: u32,
+        /// Instrument.
+        instrument: u16,
+        /// Written as zero.
+        pad1: u16,
+    }
     /// An admitted cancel.
     604 InCancel {
         /// When the datagram was received, ns.
@@ -90,14 +115,84 @@ messages! {
         client_seq: u64,
         /// Client's name of the request.
         cl_ord_id: u64,
-        /// Account.
+        /// Account, or 4294967295 for all of the member.
         account: u32,
         /// Instrument, or 65535 for all.
         instrument: u16,
         /// 0 buy, 1 sell, 255 both.
         side: u8,
+        /// As in MassCancel.
+        scope: u8,
+        /// As in MassCancel.
+        mmp_group: u8,
         /// Written as zero.
         pad1: u8,
+        /// Written as zero.
+        pad2: u16,
+        /// Written as zero.
+        pad3: u32,
+    }
+    /// An admitted reset of a market-maker protection group.
+    606 InMmpReset {
+        /// When the datagram was received, ns.
+        rx_time: u64,
+        /// Number of the request.
+        client_seq: u64,
+        /// Client's name of the request.
+        cl_ord_id: u64,
+        /// Account.
+        account: u32,
+        /// Group.
+        mmp_group: u8,
+        /// Written as zero.
+        pad1: u8,
+        /// Written as zero.
+        pad2: u16,
+    }
+    /// An admitted use of the kill switch.
+    607 InKillSwitch {
+        /// When the datagram was received, ns.
+        rx_time: u64,
+        /// Number of the request.
+        client_seq: u64,
+        /// Client's name of the request.
+        cl_ord_id: u64,
+        /// Account, or 4294967295 for all of the member.
+        account: u32,
+        /// 0 lock, 1 unlock.
+        action: u8,
+        /// Written as zero.
+        pad1: u8,
+        /// Written as zero.
+        pad2: u16,
+    }
+    /// An admitted request for open orders. It changes nothing, but its answer is numbered like any other.
+    608 InOpenOrders {
+        /// When the datagram was received, ns.
+        rx_time: u64,
+        /// Number of the request.
+        client_seq: u64,
+        /// Client's name of the request.
+        cl_ord_id: u64,
+        /// Entry number after which to go on.
+        after: u64,
+        /// Account.
+        account: u32,
+        /// Instrument, or 65535 for all.
+        instrument: u16,
+        /// Written as zero.
+        pad1: u16,
+    }
+    /// The dead-man timer is armed or disarmed.
+    609 InDeadMan {
+        /// When the datagram was received, ns.
+        rx_time: u64,
+        /// Number of the request.
+        client_seq: u64,
+        /// Client's name of the request.
+        cl_ord_id: u64,
+        /// Time until it fires, ns; zero disarms it.
+        timeout_ns: u64,
     }
     /// An admitted withdrawal.
     610 InWithdraw {
@@ -109,6 +204,46 @@ messages! {
         cl_ord_id: u64,
         /// Micro-units.
         amount: i64,
+        /// Account.
+        account: u32,
+        /// Written as zero.
+        pad1: u32,
+    }
+    /// An admitted configuration of a market-maker protection group.
+    611 InMmpConfig {
+        /// When the datagram was received, ns.
+        rx_time: u64,
+        /// Number of the request.
+        client_seq: u64,
+        /// Client's name of the request.
+        cl_ord_id: u64,
+        /// As in MmpConfig.
+        window_ns: u64,
+        /// As in MmpConfig.
+        freeze_ns: u64,
+        /// As in MmpConfig.
+        quantity_limit: i64,
+        /// As in MmpConfig.
+        delta_limit: i64,
+        /// As in MmpConfig.
+        vega_limit: i64,
+        /// Account.
+        account: u32,
+        /// Group.
+        mmp_group: u8,
+        /// Written as zero.
+        pad1: u8,
+        /// Written as zero.
+        pad2: u16,
+    }
+    /// An admitted request for positions. It changes nothing, but its answer is numbered like any other.
+    612 InPositions {
+        /// When the datagram was received, ns.
+        rx_time: u64,
+        /// Number of the request.
+        client_seq: u64,
+        /// Client's name of the request.
+        cl_ord_id: u64,
         /// Account.
         account: u32,
         /// Written as zero.
@@ -196,6 +331,17 @@ messages! {
         /// Written as zero.
         pad1: u32,
     }
+    /// The operator moves instruments to another trading state.
+    903 InTradingState {
+        /// Instrument, or 65535 for all.
+        instrument: u16,
+        /// State: see TradingStatus.
+        state: u8,
+        /// Written as zero.
+        pad1: u8,
+        /// Written as zero.
+        pad2: u32,
+    }
     /// An instrument is listed.
     905 InInstrument {
         /// Strike, micro-units; zero unless an option.
@@ -216,14 +362,39 @@ messages! {
         width_ticks: i32,
         /// Half-width of the collar, ppm of the index.
         collar_ppm: u32,
+        /// From this price on the tick is `tick2_multiple` times as large; zero: one tick for all prices.
+        tick2_from_ticks: i32,
+        /// Ticks in a step of the price from `tick2_from_ticks` on.
+        tick2_multiple: u32,
         /// Instrument.
         instrument: u16,
         /// 0 perpetual, 1 call, 2 put.
         kind: u8,
         /// Volatility slot of the oracle reports.
         vol_slot: u8,
+        /// Trading state at the start: see TradingStatus.
+        state: u8,
+        /// Written as zero.
+        pad1: u8,
+        /// Written as zero.
+        pad2: u16,
+        /// Written as zero.
+        pad3: u32,
         /// Name, padded with zero bytes.
         symbol: [u8; 16],
+    }
+    /// The operator cancels orders.
+    906 InOperatorCancel {
+        /// Member, or zero for all.
+        member: u32,
+        /// Account, or 4294967295 for all.
+        account: u32,
+        /// Instrument, or 65535 for all.
+        instrument: u16,
+        /// Written as zero.
+        pad1: u16,
+        /// Written as zero.
+        pad2: u32,
     }
     /// A member trades for an account.
     907 InAccount {
@@ -242,6 +413,28 @@ messages! {
         settlement_interval_ns: u64,
         /// An oracle report older than this halts orders that may add risk, ns.
         oracle_stale_ns: u64,
+    }
+    /// A member, who may not trade, gets a copy of every report of another.
+    909 InDropCopy {
+        /// Who gets the copies.
+        member: u32,
+        /// Whose reports they are.
+        of: u32,
+    }
+    /// The operator locks or unlocks.
+    910 InLock {
+        /// Member.
+        member: u32,
+        /// Account, or 4294967295 for all of the member.
+        account: u32,
+        /// 0 lock, 1 unlock.
+        action: u8,
+        /// Written as zero.
+        pad1: u8,
+        /// Written as zero.
+        pad2: u16,
+        /// Written as zero.
+        pad3: u32,
     }
 }
 /// A risk table (body: `matcher::table::RiskTable`) is adopted.

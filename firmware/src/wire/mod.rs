@@ -14,6 +14,7 @@ pub mod input;
 pub mod journal;
 pub mod mold;
 pub mod order;
+pub mod quote;
 pub mod report;
 pub mod sbe;
 pub mod session;

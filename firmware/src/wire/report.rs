@@ -21,6 +21,51 @@ pub const CANCEL_MARGIN: u8 = 5;
 pub const CANCEL_COLLAR: u8 = 6;
 /// Cancelled: the order reached the bound on fills in one event.
 pub const CANCEL_FILL_LIMIT: u8 = 7;
+/// Cancelled: its time in force has ended.
+pub const CANCEL_EXPIRED: u8 = 8;
+/// Cancelled because the dead-man timer fired.
+pub const CANCEL_DEAD_MAN: u8 = 9;
+/// Cancelled by the kill switch.
+pub const CANCEL_KILL_SWITCH: u8 = 10;
+/// Cancelled because its market-maker protection group triggered.
+pub const CANCEL_MMP: u8 = 11;
+/// Cancelled because the instrument's trading state takes no orders.
+pub const CANCEL_STATE: u8 = 12;
+/// Cancelled by the operator.
+pub const CANCEL_OPERATOR: u8 = 13;
+/// Cancelled because a mass quote took its place or withdrew it.
+pub const CANCEL_REQUOTED: u8 = 14;
+/// Cancelled because a reduce-only order would no longer reduce.
+pub const CANCEL_REDUCE_ONLY: u8 = 15;
+
+/// [`MmpEvent::event`]: the lots filled within the window reached the limit.
+pub const MMP_QUANTITY: u8 = 0;
+/// [`MmpEvent::event`]: the net delta reached the limit.
+pub const MMP_DELTA: u8 = 1;
+/// [`MmpEvent::event`]: the net vega reached the limit.
+pub const MMP_VEGA: u8 = 2;
+/// [`MmpEvent::event`]: reset by the member.
+pub const MMP_RESET: u8 = 3;
+/// [`MmpEvent::event`]: configured by the member, and reset.
+pub const MMP_CONFIGURED: u8 = 4;
+
+/// [`DeadManReport::event`]: armed.
+pub const DEAD_MAN_ARMED: u8 = 0;
+/// [`DeadManReport::event`]: disarmed.
+pub const DEAD_MAN_DISARMED: u8 = 1;
+/// [`DeadManReport::event`]: fired; every order of the member had its Canceled before.
+pub const DEAD_MAN_FIRED: u8 = 2;
+
+/// Status of a side of a quote: it was not named in the entry.
+pub const QUOTE_UNTOUCHED: u16 = 0;
+/// Status of a side of a quote: it rests or has traded as asked; other values are reject codes.
+pub const QUOTE_ACCEPTED: u16 = 1_000;
+/// Status of a side of a quote: the same price and quantity rested already, and keep their place.
+pub const QUOTE_KEPT: u16 = 1_001;
+/// Status of a side of a quote: withdrawn.
+pub const QUOTE_WITHDRAWN: u16 = 1_002;
+/// Status of a side of a quote: only its quantity was lowered; it keeps its place.
+pub const QUOTE_REDUCED: u16 = 1_003;
 
 messages! {
     /// Venue to client: the requests numbered so were never received; they are dead.
@@ -86,6 +131,25 @@ messages! {
         /// Written as zero.
         pad2: u32,
     }
+    /// The mass quote is done; each entry had its QuoteStatus before.
+    202 MassQuoteAck {
+        /// Client's name of the mass quote.
+        cl_ord_id: u64,
+        /// Number of the request.
+        client_seq: u64,
+        /// When the datagram was received, ns.
+        rx_time: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Journal record.
+        engine_seq: u64,
+        /// Account.
+        account: u32,
+        /// Entries.
+        entries: u16,
+        /// Sides that were refused.
+        refused: u16,
+    }
     /// The order was changed.
     203 Replaced {
         /// Venue's name from now on (new when priority was lost).
@@ -100,6 +164,8 @@ messages! {
         price: i64,
         /// Open lots.
         quantity: i64,
+        /// Lots filled since the order came in.
+        filled: i64,
         /// When the datagram was received, ns.
         rx_time: u64,
         /// Time of the record, ns.
@@ -115,7 +181,7 @@ messages! {
         /// Written as zero.
         pad1: u8,
     }
-    /// The order is gone.
+    /// Lots were taken off an order without a trade; with no leaves it is gone.
     204 Canceled {
         /// Venue's name.
         order_id: u64,
@@ -127,6 +193,8 @@ messages! {
         client_seq: u64,
         /// Lots taken off.
         quantity: i64,
+        /// Lots still open; zero unless a self-trade decrement or a reduce-only cut left some.
+        leaves: i64,
         /// When the request was received, ns, or zero.
         rx_time: u64,
         /// Time of the record, ns.
@@ -139,7 +207,9 @@ messages! {
         instrument: u16,
         /// 0 buy, 1 sell.
         side: u8,
-        /// 0 requested, 1 IOC rest, 2 self-trade, 3 mass cancel, 4 disconnect, 5 margin, 6 collar, 7 fill limit.
+        /// 0 requested, 1 IOC rest, 2 self-trade, 3 mass cancel, 4 disconnect, 5 margin, 6 collar, 7 fill limit,
+        /// 8 expired, 9 dead-man timer, 10 kill switch, 11 market-maker protection, 12 trading state, 13 operator,
+        /// 14 requoted, 15 reduce-only.
         reason: u8,
     }
     /// A fill, at the maker's price.
@@ -156,6 +226,8 @@ messages! {
         quantity: i64,
         /// Lots still open.
         leaves: i64,
+        /// Lots filled since the order came in, this fill included.
+        filled: i64,
         /// Fee in micro-units, rounded up for display (the account is charged exactly); negative is a rebate.
         fee: i64,
         /// Time of the record, ns.
@@ -188,22 +260,102 @@ messages! {
         /// Orders cancelled.
         count: u32,
     }
-    /// A deposit from L1 was credited.
-    212 DepositReport {
-        /// Place in the L1 queue.
-        queue_index: u64,
-        /// Micro-units.
-        amount: i64,
-        /// Raw cash after, micro-units, rounded down.
-        cash: i64,
+    /// A market-maker protection group triggered, was reset or configured.
+    207 MmpEvent {
+        /// Client's name of the request, or zero.
+        cl_ord_id: u64,
+        /// Number of the request, or zero.
+        client_seq: u64,
+        /// When the request was received, ns, or zero.
+        rx_time: u64,
+        /// The group takes no orders before this time, ns; zero: it is open; 2^64 - 1: until it is reset.
+        frozen_until: u64,
         /// Time of the record, ns.
         engine_time: u64,
         /// Journal record.
         engine_seq: u64,
         /// Account.
         account: u32,
+        /// Orders cancelled; each had its own Canceled before.
+        count: u32,
+        /// Group.
+        mmp_group: u8,
+        /// 0 quantity limit, 1 delta limit, 2 vega limit, 3 reset, 4 configured.
+        event: u8,
         /// Written as zero.
-        pad1: u32,
+        pad1: u16,
+        /// Written as zero.
+        pad2: u32,
+    }
+    /// An open order, as asked for.
+    208 OpenOrder {
+        /// Client's name of the request.
+        request_cl_ord_id: u64,
+        /// Venue's name of the order.
+        order_id: u64,
+        /// Client's name of the order.
+        cl_ord_id: u64,
+        /// Entry number: rises with each order that comes to rest.
+        entry: u64,
+        /// Price x 1e-9.
+        price: i64,
+        /// Open lots.
+        quantity: i64,
+        /// Lots filled since the order came in.
+        filled: i64,
+        /// Expiry, ns; zero: none.
+        expire_time: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Journal record.
+        engine_seq: u64,
+        /// Account.
+        account: u32,
+        /// Instrument.
+        instrument: u16,
+        /// 0 buy, 1 sell.
+        side: u8,
+        /// Flags of the order.
+        flags: u8,
+        /// Market-maker protection group; zero: none.
+        mmp_group: u8,
+        /// 1 when it came in a mass quote.
+        is_quote: u8,
+        /// Written as zero.
+        pad1: u16,
+        /// Written as zero.
+        pad2: u32,
+    }
+    /// A position, or (instrument 65535, last) the account as a whole.
+    209 PositionMargin {
+        /// Client's name of the request.
+        cl_ord_id: u64,
+        /// Number of the request.
+        client_seq: u64,
+        /// Lots held; negative is short. Zero for the account as a whole.
+        position: i64,
+        /// Value of one lot at the mark, micro-units; zero for the account as a whole.
+        mark: i64,
+        /// Raw cash, micro-units, rounded down; zero for a position.
+        cash: i64,
+        /// Cash and positions at the marks, micro-units; zero for a position.
+        equity: i64,
+        /// Maintenance margin, micro-units; zero for a position.
+        maintenance: i64,
+        /// Equity in the worst scenario with the worst set of open orders filled, micro-units; zero for a position.
+        worst: i64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Journal record.
+        engine_seq: u64,
+        /// Account.
+        account: u32,
+        /// Instrument; 65535: the account as a whole.
+        instrument: u16,
+        /// 1 when the account is locked.
+        is_locked: u8,
+        /// Written as zero.
+        pad1: u8,
     }
     /// A withdrawal was granted; it can be claimed on L1 once batch `batch_no` is committed.
     213 WithdrawReport {
@@ -255,13 +407,123 @@ messages! {
         /// Written as zero.
         pad2: u16,
     }
+    /// A deposit from L1 was credited.
+    215 DepositReport {
+        /// Place in the L1 queue.
+        queue_index: u64,
+        /// Micro-units.
+        amount: i64,
+        /// Raw cash after, micro-units, rounded down.
+        cash: i64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Journal record.
+        engine_seq: u64,
+        /// Account.
+        account: u32,
+        /// Written as zero.
+        pad1: u32,
+    }
+    /// The kill switch was used, by the member or by the operator.
+    216 KillSwitchAck {
+        /// Client's name of the request, or zero.
+        cl_ord_id: u64,
+        /// Number of the request, or zero.
+        client_seq: u64,
+        /// When the request was received, ns, or zero.
+        rx_time: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Journal record.
+        engine_seq: u64,
+        /// Account, or 4294967295 for all accounts of the member.
+        account: u32,
+        /// Orders cancelled; each had its own Canceled before.
+        count: u32,
+        /// 0 locked, 1 unlocked.
+        action: u8,
+        /// 0 by the member, 1 by the operator, whose lock the member cannot undo.
+        by: u8,
+        /// Written as zero.
+        pad1: u16,
+        /// Written as zero.
+        pad2: u32,
+    }
+    /// The page of open orders is complete.
+    217 OpenOrdersEnd {
+        /// Client's name of the request.
+        cl_ord_id: u64,
+        /// Number of the request.
+        client_seq: u64,
+        /// Entry number to go on after; zero: there are no more.
+        after: u64,
+        /// When the datagram was received, ns.
+        rx_time: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Journal record: the orders stand as of here.
+        engine_seq: u64,
+        /// Account.
+        account: u32,
+        /// Orders of this page.
+        count: u32,
+    }
+    /// The dead-man timer was armed, disarmed, or has fired.
+    218 DeadManReport {
+        /// Client's name of the request, or zero.
+        cl_ord_id: u64,
+        /// Number of the request, or zero.
+        client_seq: u64,
+        /// When the request was received, ns, or zero.
+        rx_time: u64,
+        /// When it fires, ns; zero: never.
+        deadline: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Journal record.
+        engine_seq: u64,
+        /// Orders cancelled; each had its own Canceled before.
+        count: u32,
+        /// 0 armed, 1 disarmed, 2 fired.
+        event: u8,
+        /// Written as zero.
+        pad1: u8,
+        /// Written as zero.
+        pad2: u16,
+    }
+    /// What became of one entry of a mass quote.
+    219 QuoteStatus {
+        /// Client's name of the mass quote.
+        cl_ord_id: u64,
+        /// Number of the request.
+        client_seq: u64,
+        /// Venue's name of the bid; zero: none rests.
+        bid_order_id: u64,
+        /// Venue's name of the ask; zero: none rests.
+        ask_order_id: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Journal record.
+        engine_seq: u64,
+        /// Account.
+        account: u32,
+        /// Instrument.
+        instrument: u16,
+        /// Place of the entry in the mass quote, from 0.
+        entry: u16,
+        /// 0 not named, 1000 accepted, 1001 kept, 1002 withdrawn, 1003 reduced; else a reject code.
+        bid_status: u16,
+        /// As for the bid.
+        ask_status: u16,
+        /// Written as zero.
+        pad1: u32,
+    }
 }
 
 union! {
     /// What a member is told.
     Report {
-        NotApplied, Accepted, Rejected, Replaced, Canceled, Filled, MassCancelAck, DepositReport, WithdrawReport,
-        SettlementReport,
+        NotApplied, Accepted, Rejected, MassQuoteAck, Replaced, Canceled, Filled, MassCancelAck, MmpEvent, OpenOrder, PositionMargin, WithdrawReport, SettlementReport, DepositReport, KillSwitchAck, OpenOrdersEnd, DeadManReport, QuoteStatus,
     }
 }
 
@@ -273,13 +535,21 @@ impl Report {
             Self::NotApplied(m) => m.engine_seq,
             Self::Accepted(m) => m.engine_seq,
             Self::Rejected(m) => m.engine_seq,
+            Self::MassQuoteAck(m) => m.engine_seq,
             Self::Replaced(m) => m.engine_seq,
             Self::Canceled(m) => m.engine_seq,
             Self::Filled(m) => m.engine_seq,
             Self::MassCancelAck(m) => m.engine_seq,
-            Self::DepositReport(m) => m.engine_seq,
+            Self::MmpEvent(m) => m.engine_seq,
+            Self::OpenOrder(m) => m.engine_seq,
+            Self::PositionMargin(m) => m.engine_seq,
             Self::WithdrawReport(m) => m.engine_seq,
             Self::SettlementReport(m) => m.engine_seq,
+            Self::DepositReport(m) => m.engine_seq,
+            Self::KillSwitchAck(m) => m.engine_seq,
+            Self::OpenOrdersEnd(m) => m.engine_seq,
+            Self::DeadManReport(m) => m.engine_seq,
+            Self::QuoteStatus(m) => m.engine_seq,
         }
     }
 }

@@ -13,6 +13,8 @@ pub const HEADER_LEN: usize = size_of::<MessageHeader>();
 pub const PRICE_NULL: i64 = i64::MIN;
 /// Null value of an optional unsigned 16-bit id: "all instruments".
 pub const ID16_NULL: u16 = u16::MAX;
+/// Null value of an optional unsigned 32-bit id: "all accounts of the member".
+pub const ID32_NULL: u32 = u32::MAX;
 /// Null value of an optional byte: "both sides".
 pub const BYTE_NULL: u8 = u8::MAX;
 

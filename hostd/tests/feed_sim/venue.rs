@@ -24,6 +24,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
+/// So fast that nothing is throttled.
+const RATES: firmware::gate::Rates = firmware::gate::Rates {
+    requests_per_second: 1_000_000,
+    quotes_per_second: 1_000_000,
+};
+
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const START: TimeNs = TimeNs(1_800_000_000_000_000_000);
 const INDEX_MICRO: i64 = 100_000_000_000;
@@ -76,7 +82,7 @@ impl Venue {
         let config = config();
         let mut core = Core::new();
         for m in [1, 2] {
-            core.add_member(MemberId(m), 1_000_000);
+            core.add_member(MemberId(m), RATES);
         }
         let store = tempfile::tempdir().unwrap();
         let (packets, lane) = bounded(lane_depth);

@@ -7,12 +7,16 @@ pub(crate) mod feed_book;
 pub(crate) mod script;
 pub(crate) mod watch;
 
-use firmware::gate::{Command, Gate, GateInstrument};
+use bytemuck::Zeroable;
+use firmware::gate::{Command, Gate, GateInstrument, QuoteCommand, Rates};
 use firmware::units::{AccountId, InstrumentId, MemberId, PriceTicks, TimeNs};
+use firmware::wire::feed::STATE_OPEN;
 use firmware::wire::input::{
     InAccount, InDeposit, InDomain, InInstrument, InOracle, InSession, InTimer,
 };
 use firmware::wire::order::Request;
+use firmware::wire::quote::{MassQuote, QuoteEntry, QuoteView, encode_quote};
+use firmware::wire::sbe::Message;
 use matcher::book::OrderBook;
 use matcher::engine::{DepositError, Engine, EngineLimits};
 use matcher::instrument::{Collar, InstrumentKind, InstrumentSpec, OptionTerms};
@@ -97,10 +101,16 @@ fn listing(spec: &InstrumentSpec) -> InInstrument {
             InstrumentKind::Call(_) => 1,
             InstrumentKind::Put(_) => 2,
         },
-        vol_slot: 0,
-        symbol: [0; 16],
+        state: STATE_OPEN,
+        ..InInstrument::zeroed()
     }
 }
+
+/// So fast that no test is throttled.
+const UNTHROTTLED: Rates = Rates {
+    requests_per_second: 1_000_000_000,
+    quotes_per_second: 1_000_000_000,
+};
 
 /// What the next risk table is made from.
 #[derive(Clone, Copy, Debug)]
@@ -212,6 +222,8 @@ impl<B: OrderBook> Venue<B> {
                 base: PriceTicks(spec.book_base_ticks),
                 width_ticks: spec.book_width_ticks,
                 order_lots_max: spec.order_lots_max,
+                tick2_from: PriceTicks(0),
+                tick2_multiple: 0,
             };
             assert!(venue.gate.list(spec.id, gate));
             venue.venue(&listing(&spec));
@@ -221,7 +233,7 @@ impl<B: OrderBook> Venue<B> {
 
     /// Lets a member trade for an account.
     pub(crate) fn bind(&mut self, account: u32, member: u32) {
-        assert!(self.gate.add_member(MemberId(member), 1_000_000_000));
+        assert!(self.gate.add_member(MemberId(member), UNTHROTTLED));
         assert!(self.gate.bind_account(AccountId(account), MemberId(member)));
         self.venue(&InAccount { account, member });
     }
@@ -252,6 +264,31 @@ impl<B: OrderBook> Venue<B> {
         match self.gate.check(&command, now) {
             Ok(admitted) => {
                 let input = self.sequencer.admit(&admitted, now);
+                self.run(&input);
+            }
+            Err(refused) => {
+                let input = self.sequencer.session(MemberId(member), &refused, now);
+                self.run(&input);
+            }
+        }
+    }
+
+    /// A mass quote of a member, through the gate.
+    pub(crate) fn quote(&mut self, member: u32, head: &MassQuote, entries: &[QuoteEntry]) {
+        self.client_seq[member as usize] += 1;
+        let mut bytes = vec![0; 2048];
+        bytes[..8].copy_from_slice(bytemuck::bytes_of(&MassQuote::HEADER));
+        let len = encode_quote(head, entries, &mut bytes[8..]).expect("at most 32 entries");
+        let command = QuoteCommand {
+            member: MemberId(member),
+            client_seq: self.client_seq[member as usize],
+            rx_time: TimeNs(self.now),
+            quote: QuoteView::decode(&bytes[..8 + len]).expect("just encoded"),
+        };
+        let now = TimeNs(self.now);
+        match self.gate.check_quote(&command, now) {
+            Ok(admitted) => {
+                let input = self.sequencer.admit_quote(&admitted, now);
                 self.run(&input);
             }
             Err(refused) => {

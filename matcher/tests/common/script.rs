@@ -18,6 +18,7 @@
 use super::audit::reason_name;
 use super::watch::Watch;
 use super::{CALL, PERP, PUT, SECOND, STALE, Venue, specs};
+use bytemuck::Zeroable;
 use firmware::reject::RejectCode;
 use firmware::units::{AccountId, MemberId};
 use firmware::wire::feed::FeedMessage;
@@ -26,8 +27,10 @@ use firmware::wire::order::{
     Cancel, FLAG_CANCEL_ON_DISCONNECT, FLAG_POST_ONLY, FLAG_REDUCE_ONLY, MassCancel, NewOrder,
     ORD_LIMIT, ORD_MARKET, Replace, TIF_FOK, TIF_GTC, TIF_IOC, Withdraw,
 };
-use firmware::wire::report::Report;
-use firmware::wire::sbe::{BYTE_NULL, ID16_NULL, PRICE_NULL};
+use firmware::wire::report::{
+    QUOTE_ACCEPTED, QUOTE_KEPT, QUOTE_REDUCED, QUOTE_UNTOUCHED, QUOTE_WITHDRAWN, Report,
+};
+use firmware::wire::sbe::{BYTE_NULL, ID16_NULL, ID32_NULL, PRICE_NULL};
 use matcher::book::{LadderBook, OrderBook};
 use matcher::outbox::Outcome;
 use matcher::reference::ReferenceBook;
@@ -40,7 +43,8 @@ const NAMES: [&str; 14] = [
     "niaj", "olivia", "alice2",
 ];
 const INSTRUMENTS: [(&str, u16); 3] = [("perp", PERP), ("call", CALL), ("put", PUT)];
-const CANCELED: [&str; 8] = [
+const MMP_EVENTS: [&str; 5] = ["quantity", "delta", "vega", "reset", "configured"];
+const CANCELED: [&str; 16] = [
     "requested",
     "ioc",
     "self-trade",
@@ -49,6 +53,14 @@ const CANCELED: [&str; 8] = [
     "margin",
     "collar",
     "fill limit",
+    "expired",
+    "dead man",
+    "kill switch",
+    "mmp",
+    "state",
+    "operator",
+    "requoted",
+    "reduce-only",
 ];
 
 /// Runs a script and compares every line; a failure prints the whole transcript as it was.
@@ -244,7 +256,8 @@ impl<B: OrderBook> Run<B> {
                         account,
                         instrument: instrument.map_or(ID16_NULL, |t| id_of(t)),
                         side: side.unwrap_or(BYTE_NULL),
-                        pad1: 0,
+                        mmp_group: BYTE_NULL,
+                        ..MassCancel::zeroed()
                     },
                 );
             }
@@ -404,10 +417,14 @@ impl<B: OrderBook> Run<B> {
             ),
             Report::Canceled(m) => (
                 format!(
-                    "canceled {} {} {}",
+                    "canceled {} {} {}{}",
                     self.named(m.cl_ord_id),
                     m.quantity,
-                    CANCELED[m.reason as usize]
+                    CANCELED[m.reason as usize],
+                    match m.leaves {
+                        0 => String::new(),
+                        leaves => format!(" leaves {leaves}"),
+                    }
                 ),
                 m.account,
             ),
@@ -462,6 +479,93 @@ impl<B: OrderBook> Run<B> {
                 m.account,
             ),
             Report::NotApplied(m) => (format!("not applied {}", m.count), to.0),
+            Report::MassQuoteAck(m) => (
+                format!("quoted {} refused {}", m.entries, m.refused),
+                m.account,
+            ),
+            Report::QuoteStatus(m) => (
+                format!(
+                    "quote {} bid {} ask {}",
+                    name_of(m.instrument),
+                    quote_status(m.bid_status),
+                    quote_status(m.ask_status)
+                ),
+                m.account,
+            ),
+            Report::MmpEvent(m) => (
+                format!(
+                    "mmp {} {} canceled {}{}",
+                    m.mmp_group,
+                    MMP_EVENTS[m.event as usize],
+                    m.count,
+                    match m.frozen_until {
+                        0 => String::new(),
+                        u64::MAX => " until reset".to_owned(),
+                        t => format!(" for {} ms", (t - m.engine_time) / 1_000_000),
+                    }
+                ),
+                m.account,
+            ),
+            Report::OpenOrder(m) => (
+                format!(
+                    "open {} {} {} {} @ {} filled {}",
+                    self.named(m.cl_ord_id),
+                    side_name(m.side),
+                    name_of(m.instrument),
+                    m.quantity,
+                    price(m.instrument, m.price),
+                    m.filled
+                ),
+                m.account,
+            ),
+            Report::OpenOrdersEnd(m) => (
+                format!(
+                    "open orders {}{}",
+                    m.count,
+                    if m.after == 0 { "" } else { " and more" }
+                ),
+                m.account,
+            ),
+            Report::PositionMargin(m) if m.instrument == ID16_NULL => (
+                format!(
+                    "account cash {} equity {} worst {}{}",
+                    decimal(m.cash),
+                    decimal(m.equity),
+                    decimal(m.worst),
+                    if m.is_locked == 0 { "" } else { " locked" }
+                ),
+                m.account,
+            ),
+            Report::PositionMargin(m) => (
+                format!(
+                    "position {} {} mark {}",
+                    name_of(m.instrument),
+                    m.position,
+                    decimal(m.mark)
+                ),
+                m.account,
+            ),
+            Report::KillSwitchAck(m) => (
+                format!(
+                    "{} by {} canceled {}",
+                    if m.action == 0 { "locked" } else { "unlocked" },
+                    if m.by == 0 { "member" } else { "venue" },
+                    m.count
+                ),
+                if m.account == ID32_NULL {
+                    to.0
+                } else {
+                    m.account
+                },
+            ),
+            Report::DeadManReport(m) => (
+                format!(
+                    "dead man {} canceled {}",
+                    ["armed", "disarmed", "fired"][m.event as usize],
+                    m.count
+                ),
+                to.0,
+            ),
         };
         let mut line = format!("{} {text}", NAMES[account as usize - 1]);
         if member(account) != to.0 {
@@ -616,6 +720,17 @@ fn side_of(name: &str) -> Option<u8> {
         "buy" => Some(0),
         "sell" => Some(1),
         _ => None,
+    }
+}
+
+fn quote_status(status: u16) -> &'static str {
+    match status {
+        QUOTE_UNTOUCHED => "-",
+        QUOTE_ACCEPTED => "accepted",
+        QUOTE_KEPT => "kept",
+        QUOTE_WITHDRAWN => "withdrawn",
+        QUOTE_REDUCED => "reduced",
+        code => RejectCode::from_wire(code).expect("a code").name(),
     }
 }
 

@@ -6,7 +6,8 @@ use super::{ALL, Venue};
 use firmware::limits::SCENARIOS;
 use firmware::units::{AccountId, InstrumentId, PICO_PER_MICRO, Side};
 use firmware::wire::feed::FeedMessage;
-use firmware::wire::report::{CANCEL_REQUESTED, Report};
+use firmware::wire::report::{CANCEL_REQUESTED, DEAD_MAN_FIRED, MMP_RESET, Report};
+use firmware::wire::sbe::ID16_NULL;
 use matcher::book::{Order, OrderBook};
 use matcher::outbox::Outcome;
 use matcher::table::RiskTable;
@@ -18,7 +19,7 @@ pub(crate) struct Watch {
     feed: FeedBook,
     pub(crate) auditor: Auditor,
     requests: u64,
-    pub(crate) canceled: [u64; 8],
+    pub(crate) canceled: [u64; 16],
     pub(crate) rejected: BTreeMap<u16, u64>,
     pub(crate) settled: [u64; 2],
     pub(crate) fills: u64,
@@ -67,9 +68,15 @@ impl Watch {
             };
             assert_eq!(report.engine_seq(), venue.engine.last_seq().0);
             match report {
-                Report::Accepted(_) | Report::MassCancelAck(_) | Report::WithdrawReport(_) => {
-                    answers += 1;
-                }
+                Report::Accepted(_)
+                | Report::MassCancelAck(_)
+                | Report::WithdrawReport(_)
+                | Report::MassQuoteAck(_)
+                | Report::OpenOrdersEnd(_) => answers += 1,
+                Report::MmpEvent(m) => answers += u64::from(m.event >= MMP_RESET),
+                Report::KillSwitchAck(m) => answers += u64::from(m.by == 0),
+                Report::DeadManReport(m) => answers += u64::from(m.event != DEAD_MAN_FIRED),
+                Report::PositionMargin(m) => answers += u64::from(m.instrument == ID16_NULL),
                 Report::Replaced(_) => {
                     answers += 1;
                     self.replaced += 1;
@@ -84,7 +91,10 @@ impl Watch {
                 }
                 Report::SettlementReport(m) => self.settled[m.trigger as usize] += 1,
                 Report::Filled(m) => self.fills += u64::from(m.liquidity),
-                Report::NotApplied(_) | Report::DepositReport(_) => {}
+                Report::NotApplied(_)
+                | Report::DepositReport(_)
+                | Report::OpenOrder(_)
+                | Report::QuoteStatus(_) => {}
             }
         }
         let requests = venue.engine.counters().requests;

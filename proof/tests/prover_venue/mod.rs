@@ -1,7 +1,8 @@
 //! A small venue for the prover's tests: the real gate, sequencer, engine and journal, driven by hand; and its admin
 //! socket, as far as the prover uses it.
 
-use firmware::gate::{Command, Gate, GateInstrument};
+use bytemuck::Zeroable;
+use firmware::gate::{Command, Gate, GateInstrument, Rates};
 use firmware::limits::ACCOUNTS;
 use firmware::units::{AccountId, InstrumentId, MemberId, PriceTicks, TimeNs};
 use firmware::wire::input::{
@@ -96,6 +97,8 @@ impl Venue {
             kind: 0,
             vol_slot: 0,
             symbol: *b"BTC-PERP\0\0\0\0\0\0\0\0",
+            state: firmware::wire::feed::STATE_OPEN,
+            ..InInstrument::zeroed()
         };
         self.venue(&listed);
         let gate = GateInstrument {
@@ -103,10 +106,16 @@ impl Venue {
             base: PriceTicks(listed.base_ticks),
             width_ticks: listed.width_ticks,
             order_lots_max: listed.order_lots_max,
+            tick2_from: PriceTicks(0),
+            tick2_multiple: 0,
         };
         assert!(self.gate.list(InstrumentId(0), gate));
+        let rates = Rates {
+            requests_per_second: 1_000,
+            quotes_per_second: 1_000,
+        };
         for account in [MAKER, TAKER] {
-            assert!(self.gate.add_member(MemberId(account), 1_000));
+            assert!(self.gate.add_member(MemberId(account), rates));
             assert!(
                 self.gate
                     .bind_account(AccountId(account), MemberId(account))
