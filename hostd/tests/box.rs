@@ -2,7 +2,9 @@
 
 mod world;
 
-use client::{Report, Side, cancel, limit_order, mass_cancel, now, parse_e9};
+use client::{
+    Feed, FeedConfig, FeedEvent, Report, Side, cancel, limit_order, mass_cancel, now, parse_e9,
+};
 use firmware::tag::{Suite, SuiteSet};
 use firmware::wire::order::{FLAG_CANCEL_ON_DISCONNECT, NewOrder, TIF_IOC, Withdraw};
 use std::collections::BTreeSet;
@@ -425,4 +427,118 @@ fn the_admin_socket_answers_nonsense_precisely() {
         "again is no harm"
     );
     w.wait_for("deposit", |s| s["deposits"] == 1);
+}
+
+/// Follows a feed until `done` says so; panics after ten seconds.
+fn follow(feed: &mut Feed, what: &str, mut done: impl FnMut(&Feed, Option<FeedEvent>) -> bool) {
+    let begun = Instant::now();
+    loop {
+        let event = feed.poll(now()).unwrap();
+        if done(feed, event) {
+            return;
+        }
+        if event.is_none() {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        let (counters, next) = (feed.counters(), feed.next_seq());
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "no {what}: {next}, {counters:?}"
+        );
+    }
+}
+
+/// Best prices and number of orders of an instrument.
+fn top(feed: &Feed, instrument: u16) -> (Option<i64>, Option<i64>, usize) {
+    let book = feed.book(instrument).unwrap();
+    let price = |level: Option<client::Level>| level.map(|l| l.price);
+    (price(book.best_bid()), price(book.best_ask()), book.len())
+}
+
+#[test]
+fn the_feed_on_two_lines_a_late_joiner_and_the_end_of_the_session() {
+    let mut w = World::new();
+    w.open();
+    let at = |port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let [_, _, line_a, line_b, requests, snapshots, checkpoints, ..] = w.ports;
+    // Line A of this one is deaf: what it hears comes by line B, and what was before by re-request.
+    let deaf = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let config = FeedConfig::new(deaf.local_addr().unwrap(), Some(at(requests)));
+    drop(deaf);
+    let config = config
+        .with_line_b(at(line_b))
+        .with_checkpoints(at(checkpoints), world::key(9).public());
+    let mut whole = Feed::join(&config).unwrap();
+    let mut maker = w.session(1);
+    for id in 1..=300 {
+        let side = if id % 2 == 0 { Side::Buy } else { Side::Sell };
+        let price = if id % 2 == 0 { 99_000 } else { 101_000 } + id as i64;
+        maker
+            .send(&order(id, 1, side, &price.to_string(), 2).into())
+            .unwrap();
+    }
+    reports(&mut maker, 300);
+    let best = parse_e9("99300").unwrap();
+    follow(&mut whole, "whole book", |feed, _| {
+        feed.book(0).is_some_and(|b| b.len() == 300) && feed.counters().verified > 0
+    });
+    assert_eq!(top(&whole, 0).0, Some(best));
+    let [a, b] = whole.lines();
+    assert!(a.packets == 0 && b.packets > 0 && whole.counters().rerequests > 0);
+
+    // A late joiner without a re-request server has everything from snapshots.
+    let config = FeedConfig::new(at(line_a), None).with_snapshots(at(snapshots));
+    let mut late = Feed::join(&config).unwrap();
+    follow(&mut late, "late joiner", |_, event| {
+        event == Some(FeedEvent::Synced)
+    });
+    assert!(late.counters().snapshots == 2 && late.counters().rerequests == 0);
+    assert_eq!(top(&late, 0), top(&whole, 0));
+    assert_eq!(top(&late, 1), (None, None, 0));
+    let symbol = late.instrument(1).unwrap().definition().unwrap().symbol;
+    assert_eq!(&symbol[..12], b"BTC-100000-C");
+    assert!(late.index().is_some() && late.instrument(0).unwrap().mark().is_some());
+
+    // A restart in the middle: the day goes on, and all of it can still be asked for.
+    w.kill();
+    w.start();
+    w.price(100_000_000_000);
+    let mut maker = w.session(1);
+    maker.send(&mass_cancel(301, 1, None, None).into()).unwrap();
+    reports(&mut maker, 301);
+    let config = FeedConfig::new(at(line_a), None);
+    for feed in [&mut whole, &mut late] {
+        follow(feed, "empty book", |feed, _| {
+            feed.book(0).is_some_and(|b| b.is_empty())
+        });
+    }
+    drop(late);
+    let mut first = Feed::join(&FeedConfig {
+        rerequest: Some(at(requests)),
+        ..config
+    })
+    .unwrap();
+    follow(&mut first, "whole day", |feed, _| {
+        feed.next_seq() == whole.next_seq() && feed.next_seq() > 601
+    });
+    let served = w.wait_for("re-requests", |s| {
+        s["feed"]["requests_served"].as_u64() > Some(0)
+    });
+    assert_eq!(served["feed"]["requests_malformed"], 0);
+    let verified = whole.counters().verified;
+    w.shutdown();
+    let mut feed_hash_holds = false;
+    for feed in [&mut whole, &mut first] {
+        follow(feed, "end of session", |_, event| {
+            if let Some(FeedEvent::Checkpoint { verdict, .. }) = event {
+                assert_eq!(verdict, client::Verdict::Session);
+                feed_hash_holds = true;
+            }
+            event == Some(FeedEvent::EndOfSession)
+        });
+    }
+    assert!(feed_hash_holds && whole.counters().verified > verified);
+    let replay = w.replay();
+    assert_eq!(replay["feed_messages"], whole.next_seq() - 1);
+    assert_eq!(whole.counters().forged + whole.counters().inconsistent, 0);
 }

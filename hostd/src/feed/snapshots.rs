@@ -209,3 +209,105 @@ impl Snapshots {
         self.stage = Stage::Within(0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firmware::wire::feed::{FLAG_LAST, FeedMessage, InstrumentDefinition, OrderAdd};
+    use firmware::wire::mold::{MoldHeader, blocks};
+
+    const MS: u64 = 1_000_000;
+
+    fn add(order_id: u64, instrument: u16, flags: u8) -> FeedMessage {
+        OrderAdd {
+            order_id,
+            price: 5,
+            quantity: 1,
+            instrument,
+            flags,
+            ..Zeroable::zeroed()
+        }
+        .into()
+    }
+
+    fn list(instrument: u16) -> FeedMessage {
+        InstrumentDefinition {
+            instrument,
+            flags: FLAG_LAST,
+            ..Zeroable::zeroed()
+        }
+        .into()
+    }
+
+    /// All messages that leave by `until`, in steps of 1 ms, and when the first and the last of them did.
+    fn run(s: &mut Snapshots, state: &State, until: u64) -> (Vec<SnapshotMessage>, u64, u64) {
+        let (mut all, mut first, mut last) = (Vec::new(), 0, 0);
+        for now in 1..=until {
+            while let Some(packet) = s.packet(state, 1_000, TimeNs(now * MS)) {
+                let (header, rest) = MoldHeader::decode(packet).unwrap();
+                assert_eq!(header.sequence, 500 + all.len() as u64);
+                all.extend(blocks(rest).map(|b| SnapshotMessage::decode(b).unwrap()));
+                first = if first == 0 { now } else { first };
+                last = now;
+            }
+        }
+        (all, first, last)
+    }
+
+    #[test]
+    fn a_cycle_shows_every_instrument_at_its_pace() {
+        let mut state = State::default();
+        for instrument in [4, 9] {
+            state.take(&list(instrument));
+            for n in 0..100 {
+                state.take(&add(
+                    u64::from(instrument) * 1_000 + n,
+                    instrument,
+                    FLAG_LAST,
+                ));
+            }
+        }
+        let mut s = Snapshots::new(*b"DELTASNAP1", 1_000 * MS, 1_000, 500);
+        let (all, first, last) = run(&mut s, &state, 900);
+        let names: Vec<_> = all.iter().map(SnapshotMessage::name).collect();
+        let one = |orders: usize| {
+            let mut names = vec!["SnapshotHeader", "InstrumentDefinition"];
+            names.extend(vec!["SnapshotOrder"; orders]);
+            names.push("SnapshotTrailer");
+            names
+        };
+        let want = [
+            vec!["SnapshotCycle"],
+            one(100),
+            one(100),
+            vec!["EndOfCycle"],
+        ]
+        .concat();
+        assert_eq!(names, want);
+        assert!((160..=210).contains(&(last - first)), "{first} to {last}");
+        let ids = all.iter().filter_map(|m| match m {
+            SnapshotMessage::SnapshotOrder(m) => Some(m.order_id),
+            _ => None,
+        });
+        assert!(ids.eq((4_000..4_100).chain(9_000..9_100)), "oldest first");
+    }
+
+    #[test]
+    fn in_the_middle_of_an_event_no_snapshot_is_taken() {
+        let mut state = State::default();
+        state.take(&list(4));
+        state.take(&add(1, 4, 0));
+        let mut s = Snapshots::new(*b"DELTASNAP1", MS, 1_000_000, 500);
+        assert_eq!(run(&mut s, &state, 5).0, []);
+        state.take(&add(2, 4, FLAG_LAST));
+        // The cycle begins, and before the instrument's turn another event does.
+        s.begin_cycle(&state, 1_000, TimeNs(5 * MS));
+        state.take(&add(3, 4, 0));
+        let names = |all: Vec<SnapshotMessage>| all.iter().map(|m| m.name()).collect::<Vec<_>>();
+        assert_eq!(names(run(&mut s, &state, 9).0), ["SnapshotCycle"]);
+        assert!(s.orders.is_empty());
+        state.take(&add(4, 4, FLAG_LAST));
+        assert!(s.packet(&state, 1_000, TimeNs(20 * MS)).is_some());
+        assert_eq!(s.orders.len(), 4);
+    }
+}
