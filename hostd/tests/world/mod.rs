@@ -241,7 +241,10 @@ impl World {
         self.start();
         self.fund();
         self.price(100_000_000_000);
-        self.wait_for("a risk table", |s| s["risk_epoch"].as_u64() > Some(0));
+        // A login hears what was not on disk before it: with all of it there, it hears its own reports only.
+        self.wait_for("a risk table on disk", |s| {
+            s["risk_epoch"].as_u64() > Some(0) && s["durable_seq"] == s["engine_seq"]
+        });
     }
 
     pub(crate) fn wait_for(
