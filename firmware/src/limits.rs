@@ -46,10 +46,12 @@ pub const EQUITY_BITS: u32 = 64;
 /// Bits of a deposit or a withdrawal, in micro-units.
 pub const AMOUNT_BITS: u32 = 62;
 
-/// Members that the gate can hold; ids run from 1.
-pub const GATE_MEMBERS: usize = 256;
-/// Accounts that the gate can hold.
-pub const GATE_ACCOUNTS: usize = 4096;
+/// Members of a risk domain, each with one session: ids run from 1 to this.
+pub const MEMBERS: usize = 1 << 12;
+/// Places for members, by id: place 0 stands for the venue.
+pub const GATE_MEMBERS: usize = MEMBERS + 1;
+/// Accounts that the gate can hold: all that the state tree has leaves for.
+pub const GATE_ACCOUNTS: usize = ACCOUNTS;
 /// Price levels of one book: the width of an instrument's band.
 pub const BAND_TICKS_MAX: usize = 1 << PRICE_BITS;
 /// UDP payload that never fragments on an Ethernet path.

@@ -1,9 +1,10 @@
 //! The configuration: one TOML file, typed, checked once at boot. Unknown keys are refused.
 
+use crate::capacity::Capacity;
 use crate::feed::config::FeedSection;
 use bytemuck::Zeroable;
 use firmware::gate::Rates;
-use firmware::limits::{DOMAIN_LOTS_MAX, GATE_ACCOUNTS, GATE_MEMBERS, INSTRUMENTS};
+use firmware::limits::{DOMAIN_LOTS_MAX, INSTRUMENTS};
 use firmware::units::{InstrumentId, MemberId, TimeNs};
 use firmware::wire::input::{InDomain, InInstrument};
 use handshake::PublicKey;
@@ -38,6 +39,9 @@ pub struct Config {
     pub topology: Topology,
     /// Admin socket.
     pub admin: Admin,
+    /// How much the box holds.
+    #[serde(default)]
+    pub capacity: Capacity,
     /// Rules of the risk domain.
     pub domain: Domain,
     /// Who may log in.
@@ -161,7 +165,7 @@ pub struct Domain {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
-    /// 1 to 255.
+    /// 1 to `capacity.members`.
     pub id: u32,
     /// For people.
     pub name: String,
@@ -304,6 +308,7 @@ impl Config {
         if self.venue.allow_untagged && ports.iter().flatten().any(|p| !p.ip().is_loopback()) {
             return Err("venue.allow_untagged needs order ports on loopback".into());
         }
+        self.capacity.check()?;
         self.check_members()?;
         for o in &self.oracles {
             PublicKey::from_hex(&o.public_key)
@@ -321,6 +326,13 @@ impl Config {
                 return Err(format!("instrument {} is listed twice", i.id));
             }
             i.listing()?;
+            let instruments = self.capacity.instruments;
+            if i.id >= instruments {
+                return Err(format!(
+                    "instrument {} ({}): id must be below capacity.instruments, {instruments}",
+                    i.id, i.symbol
+                ));
+            }
         }
         let lots: i64 = self.instruments.iter().map(|i| i.position_lots_max).sum();
         if lots > DOMAIN_LOTS_MAX {
@@ -333,9 +345,10 @@ impl Config {
 
     fn check_members(&self) -> Result<(), String> {
         let (mut ids, mut accounts) = (BTreeSet::new(), BTreeSet::new());
+        let (members, capacity_accounts) = (self.capacity.members, self.capacity.accounts);
         for m in &self.members {
-            if m.id == 0 || m.id as usize >= GATE_MEMBERS {
-                return Err(format!("member {}: id must be in 1..{GATE_MEMBERS}", m.id));
+            if !(1..=members).contains(&m.id) {
+                return Err(format!("member {}: id must be in 1..={members}", m.id));
             }
             if !ids.insert(m.id) {
                 return Err(format!("member {} stands there twice", m.id));
@@ -343,9 +356,9 @@ impl Config {
             PublicKey::from_hex(&m.public_key)
                 .map_err(|e| format!("member {}: public_key: {e}", m.id))?;
             for a in &m.accounts {
-                if *a == 0 || *a as usize >= GATE_ACCOUNTS {
+                if !(1..capacity_accounts).contains(a) {
                     return Err(format!(
-                        "member {}: account {a} must be in 1..{GATE_ACCOUNTS}",
+                        "member {}: account {a} must be in 1..{capacity_accounts}",
                         m.id
                     ));
                 }
@@ -601,7 +614,7 @@ mod tests {
                 "tick = \"abc\"",
                 "'abc' is not a decimal number",
             ),
-            ("id = 1\nname", "id = 0\nname", "id must be in 1..256"),
+            ("id = 1\nname", "id = 0\nname", "id must be in 1..=256"),
             (
                 "accounts = [1, 2]",
                 "accounts = [1, 1]",
@@ -648,6 +661,51 @@ mod tests {
                 "{to}: {error}"
             );
         }
+    }
+
+    #[test]
+    fn sizes_beyond_the_release_and_ids_beyond_the_sizes_are_refused() {
+        let max = Capacity::MAX;
+        let orders = format!("capacity.orders: 1048576 is not in 1..={}", max.orders);
+        let cases = [
+            ("orders = 1048576", orders.as_str()),
+            ("orders = 0", "capacity.orders: 0 is not in"),
+            (
+                "accounts = 65537",
+                "capacity.accounts: 65537 is not in 1..=65536",
+            ),
+            (
+                "members = 4097",
+                "capacity.members: 4097 is not in 1..=4096",
+            ),
+            (
+                "instruments = 257",
+                "capacity.instruments: 257 is not in 1..=256",
+            ),
+            (
+                "instruments = 1",
+                "instrument 1 (BTC-100000-C): id must be below capacity.instruments, 1",
+            ),
+            ("members = 1", "member 2: id must be in 1..=1"),
+            ("accounts = 3", "account 3 must be in 1..3"),
+            ("sessions = 1", "unknown field `sessions`"),
+        ];
+        for (key, want) in cases {
+            let error = Config::parse(&format!("{}\n[capacity]\n{key}", example())).unwrap_err();
+            assert!(
+                error.contains(want) && !error.contains('\n'),
+                "{key}: {error}"
+            );
+        }
+        let most = format!(
+            "{}\n[capacity]\norders = {}\naccounts = {}\nmembers = {}\ninstruments = {}",
+            example(),
+            max.orders,
+            max.accounts,
+            max.members,
+            max.instruments
+        );
+        assert_eq!(Config::parse(&most).unwrap().capacity, max);
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! Everything right of the sequencer, and the gate: the part of the daemon that is a function of the
 //! journal. The live box and a replay run the same code.
 
+use crate::capacity::Capacity;
 use crate::logs::{FEED_LAG_MAX, FeedLog, Log, REPORTS, ReportLog};
 use firmware::gate::{Gate, GateInstrument, Rates};
-use firmware::limits::{ACCOUNTS, GATE_MEMBERS};
 use firmware::session::Inbound;
 use firmware::units::{AccountId, InstrumentId, MemberId, PriceTicks};
 use firmware::wire::input::{InDomain, InInstrument, SESSION_ESTABLISHED};
 use firmware::wire::report::Report;
 use journal::RecordView;
 use matcher::book::LadderBook;
-use matcher::engine::{Engine, EngineLimits};
+use matcher::engine::Engine;
 use matcher::outbox::{Outbox, Outcome};
 use matcher::sequencer::{Input, ReplayError, Sequenced, Sequencer};
 use std::collections::BTreeMap;
@@ -61,21 +61,22 @@ pub struct Core {
 }
 
 impl Core {
-    /// An empty core. All its memory is taken here, but for the members'.
+    /// An empty core. All its memory is taken here, but for that of members, bands and listed instruments,
+    /// which is taken when the day is opened.
+    ///
+    /// # Panics
+    /// When the capacity is not within its bounds; see [`Capacity::check`].
     #[must_use]
-    pub fn new() -> Self {
-        let limits = EngineLimits {
-            accounts: ACCOUNTS,
-            ..EngineLimits::default()
-        };
+    pub fn new(capacity: &Capacity) -> Self {
         Self {
             sequencer: Sequencer::new(),
             gate: Box::new(Gate::new()),
-            engine: Engine::new(limits).expect("the default limits are within the books' bounds"),
+            engine: Engine::new(capacity.engine())
+                .expect("the capacity is within the books' bounds"),
             outbox: Outbox::new(),
-            members: (0..GATE_MEMBERS).map(|_| None).collect(),
+            members: (0..=capacity.members).map(|_| None).collect(),
             // One event, were it a mass cancel of all orders, never overwrites what was not handed on.
-            feed: Log::new(2 * FEED_LAG_MAX as usize + limits.orders as usize),
+            feed: Log::new(2 * FEED_LAG_MAX as usize + capacity.orders as usize),
             rejects: [0; 64],
             listings: BTreeMap::new(),
             accounts: BTreeMap::new(),
@@ -230,6 +231,6 @@ impl Core {
 
 impl Default for Core {
     fn default() -> Self {
-        Self::new()
+        Self::new(&Capacity::default())
     }
 }

@@ -5,6 +5,7 @@
 //! journal; [`hot`] drives it with packets, [`recover`] with what the journal holds.
 
 pub mod admin;
+pub mod capacity;
 pub mod clock;
 pub mod config;
 pub mod control;

@@ -3,6 +3,7 @@
 
 use firmware::wire::feed::FeedMessage;
 use firmware::wire::report::Report;
+use matcher::memory::reserved;
 
 /// A numbered log of bounded depth: the newest `depth` entries can be read again.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ impl<T: Copy> Log<T> {
     pub fn new(depth: usize) -> Self {
         assert!(depth > 0);
         Self {
-            ring: Vec::with_capacity(depth),
+            ring: reserved(depth),
             depth,
             next: 1,
         }

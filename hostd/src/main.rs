@@ -81,7 +81,7 @@ fn replay(data: &std::path::Path, json: bool) -> anyhow::Result<()> {
     let dir = data.join("journal");
     let mut feed_hash = handshake::FeedHash::new();
     anyhow::ensure!(dir.is_dir(), "{}: no journal there", dir.display());
-    let r = recover(&dir, Core::new(), None, |core| {
+    let r = recover(&dir, Core::default(), None, |core| {
         for outcome in core.outbox.outcomes() {
             if let matcher::outbox::Outcome::Feed(m) = outcome {
                 feed_hash.push(&[bytemuck::bytes_of(&m.header()), m.block()].concat());

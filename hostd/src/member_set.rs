@@ -1,10 +1,10 @@
 //! A set of members in which the next one is found by looking at two words.
 
-use firmware::limits::GATE_MEMBERS;
+use firmware::limits::MEMBERS;
 use firmware::units::MemberId;
 
 const WORD: usize = u64::BITS as usize;
-const WORDS: usize = GATE_MEMBERS.div_ceil(WORD);
+const WORDS: usize = MEMBERS.div_ceil(WORD);
 
 const _: () = assert!(WORDS <= WORD, "one word names the others");
 
@@ -50,7 +50,7 @@ impl MemberSet {
     /// Adds a member; `false` when it was there.
     ///
     /// # Panics
-    /// When the id is beyond the gate's bound.
+    /// When the id is not in `1..=MEMBERS`.
     pub fn insert(&mut self, member: MemberId) -> bool {
         let (word, bit) = split(member);
         let is_new = self.words[word] & bit == 0;
@@ -77,8 +77,9 @@ impl MemberSet {
     /// The first member whose id is `from` or above.
     #[must_use]
     pub fn next_from(&self, from: MemberId) -> Option<MemberId> {
-        let word = from.0 as usize / WORD;
-        let rest = self.words.get(word)? & (u64::MAX << (from.0 as usize % WORD));
+        let from = from.0.saturating_sub(1) as usize;
+        let word = from / WORD;
+        let rest = self.words.get(word)? & (u64::MAX << (from % WORD));
         if rest != 0 {
             return Some(member(word, rest));
         }
@@ -97,13 +98,15 @@ impl Default for MemberSet {
     }
 }
 
+/// Word and bit of a member; there is no word for id 0, which wraps.
 const fn split(member: MemberId) -> (usize, u64) {
-    (member.0 as usize / WORD, 1 << (member.0 as usize % WORD))
+    let place = member.0.wrapping_sub(1) as usize;
+    (place / WORD, 1 << (place % WORD))
 }
 
 /// The lowest member of a word that is not zero.
 const fn member(word: usize, bits: u64) -> MemberId {
-    MemberId((word * WORD) as u32 + bits.trailing_zeros())
+    MemberId((word * WORD) as u32 + bits.trailing_zeros() + 1)
 }
 
 #[cfg(test)]
@@ -115,7 +118,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_agrees_with_an_ordinary_set(
-            steps in prop::collection::vec((0..GATE_MEMBERS as u32, any::<bool>(), 0..2 * GATE_MEMBERS as u32), 1..300)
+            steps in prop::collection::vec((1..=MEMBERS as u32, any::<bool>(), 0..2 * MEMBERS as u32), 1..300)
         ) {
             let (mut set, mut slow) = (MemberSet::new(), BTreeSet::new());
             for (id, is_insert, from) in steps {

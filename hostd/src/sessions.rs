@@ -4,7 +4,7 @@
 //! Establish under its keys makes it the live one, so that a replayed Negotiate disturbs nobody.
 
 use crate::member_set::MemberSet;
-use firmware::limits::GATE_MEMBERS;
+use firmware::limits::{GATE_MEMBERS, MEMBERS};
 use firmware::rate::TokenBucket;
 use firmware::session::{KeepAlive, PACKET_NO_MAX, PacketRefused, Window};
 use firmware::units::{MemberId, TimeNs};
@@ -137,19 +137,19 @@ pub struct Connections {
     live: MemberSet,
 }
 
-/// Bits of a connection id that name the member; the bits above count its logins.
+/// Bits of a connection id that name the member, less one; the bits above count its logins.
 const MEMBER_BITS: u32 = 12;
 const MEMBER_MASK: u32 = (1 << MEMBER_BITS) - 1;
 /// Logins are counted from 1 to this in connection ids, and then from 1 again.
 pub const LOGINS_MAX: u32 = (1 << (u32::BITS - MEMBER_BITS)) - 1;
 
-const _: () = assert!(GATE_MEMBERS <= 1 << MEMBER_BITS);
+const _: () = assert!(MEMBERS <= 1 << MEMBER_BITS);
 
 /// The connection id of a member's login number `n` in `1..=LOGINS_MAX`. An id that comes again after so many
 /// logins comes with other keys.
 #[must_use]
 pub const fn conn_id(member: MemberId, n: u32) -> u32 {
-    n << MEMBER_BITS | member.0 & MEMBER_MASK
+    n << MEMBER_BITS | (member.0 - 1) & MEMBER_MASK
 }
 
 impl Connections {
@@ -175,7 +175,7 @@ impl Connections {
 
     /// The connection of that id.
     pub fn find(&mut self, conn_id: u32) -> Option<(MemberId, Place, &mut Connection)> {
-        let member = MemberId(conn_id & MEMBER_MASK);
+        let member = MemberId((conn_id & MEMBER_MASK) + 1);
         let slot = self.slots.get_mut(member.0 as usize)?;
         if slot.live.as_ref().is_some_and(|c| c.conn_id == conn_id) {
             return slot.live.as_mut().map(|c| (member, Place::Live, c));

@@ -85,7 +85,7 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make {}", batches.display()))?;
     let dir = JournalDir::open(config.journal_dir()).context("journal")?;
     let mut spool_files = SpoolFiles::create(&config.spool_dir())?;
-    let mut core = Core::new();
+    let mut core = Core::new(&config.capacity);
     for m in &config.members {
         core.add_member(m.member(), m.rates());
     }

@@ -16,6 +16,7 @@ use crate::accounts::{Accounts, Exposure};
 use crate::batch::{BatchBuilder, SealReason};
 use crate::book::{BookError, BookLimits, Order, OrderBook};
 use crate::margin::Margin;
+use crate::memory::reserved;
 use crate::outbox::Outbox;
 use crate::sequencer::{Input, Sequenced};
 use crate::settlement::{Settled, Terms};
@@ -23,7 +24,7 @@ use crate::table::RiskTable;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytemuck::Zeroable;
-use firmware::limits::{GATE_MEMBERS, INSTRUMENTS, TIER_INSTRUMENTS};
+use firmware::limits::{INSTRUMENTS, MEMBERS, TIER_INSTRUMENTS};
 use firmware::units::{
     AccountId, InstrumentId, MemberId, OrderId, PICO_PER_MICRO, Pico, PriceTicks, Seq, TimeNs,
 };
@@ -44,6 +45,8 @@ pub struct EngineLimits {
     pub orders: u32,
     /// Instrument ids run below this; at most [`INSTRUMENTS`].
     pub instruments: u16,
+    /// Member ids run up to this.
+    pub members: u32,
 }
 
 impl Default for EngineLimits {
@@ -52,6 +55,7 @@ impl Default for EngineLimits {
             accounts: firmware::limits::GATE_ACCOUNTS,
             orders: 1 << 16,
             instruments: TIER_INSTRUMENTS as u16,
+            members: MEMBERS as u32,
         }
     }
 }
@@ -81,7 +85,7 @@ struct Member {
     /// Cancel on disconnect: 0 never, 1 flagged orders, 2 all.
     cod_policy: u8,
     /// Ring from client order id to order.
-    ids: Vec<(u64, OrderId)>,
+    ids: Box<[(u64, OrderId)]>,
 }
 
 /// What every report of one input has in common.
@@ -137,7 +141,7 @@ impl<B: OrderBook> Engine<B> {
             margin: Margin::new(instruments),
             has_table: false,
             instruments: alloc::vec![None; instruments].into(),
-            members: alloc::vec![None; GATE_MEMBERS],
+            members: alloc::vec![None; limits.members as usize + 1],
             domain: InDomain::zeroed(),
             settled: Settled::never(instruments),
             batch: BatchBuilder::new(instruments),
@@ -150,7 +154,7 @@ impl<B: OrderBook> Engine<B> {
             last_seq: Seq(0),
             last_time: TimeNs(0),
             counters: EngineCounters::default(),
-            sweep: Vec::with_capacity(limits.orders as usize),
+            sweep: reserved(limits.orders as usize),
         })
     }
 

@@ -13,6 +13,7 @@ pub mod book;
 pub mod engine;
 pub mod instrument;
 mod margin;
+pub mod memory;
 pub mod outbox;
 pub mod pricing;
 pub mod reference;

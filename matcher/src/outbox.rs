@@ -1,5 +1,6 @@
 //! What one input caused, in order. The memory is taken once; the egress side drains it after each input.
 
+use crate::memory::reserved;
 use alloc::vec::Vec;
 use firmware::limits::FILLS_PER_ORDER_MAX;
 use firmware::units::{MemberId, OrderId};
@@ -30,8 +31,8 @@ impl Outbox {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            outcomes: Vec::with_capacity(4 * FILLS_PER_ORDER_MAX + 16),
-            sealed: Vec::with_capacity(64 << 10),
+            outcomes: reserved(4 * FILLS_PER_ORDER_MAX + 16),
+            sealed: reserved(256 << 10),
             sealed_ends: Vec::with_capacity(64),
             last_feed: None,
         }

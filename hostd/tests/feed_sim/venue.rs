@@ -80,7 +80,7 @@ pub(crate) struct Venue {
 impl Venue {
     pub(crate) fn new(seed: u64, net: &Rc<RefCell<Net>>, lane_depth: usize) -> Self {
         let config = config();
-        let mut core = Core::new();
+        let mut core = Core::default();
         for m in [1, 2] {
             core.add_member(MemberId(m), RATES);
         }

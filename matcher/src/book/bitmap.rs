@@ -1,7 +1,7 @@
 //! Which levels of a band hold orders: a bitmap under bitmaps, so that the next level is found in a
 //! fixed number of steps however far away it is.
 
-use super::ladder::taken;
+use crate::memory::taken;
 use alloc::boxed::Box;
 use firmware::limits::BAND_TICKS_MAX;
 

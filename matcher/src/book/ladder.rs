@@ -16,10 +16,9 @@ use super::{
     BOOK_INSTRUMENTS_MAX, BOOK_ORDERS_MAX, Band, BookError, BookLimits, COUNT_BITS, LevelTotal,
     Order, OrderBook, OrderInfo,
 };
+use crate::memory::taken;
 use alloc::boxed::Box;
-use alloc::vec;
 use alloc::vec::Vec;
-use core::hint::black_box;
 use firmware::limits::{ORDER_LOTS_MAX, PRICE_BITS};
 use firmware::units::{InstrumentId, OrderId, PriceTicks, Side};
 
@@ -182,12 +181,6 @@ impl Instrument {
             self.best[side as usize] = next.map_or(NONE[side as usize], |o| o as i32);
         }
     }
-}
-
-/// Memory that is really there: written, and the writing hidden from the optimiser, which would turn
-/// a vector of zeros into pages that the kernel only promises.
-pub(super) fn taken<T: Copy>(value: T, len: usize) -> Box<[T]> {
-    vec![black_box(value); len].into_boxed_slice()
 }
 
 /// The fast book. See the [module's page](super) for the rules that it shares with its twin.

@@ -4,6 +4,7 @@ use super::{CLIENT_IDS, Cause, Engine, Listed, Member, Stamp};
 use crate::accounts::Exposure;
 use crate::batch::{DepositRow, SealReason};
 use crate::book::{Order, OrderBook};
+use crate::memory::taken;
 use crate::outbox::Outbox;
 use crate::settlement::Trigger;
 use crate::table::{Column, RiskTable};
@@ -122,7 +123,7 @@ impl<B: OrderBook> Engine<B> {
         if slot.is_none() {
             *slot = Some(Member {
                 cod_policy: 0,
-                ids: alloc::vec![(0, OrderId(0)); CLIENT_IDS],
+                ids: taken((0, OrderId(0)), CLIENT_IDS),
             });
         }
     }

@@ -1,0 +1,85 @@
+//! How much the box holds. All of it is taken at the start; what does not fit is refused by a code.
+
+use firmware::limits::{ACCOUNTS, INSTRUMENTS, MEMBERS, TIER_INSTRUMENTS};
+use matcher::book::BOOK_ORDERS_MAX;
+use matcher::engine::EngineLimits;
+use serde::Deserialize;
+
+/// `[capacity]`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Capacity {
+    /// Orders that can rest at a time. An order that finds no room is rejected with `BookFull`.
+    pub orders: u32,
+    /// Accounts: ids run below this. With fewer than the state tree has leaves, a deposit on L1 for an
+    /// account beyond them holds up the deposits behind it.
+    pub accounts: u32,
+    /// Members, and so sessions: ids run from 1 to this.
+    pub members: u32,
+    /// Instruments: ids run below this.
+    pub instruments: u16,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self {
+            orders: 1 << 16,
+            accounts: ACCOUNTS as u32,
+            members: 256,
+            instruments: TIER_INSTRUMENTS as u16,
+        }
+    }
+}
+
+impl Capacity {
+    /// As much as this release can hold.
+    pub const MAX: Self = Self {
+        orders: BOOK_ORDERS_MAX,
+        accounts: ACCOUNTS as u32,
+        members: MEMBERS as u32,
+        instruments: INSTRUMENTS as u16,
+    };
+
+    /// Checks each size against its bound.
+    ///
+    /// # Errors
+    /// Which key is wrong, and what it may be.
+    pub fn check(&self) -> Result<(), String> {
+        let max = Self::MAX;
+        for (key, value, max) in [
+            ("orders", self.orders, max.orders),
+            ("accounts", self.accounts, max.accounts),
+            ("members", self.members, max.members),
+            (
+                "instruments",
+                self.instruments.into(),
+                max.instruments.into(),
+            ),
+        ] {
+            if !(1..=max).contains(&value) {
+                return Err(format!("capacity.{key}: {value} is not in 1..={max}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The same as limits of the engine.
+    #[must_use]
+    pub const fn engine(&self) -> EngineLimits {
+        EngineLimits {
+            accounts: self.accounts as usize,
+            orders: self.orders,
+            instruments: self.instruments,
+            members: self.members,
+        }
+    }
+}
+
+/// Memory of this process that is really there, bytes; zero where the system does not tell.
+#[must_use]
+pub fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|l| l.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
+}
