@@ -1,18 +1,23 @@
 //! Keeps the generated parts of `PROTOCOL.md` as the code has them. After a change of the code:
-//! `BLESS=1 cargo test -p firmware --test protocol` writes them anew.
+//! `BLESS=1 cargo test -p firmware --test protocol` writes them anew. The byte tables come from the schema, which
+//! another test holds against the structs.
+
+mod kit;
 
 use firmware::reject::RejectCode;
 use firmware::session::{RetransmitRefusal, SessionReject, TerminateReason};
 use firmware::wire::feed::{FLAG_LAST, OrderDelete, OrderExecuted};
 use firmware::wire::mold::{END_OF_SESSION, MoldHeader};
-use firmware::wire::quote::GROUPED;
-use firmware::wire::sbe::{Field, Message};
-use firmware::wire::{feed, order, report, session};
+use firmware::wire::report::NotApplied;
+use firmware::wire::sbe::Message;
+use kit::Kind;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/PROTOCOL.md");
 
-type Row = (&'static str, u16, usize, &'static [Field]);
+/// Templates from here on stand in the journal only.
+const JOURNAL_FIRST: u16 = 600;
 
 /// Holds the text between two marks against `want`, or puts it there.
 fn check(name: &str, want: &str) {
@@ -33,35 +38,91 @@ fn check(name: &str, want: &str) {
     std::fs::write(PATH, [&text[..start], want, &text[end..]].concat()).unwrap();
 }
 
-fn camel(rust: &str) -> String {
-    let mut upper = false;
-    let mut name = String::new();
-    for c in rust.chars() {
-        if c == '_' {
-            upper = true;
-        } else {
-            name.push(if upper { c.to_ascii_uppercase() } else { c });
-            upper = false;
-        }
-    }
-    name
-}
+/// Widest line of a code block.
+const WIDTH: usize = 110;
 
-/// One message: name, id, block length, and each field as `offset name type`.
-fn layout((name, template, block, fields): &Row) -> String {
-    let mut text = format!("{template} {name}, {block} bytes\n");
-    let mut line = String::from("   ");
-    for f in *fields {
-        let kind = f.kind.replace("[u8; ", "char[");
-        let item = format!(" {} {} {kind};", f.offset, camel(f.name));
-        if line.len() + item.len() > 110 {
-            writeln!(text, "{line}").unwrap();
-            line = String::from("   ");
+/// Items one after the other, in lines of at most [`WIDTH`].
+fn wrapped(indent: &str, items: impl Iterator<Item = String>) -> String {
+    let (mut text, mut line) = (String::new(), String::from(indent));
+    for item in items {
+        if line.len() + item.len() > WIDTH && line != indent {
+            writeln!(text, "{}", line.trim_end()).unwrap();
+            line = String::from(indent);
         }
         line += &item;
+        line += " ";
     }
-    line.pop();
+    let line = line.trim_end().trim_end_matches([';', ',']);
     writeln!(text, "{line}").unwrap();
+    text
+}
+
+/// A field as `offset name type`, with the name of an enum or set and the null of an optional number.
+fn item(f: &kit::Field) -> String {
+    let mut ty = f.ty.primitive.replace("uint", "u").replace("int", "i");
+    match &f.ty.kind {
+        Kind::Text | Kind::Binary => write!(ty, "[{}]", f.ty.size).unwrap(),
+        Kind::Enum(_) | Kind::Set(_) => write!(ty, " {}", f.ty.name).unwrap(),
+        Kind::Number { null: Some(null) } if *null < 0 => ty += " (null: the lowest)",
+        Kind::Number { null: Some(null) } => write!(ty, " (null: {null})").unwrap(),
+        Kind::Number { null: None } => {}
+    }
+    format!("{} {} {ty};", f.offset, f.name)
+}
+
+/// One message: id, name, block length; what it is; its fields, and those of its group.
+fn layout(m: &kit::Message) -> String {
+    let root = &m.root;
+    let mut text = format!("{} {}, {} bytes\n", m.template, root.name, root.len);
+    text += &wrapped("    ", root.about.split(' ').map(str::to_owned));
+    text += &wrapped("    ", root.fields.iter().map(item));
+    for group in &m.groups {
+        let about = format!(
+            "    then the group {}, entries of {} bytes:",
+            group.name, group.len
+        );
+        writeln!(text, "{about}").unwrap();
+        text += &wrapped("        ", group.fields.iter().map(item));
+    }
+    text
+}
+
+/// Every enum and set of these messages but those that have a table of their own.
+fn values(messages: &[&kit::Message]) -> String {
+    const TABLES: [&str; 4] = [
+        "SessionReject",
+        "RejectCode",
+        "TerminateReason",
+        "RetransmitRefusal",
+    ];
+    let blocks = messages
+        .iter()
+        .flat_map(|m| std::iter::once(&m.root).chain(&m.groups));
+    let types: BTreeMap<_, _> = blocks
+        .flat_map(|b| &b.fields)
+        .map(|f| (f.ty.name.clone(), f.ty.clone()))
+        .filter(|(name, _)| !TABLES.contains(&name.as_str()))
+        .collect();
+    let mut text = String::new();
+    for (name, ty) in types {
+        let (bit, list): (_, Vec<_>) = match &ty.kind {
+            Kind::Enum(list) => ("", list.iter().map(|(v, n)| (*v, n)).collect()),
+            Kind::Set(list) => (
+                "bit ",
+                list.iter().map(|(b, n)| (u64::from(*b), n)).collect(),
+            ),
+            _ => continue,
+        };
+        writeln!(text, "{name}").unwrap();
+        let items = list.iter().zip(&ty.meanings).map(|((value, name), about)| {
+            let about = match about.trim_end_matches('.') {
+                "" => String::new(),
+                about => format!(" ({about})"),
+            };
+            format!("{bit}{value} {name}{about},")
+        });
+        text += &wrapped("    ", items);
+    }
     text
 }
 
@@ -74,31 +135,36 @@ fn reasons(rows: impl Iterator<Item = (u16, &'static str, &'static str)>) -> Str
     })
 }
 
+/// In which of the lists a message stands, by its template.
+const fn part(template: u16) -> usize {
+    match template {
+        // A report among the session messages.
+        NotApplied::TEMPLATE => 2,
+        0..100 => 0,
+        100..200 => 1,
+        200..300 => 2,
+        _ => 3,
+    }
+}
+
 /// All generated parts in one test: they share a file.
 #[test]
 fn the_generated_parts_of_the_protocol_document_are_as_the_code() {
-    for (name, rows) in [
-        ("session messages", session::SCHEMA),
-        ("requests", order::SCHEMA),
-        ("reports", report::SCHEMA),
-        ("feed messages", feed::SCHEMA),
-    ] {
-        let rows: String = rows.iter().map(layout).collect();
-        let grouped: String = GROUPED
-            .iter()
-            .filter(|(_, template, ..)| name == "requests" && *template < 600)
-            .map(
-                |(name, template, block, fields, group, entry_block, entry)| {
-                    let entry: Row = (group, *template, *entry_block, entry);
-                    let of = format!("{template} {group}");
-                    let entries =
-                        layout(&entry).replace(&of, &format!("    group {group}, each entry:"));
-                    layout(&(name, *template, *block, fields)) + &entries
-                },
-            )
+    let schema = kit::schema();
+    let mut messages: Vec<_> = (schema.messages.iter())
+        .filter(|m| m.template < JOURNAL_FIRST)
+        .collect();
+    messages.sort_by_key(|m| m.template);
+    let parts = ["session messages", "requests", "reports", "feed messages"];
+    for (i, name) in parts.into_iter().enumerate() {
+        let rows: String = (messages.iter())
+            .filter(|m| part(m.template) == i)
+            .map(|m| layout(m))
             .collect();
-        check(name, &format!("```text\n{rows}{grouped}```\n"));
+        check(name, &format!("```text\n{rows}```\n"));
     }
+    let listed = values(&messages);
+    check("values", &format!("```text\n{listed}```\n"));
     let codes = SessionReject::ALL.iter();
     let codes = codes.map(|c| (*c as u16, c.name(), c.text()));
     check("login codes", &reasons(codes));

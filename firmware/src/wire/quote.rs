@@ -181,10 +181,6 @@ pub const GROUPED: &[GroupedRow] = &[
 
 /// Anything that a client may ask for.
 #[derive(Clone, Copy, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "by value on purpose: there is no allocator"
-)]
 pub enum Asked<'a> {
     /// A message of fixed size.
     Request(Request),

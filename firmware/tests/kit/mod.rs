@@ -29,6 +29,8 @@ pub(crate) struct Type {
     /// Bytes in all.
     pub(crate) size: usize,
     pub(crate) kind: Kind,
+    /// What the values or bits of `kind` mean, in its order; empty where the name says it.
+    pub(crate) meanings: Vec<String>,
 }
 
 impl Type {
@@ -141,6 +143,9 @@ fn types(root: Node<'_, '_>) -> BTreeMap<String, Type> {
             primitive: primitive.to_owned(),
             size: primitive_size(primitive) * count,
             kind,
+            meanings: elements(node)
+                .map(|v| v.attribute("description").unwrap_or_default().to_owned())
+                .collect(),
         };
         types.insert(name, ty);
     }
