@@ -23,6 +23,16 @@ pub(super) struct Venue<B> {
 }
 
 impl<B: OrderBook> Venue<B> {
+    /// Orders that rest.
+    pub(super) fn live(&self) -> u64 {
+        self.book.live() as u64
+    }
+
+    /// Fills so far.
+    pub(super) const fn totals(&self) -> Totals {
+        self.totals
+    }
+
     #[inline]
     fn take(&mut self, command: &Command) -> i64 {
         let totals = &mut self.totals;
@@ -141,7 +151,7 @@ impl<B: OrderBook> Course for BookCourse<'_, B> {
     }
 
     fn finish(&self, mut venue: Venue<B>) -> Result<Finish> {
-        let (book_hash, live) = (book_hash(&venue.book, INSTRUMENT), venue.book.live() as u64);
+        let (book_hash, live) = (book_hash(&venue.book, INSTRUMENT), venue.live());
         self.workload.drain().iter().for_each(|c| venue.apply(c));
         ensure!(
             venue.refused == 0,
