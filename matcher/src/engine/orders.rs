@@ -68,23 +68,21 @@ enum End {
 }
 
 impl<B: OrderBook> Engine<B> {
-    pub(super) fn new_order(&mut self, stamp: Stamp, m: &InNewOrder, out: &mut Outbox) {
+    pub(super) fn new_order(&mut self, stamp: &Stamp, m: &InNewOrder, out: &mut Outbox) {
         self.counters.requests += 1;
-        let incoming = match self.check_new(stamp, m) {
-            Ok(incoming) => incoming,
-            Err(code) => {
-                let refusal = InRefused {
-                    cl_ord_id: m.cl_ord_id,
-                    client_seq: m.client_seq,
-                    rx_time: m.rx_time,
-                    account: m.account,
-                    instrument: m.instrument,
-                    ref_template: NewOrder::TEMPLATE,
-                    ..InRefused::zeroed()
-                };
-                return reject(stamp, refusal, code, out);
-            }
-        };
+        let incoming = self.incoming(m);
+        if let Err(code) = self.check_new(stamp, m, &incoming) {
+            let refusal = InRefused {
+                cl_ord_id: m.cl_ord_id,
+                client_seq: m.client_seq,
+                rx_time: m.rx_time,
+                account: m.account,
+                instrument: m.instrument,
+                ref_template: NewOrder::TEMPLATE,
+                ..InRefused::zeroed()
+            };
+            return reject(stamp, refusal, code, out);
+        }
         self.counters.acks += 1;
         out.report(
             stamp.member,
@@ -103,21 +101,22 @@ impl<B: OrderBook> Engine<B> {
                 flags: m.flags,
             },
         );
-        self.place(stamp, incoming, out);
+        self.place(stamp, &incoming, out);
     }
 
-    fn check_new(&self, stamp: Stamp, m: &InNewOrder) -> Result<Incoming, RejectCode> {
+    /// The order as it goes into the book; a market order's limit is the far end of the collar.
+    fn incoming(&self, m: &InNewOrder) -> Incoming {
         let side = Side::from_wire(m.side).expect("the gate checked the side");
-        let instrument = InstrumentId(m.instrument);
-        let (lo, hi) = self.collar(m.instrument as usize)?;
-        let limit = match (m.ord_type == ORD_MARKET, side) {
-            (false, _) => m.price_ticks,
-            (true, Side::Buy) => hi,
-            (true, Side::Sell) => lo,
+        let limit = if m.ord_type == ORD_MARKET {
+            // Where nothing may trade, the check refuses it.
+            let (lo, hi) = self.collar(m.instrument as usize).unwrap_or_default();
+            if side == Side::Buy { hi } else { lo }
+        } else {
+            m.price_ticks
         };
-        let incoming = Incoming {
+        Incoming {
             account: AccountId(m.account),
-            instrument,
+            instrument: InstrumentId(m.instrument),
             side,
             limit: PriceTicks(limit),
             lots: m.lots,
@@ -127,18 +126,26 @@ impl<B: OrderBook> Engine<B> {
             cl_ord_id: m.cl_ord_id,
             client_seq: m.client_seq,
             rx_time: m.rx_time,
-        };
-        self.check_incoming(stamp, &incoming, None)?;
-        if m.time_in_force == TIF_FOK && !self.can_fill_whole(&incoming) {
+        }
+    }
+
+    fn check_new(
+        &self,
+        stamp: &Stamp,
+        m: &InNewOrder,
+        incoming: &Incoming,
+    ) -> Result<(), RejectCode> {
+        self.check_incoming(stamp, incoming, None)?;
+        if m.time_in_force == TIF_FOK && !self.can_fill_whole(incoming) {
             return Err(RejectCode::CannotFillWhole);
         }
-        Ok(incoming)
+        Ok(())
     }
 
     /// The checks that a new order and a replace share; `old` is the order that a replace takes off.
     fn check_incoming(
         &self,
-        stamp: Stamp,
+        stamp: &Stamp,
         n: &Incoming,
         old: Option<&Order>,
     ) -> Result<(), RejectCode> {
@@ -240,9 +247,9 @@ impl<B: OrderBook> Engine<B> {
     }
 
     /// Matches an order and rests what is left of it.
-    fn place(&mut self, stamp: Stamp, n: Incoming, out: &mut Outbox) {
+    fn place(&mut self, stamp: &Stamp, n: &Incoming, out: &mut Outbox) {
         let passing = OrderId(PASSING | stamp.seq.0);
-        let (open, end) = self.take(stamp, &n, out);
+        let (open, end) = self.take(stamp, n, out);
         if open == 0 {
             return;
         }
@@ -299,7 +306,7 @@ impl<B: OrderBook> Engine<B> {
     }
 
     /// Trades at the makers' prices until the order is filled or must stop; returns the lots left open.
-    fn take(&mut self, stamp: Stamp, n: &Incoming, out: &mut Outbox) -> (i64, End) {
+    fn take(&mut self, stamp: &Stamp, n: &Incoming, out: &mut Outbox) -> (i64, End) {
         let other = n.side.opposite();
         let mut open = n.lots;
         for _ in 0..FILLS_PER_ORDER_MAX {
@@ -337,7 +344,7 @@ impl<B: OrderBook> Engine<B> {
     /// One fill: book, accounts, batch, reports.
     fn trade(
         &mut self,
-        stamp: Stamp,
+        stamp: &Stamp,
         n: &Incoming,
         maker: &Order,
         lots: i64,
@@ -440,7 +447,7 @@ impl<B: OrderBook> Engine<B> {
         });
     }
 
-    pub(super) fn replace(&mut self, stamp: Stamp, m: &InReplace, out: &mut Outbox) {
+    pub(super) fn replace(&mut self, stamp: &Stamp, m: &InReplace, out: &mut Outbox) {
         self.counters.requests += 1;
         let refusal = InRefused {
             cl_ord_id: m.cl_ord_id,
@@ -513,13 +520,13 @@ impl<B: OrderBook> Engine<B> {
             },
         );
         feed_deleted(stamp, &old, out);
-        self.place(stamp, incoming, out);
+        self.place(stamp, &incoming, out);
     }
 
     /// A smaller quantity at the same price keeps the place in the queue.
     fn reduce(
         &mut self,
-        stamp: Stamp,
+        stamp: &Stamp,
         m: &InReplace,
         old: &Order,
         replaced: Replaced,
@@ -546,7 +553,7 @@ impl<B: OrderBook> Engine<B> {
         self.feed_reduced(stamp, old, m.lots, out);
     }
 
-    pub(super) fn cancel(&mut self, stamp: Stamp, m: &InCancel, out: &mut Outbox) {
+    pub(super) fn cancel(&mut self, stamp: &Stamp, m: &InCancel, out: &mut Outbox) {
         self.counters.requests += 1;
         let found = self.find(
             stamp.member,
@@ -577,7 +584,7 @@ impl<B: OrderBook> Engine<B> {
         self.remove_order(stamp, order.id, cause, out);
     }
 
-    pub(super) fn mass_cancel(&mut self, stamp: Stamp, m: &InMassCancel, out: &mut Outbox) {
+    pub(super) fn mass_cancel(&mut self, stamp: &Stamp, m: &InMassCancel, out: &mut Outbox) {
         self.counters.requests += 1;
         self.counters.acks += 1;
         self.collect_account(AccountId(m.account), |instrument, side| {
@@ -605,7 +612,7 @@ impl<B: OrderBook> Engine<B> {
         );
     }
 
-    pub(super) fn withdraw(&mut self, stamp: Stamp, m: &InWithdraw, out: &mut Outbox) {
+    pub(super) fn withdraw(&mut self, stamp: &Stamp, m: &InWithdraw, out: &mut Outbox) {
         self.counters.requests += 1;
         let id = AccountId(m.account);
         if let Err(code) = self.check_withdraw(m) {
@@ -708,7 +715,7 @@ impl<B: OrderBook> Engine<B> {
 }
 
 /// Refuses a request for `code`.
-fn reject(stamp: Stamp, request: InRefused, code: RejectCode, out: &mut Outbox) {
+fn reject(stamp: &Stamp, request: InRefused, code: RejectCode, out: &mut Outbox) {
     let refused = InRefused {
         reason: code as u16,
         ..request

@@ -74,7 +74,7 @@ impl<B: OrderBook> Engine<B> {
         Ok(())
     }
 
-    pub(super) fn deposit(&mut self, stamp: Stamp, m: &InDeposit, out: &mut Outbox) {
+    pub(super) fn deposit(&mut self, stamp: &Stamp, m: &InDeposit, out: &mut Outbox) {
         self.check_deposit(m)
             .expect("a deposit is checked before it is sequenced");
         let id = AccountId(m.account);
@@ -128,7 +128,7 @@ impl<B: OrderBook> Engine<B> {
         }
     }
 
-    pub(super) fn list(&mut self, stamp: Stamp, m: &InInstrument, out: &mut Outbox) {
+    pub(super) fn list(&mut self, stamp: &Stamp, m: &InInstrument, out: &mut Outbox) {
         let id = InstrumentId(m.instrument);
         self.book
             .list(id, PriceTicks(m.base_ticks), m.width_ticks as u32)
@@ -165,7 +165,7 @@ impl<B: OrderBook> Engine<B> {
     }
 
     /// Makes table and batch as wide as the listed instruments ask for. One batch has one width.
-    fn widen(&mut self, stamp: Stamp, columns: usize, out: &mut Outbox) {
+    fn widen(&mut self, stamp: &Stamp, columns: usize, out: &mut Outbox) {
         if columns > self.table.columns.len() {
             self.seal(stamp, SealReason::Operator, out);
             self.table = self.table.widened(columns);
@@ -173,7 +173,7 @@ impl<B: OrderBook> Engine<B> {
         }
     }
 
-    pub(super) fn session(&mut self, stamp: Stamp, m: &InSession, out: &mut Outbox) {
+    pub(super) fn session(&mut self, stamp: &Stamp, m: &InSession, out: &mut Outbox) {
         let slot = self.members.get_mut(stamp.member.0 as usize);
         let Some(Some(member)) = slot else { return };
         if m.event == SESSION_ESTABLISHED {
@@ -189,7 +189,7 @@ impl<B: OrderBook> Engine<B> {
         self.sweep_for(stamp, CANCEL_DISCONNECT, out);
     }
 
-    pub(super) fn timer(&mut self, stamp: Stamp, m: &InTimer, out: &mut Outbox) {
+    pub(super) fn timer(&mut self, stamp: &Stamp, m: &InTimer, out: &mut Outbox) {
         self.settle_if_due(stamp, out);
         if m.flags & TIMER_SEAL != 0 {
             let operator = m.flags & TIMER_OPERATOR != 0;
@@ -204,7 +204,7 @@ impl<B: OrderBook> Engine<B> {
 
     /// Adopts a risk table: closes the batch first if the new table would make it unprovable, cancels what
     /// the new table does not allow, and settles if it is due.
-    pub(super) fn adopt(&mut self, stamp: Stamp, table: &RiskTable, out: &mut Outbox) {
+    pub(super) fn adopt(&mut self, stamp: &Stamp, table: &RiskTable, out: &mut Outbox) {
         assert_eq!(table.epoch, self.table.epoch + 1, "risk epochs rise by one");
         assert_eq!(
             table.columns.len(),
@@ -261,7 +261,7 @@ impl<B: OrderBook> Engine<B> {
         }
     }
 
-    fn sweep_for(&mut self, stamp: Stamp, reason: u8, out: &mut Outbox) {
+    fn sweep_for(&mut self, stamp: &Stamp, reason: u8, out: &mut Outbox) {
         let cause = Cause {
             reason,
             ..Cause::default()
@@ -322,7 +322,7 @@ impl<B: OrderBook> Engine<B> {
         }
     }
 
-    fn tell_table(&self, stamp: Stamp, out: &mut Outbox) {
+    fn tell_table(&self, stamp: &Stamp, out: &mut Outbox) {
         let epoch = self.table.epoch;
         out.feed(IndexUpdate {
             engine_seq: stamp.seq.0,
@@ -353,7 +353,7 @@ impl<B: OrderBook> Engine<B> {
         }
     }
 
-    fn settle_if_due(&mut self, stamp: Stamp, out: &mut Outbox) {
+    fn settle_if_due(&mut self, stamp: &Stamp, out: &mut Outbox) {
         if !self.settled.has_started() {
             return;
         }
@@ -363,7 +363,7 @@ impl<B: OrderBook> Engine<B> {
         }
     }
 
-    fn settle(&mut self, stamp: Stamp, trigger: Trigger, out: &mut Outbox) {
+    fn settle(&mut self, stamp: &Stamp, trigger: Trigger, out: &mut Outbox) {
         let before = &self.settled;
         let no = before.no + 1;
         let (mut net, mut paid, mut delta_leg, mut residual, mut count) = (0, 0, 0, 0, 0);
