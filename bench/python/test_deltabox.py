@@ -1,9 +1,11 @@
 """The client against a real venue: the program that DELTABOX_HOSTD names, on loopback (`cargo ci readers`)."""
 
+import contextlib
 import http.client
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import struct
@@ -19,9 +21,13 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 HERE = pathlib.Path(__file__).resolve().parent
 HOSTD = os.environ["DELTABOX_HOSTD"]
 EXAMPLE = HERE.parents[1] / "hostd" / "tests" / "example.toml"
+DISSECTOR = HERE.parents[1] / "firmware" / "readers" / "deltabox.lua"
 INDEX_MICRO = 100_000_000_000
 # Members 1 and 2, the oracle, the venue; accounts 1 and 2 are of member 1, account 3 of member 2.
 MAKER, TAKER, ORACLE, VENUE = 1, 2, 3, 9
+# Ports of the example: order entry, re-requests; lines A and B, snapshots, checkpoints.
+ORDER_PORT, REQUEST_PORT = 4000, 4004
+FEED_PORTS = LINE_A, LINE_B, SNAPSHOTS, CHECKPOINTS = 4002, 4003, 4005, 4006
 
 
 def key(seed):
@@ -72,8 +78,6 @@ class Venue:
         key_file = self.path / "venue.key"
         key_file.touch(mode=0o600)
         key_file.write_text((bytes([VENUE]) * 32).hex() + "\n")
-        ports = [free_port() for _ in range(3)]
-        self.address = ("127.0.0.1", ports[0])
         head, *parts = EXAMPLE.read_text(encoding="utf-8").split("PUBLIC_KEY")
         # The first mention is in a comment.
         keys = [public(seed).hex() for seed in (MAKER, MAKER, TAKER, ORACLE)]
@@ -83,10 +87,17 @@ class Venue:
             "keys/venue.key": str(key_file),
             "run/admin.sock": str(self.path / "admin.sock"),
         }
-        changes |= {f"127.0.0.1:{4000 + i}": f"127.0.0.1:{port}" for i, port in enumerate(ports)}
+        self.ports = {port: free_port() for port in sorted(map(int, re.findall(r"127\.0\.0\.1:(\d+)", config)))}
+        changes |= {f"127.0.0.1:{old}": f"127.0.0.1:{new}" for old, new in self.ports.items()}
         for old, new in changes.items():
             assert old in config, old
             config = config.replace(old, new)
+        self.address = ("127.0.0.1", self.ports[ORDER_PORT])
+        self.lines = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in FEED_PORTS]
+        for line, port in zip(self.lines, FEED_PORTS):
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+            line.setblocking(False)
+            line.bind(("127.0.0.1", self.ports[port]))
         (self.path / "hostd.toml").write_text(config, encoding="utf-8")
         self.log = open(self.path / "log", "wb")
         self.process = subprocess.Popen(
@@ -140,8 +151,58 @@ class Venue:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         self.process.stdout.close()
+        for line in self.lines:
+            line.close()
         self.log.close()
         self.folder.cleanup()
+
+
+class Capture:
+    """A capture file of UDP payloads, as a network card would have seen them."""
+
+    def __init__(self):
+        self.data = struct.pack("<IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+
+    def add(self, payload, source, target):
+        udp = struct.pack(">HHHH", source, target, 8 + len(payload), 0) + payload
+        address = socket.inet_aton("127.0.0.1")
+        ip = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0) + address + address
+        frame = bytes(12) + b"\x08\x00" + ip + udp
+        self.data += struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame
+
+    def fields(self, folder, names, *options):
+        """What tshark shows: a list of values for each name, per frame."""
+        path = folder / "capture.pcap"
+        path.write_bytes(self.data)
+        command = ["tshark", "-n", "-X", f"lua_script:{DISSECTOR}", "-r", str(path), *options, "-T", "fields"]
+        command += [word for name in names for word in ("-e", name)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and "Lua: Error" not in done.stderr, done.stderr
+        lines = done.stdout.splitlines()
+        return [[value.split(",") if value else [] for value in line.split("\t")] for line in lines]
+
+
+class Listening:
+    """A socket that keeps what goes through it."""
+
+    def __init__(self, inner, capture, venue_port):
+        self.inner, self.capture, self.port = inner, capture, venue_port
+        self.own = inner.getsockname()[1]
+
+    def send(self, data):
+        self.capture.add(data, self.own, self.port)
+        return self.inner.send(data)
+
+    def recv(self, size):
+        data = self.inner.recv(size)
+        self.capture.add(data, self.port, self.own)
+        return data
+
+    def fileno(self):
+        return self.inner.fileno()
+
+    def close(self):
+        self.inner.close()
 
 
 class Client(unittest.TestCase):
@@ -371,6 +432,99 @@ class Client(unittest.TestCase):
         self.assertIn("Accepted", names)
         # The first session said goodbye, and asked for all orders to be cancelled then.
         self.assertIn("Canceled", names)
+
+    # What tshark sees of it
+
+    def test_tshark_shows_a_session_as_it_went(self):
+        capture = Capture()
+        session = deltabox.Session(self.identity(TAKER))
+        session.socket = Listening(session.socket, capture, ORDER_PORT)
+        session.login()
+        session.send("NewOrder", **self.order(3, 0, 94_000, 7))
+        self.reports(session, 1)
+        self.assertTrue(session.terminate())
+        names = ["deltabox.template", "deltabox.conn_id", "deltabox.new_order.quantity", "deltabox.accepted.quantity"]
+        frames = capture.fields(self.venue.path, names)
+        # Heartbeats have no message; what was sent twice or came late may stand in between.
+        templates = [template for (template,) in (frame[0] for frame in frames if frame[0])]
+        once = [template for i, template in enumerate(templates) if template not in templates[:i]]
+        self.assertEqual([t for t in once if t in "1 2 3 5 6 100 200 8".split()], "1 2 3 5 6 100 200 8".split())
+        self.assertEqual({frame[1][0] for frame in frames}, {"0", str(session.conn_id)})
+        self.assertEqual([frame[2] for frame in frames if frame[2]], [["7"]])
+        self.assertEqual([frame[3] for frame in frames if frame[3]], [["7"]])
+
+    def collected(self):
+        """What came on the lines since the last time, by port."""
+        packets = {}
+        for line, port in zip(self.venue.lines, FEED_PORTS):
+            packets[port] = []
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    packets[port].append(line.recv(2048))
+        return packets
+
+    def test_tshark_reads_the_live_feed_as_moldudp64(self):
+        self.collected()
+        maker, taker = self.session(MAKER), self.session(TAKER)
+        maker.send("NewOrder", **self.order(1, 1, 100_000, 5))
+        self.reports(maker, 1)
+        taker.send("NewOrder", **self.order(3, 0, 100_000, 2))
+        self.reports(taker, 2)
+        capture, packets = Capture(), {port: [] for port in FEED_PORTS}
+        until = time.monotonic() + 10
+        while not (packets[CHECKPOINTS] and self.has_trade(packets) and len(packets[SNAPSHOTS]) > 3):
+            self.assertLess(time.monotonic(), until, {port: len(got) for port, got in packets.items()})
+            time.sleep(0.05)
+            for port, got in self.collected().items():
+                packets[port] += got
+        for port, got in packets.items():
+            for packet in got:
+                capture.add(packet, 4001, port)
+        # The same once more, by re-request.
+        head = packets[LINE_A][0][:18]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+            asker.settimeout(5)
+            asker.connect(("127.0.0.1", self.venue.ports[REQUEST_PORT]))
+            request = head[:10] + (1).to_bytes(8, "big") + (2).to_bytes(2, "big")
+            asker.send(request)
+            capture.add(request, 50_000, REQUEST_PORT)
+            capture.add(asker.recv(2048), REQUEST_PORT, 50_000)
+
+        names = ["udp.dstport", "moldudp64.session", "moldudp64.sequence", "moldudp64.count", "deltabox.template"]
+        names += ["deltabox.order_executed.price", "frame.protocols"]
+        frames = capture.fields(self.venue.path, names, "-d", "udp.port==4001-4006,moldudp64")
+        self.assertEqual(len(frames), sum(map(len, packets.values())) + 2)
+        self.assertEqual({tuple(frame[6]) for frame in frames}, {("eth:ethertype:ip:udp:moldudp64",)})
+        sessions = {LINE_A: "DELTA00001", LINE_B: "DELTA00001", SNAPSHOTS: "DELTASNAP1", CHECKPOINTS: "DELTACHECK"}
+        for port in FEED_PORTS:
+            own = [frame for frame in frames if frame[0] == [str(port)]]
+            self.assertEqual({frame[1][0] for frame in own}, {sessions[port]})
+            following = int(own[0][2][0])
+            for _, _, (sequence, *_), (count,), templates, *_ in own:
+                self.assertEqual((int(sequence), len(templates)), (following, int(count)))
+                following += int(count)
+        shown = {port: {t for frame in frames if frame[0] == [str(port)] for t in frame[4]} for port in FEED_PORTS}
+        self.assertLessEqual({"310", "314"}, shown[LINE_A])
+        self.assertEqual(shown[LINE_A], shown[LINE_B])
+        self.assertLessEqual({"330", "331"}, shown[SNAPSHOTS])
+        self.assertEqual(shown[CHECKPOINTS], {"340"})
+        prices = {price for frame in frames for price in frame[5]}
+        self.assertEqual(prices, {str(100_000 * deltabox.E9)})
+        self.assertEqual([len(frame[4]) for frame in frames[-2:]], [0, 2])
+        self.check_checkpoint(packets[CHECKPOINTS])
+
+    def has_trade(self, packets):
+        lines = (b"".join(packets[port]) for port in (LINE_A, LINE_B))
+        executed = deltabox.SBE_HEAD.pack(64, 314, 0xDB01, 1)
+        return all(executed in line for line in lines)
+
+    def check_checkpoint(self, packets):
+        """The venue's key signs what the feed has said."""
+        data = next(packet[22:] for packet in packets if packet[18:20] != b"\0\0")
+        name, values = deltabox.Schema().decode(data)
+        self.assertEqual((name, values["feedSession"]), ("FeedCheckpoint", b"DELTA00001".ljust(16, b"\0")))
+        block = data[deltabox.SBE_HEAD.size :][:160]
+        key(VENUE).public_key().verify(values["signature"], b"deltabox checkpoint v1" + block)
 
     # Keeping alive
 

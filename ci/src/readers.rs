@@ -14,6 +14,8 @@ const CAPTURES: &str = "test --locked --workspace --test dissector";
 /// Builds the daemon as the `test` gate builds it.
 const DAEMON: &str = "test --locked --workspace --test box --no-run";
 
+const RUN_TESTS: &str = "firmware/readers/run_tests.py";
+
 pub(crate) fn check(step: &mut Step<'_>) -> Result<String> {
     let python = setup::readers_python(step)?;
     setup::tshark(step)?;
@@ -31,14 +33,18 @@ pub(crate) fn check(step: &mut Step<'_>) -> Result<String> {
     }
     let read = step.run_for_output(script(step, &python).arg("firmware/readers/vectors.py"))?;
     let told = read.lines().last().context("the readers said nothing")?;
+    let mut count = 0;
     for folder in ["firmware/readers", "bench/python"] {
         let mut tries = script(step, &python);
         tries.env("DELTABOX_CAPTURES", &captures);
         tries.env("DELTABOX_HOSTD", step.place.target.join("debug/hostd"));
-        step.run(tries.args(["-m", "unittest", "discover", "-s", folder]))
+        let printed = step
+            .run_for_output(tries.args([RUN_TESTS, folder]))
             .with_context(|| format!("in {folder}"))?;
+        let last = printed.lines().last().unwrap_or_default();
+        count += (last.parse::<u32>()).with_context(|| format!("{last} is no number of tests"))?;
     }
-    Ok(told.to_owned())
+    Ok(format!("{told}; {count} tests in Python"))
 }
 
 /// Python from the top of the checkout; it leaves no files there.
