@@ -2,15 +2,19 @@
 the same bytes."""
 
 import hashlib
+import json
 import pathlib
 import re
 import struct
 import unittest
+from xml.etree import ElementTree
 
 import deltabox
 from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
 
-PAGE = pathlib.Path(__file__).resolve().parents[2] / "firmware" / "PROTOCOL.md"
+FIRMWARE = pathlib.Path(__file__).resolve().parents[2] / "firmware"
+PAGE = FIRMWARE / "PROTOCOL.md"
+VECTORS = FIRMWARE / "vectors" / "messages.json"
 
 
 def blocks(name):
@@ -40,6 +44,7 @@ class Examples(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.schema = deltabox.Schema()
+        cls.root = ElementTree.parse(deltabox.SCHEMA).getroot()
         _, (known, *datagrams, found, establish, ack) = blocks("login example")
         cls.known, cls.found = named(known), named(found)
         cls.bare, cls.challenge, cls.signed, cls.response = map(data_of, datagrams)
@@ -110,6 +115,44 @@ class Examples(unittest.TestCase):
         self.assertEqual((accepted["clientSeq"], answer[6]), (head[5], head[5] + 1))
         values = self.message(order)[2]
         self.assertEqual(deltabox.price_text(values["price"]), "65000.5")
+
+    def test_a_message_with_a_group(self):
+        _, (quote,) = blocks("quote example")
+        told = re.search(r"msgSize before it would be (\d+)\.", PAGE.read_text(encoding="utf-8"))[1]
+        self.assertEqual(int(told), 2 + len(data_of(quote)))
+        name, values = self.schema.decode(data_of(quote))
+        both, bid = values["entries"]
+        self.assertEqual((name, both["instrument"], bid["instrument"]), ("MassQuote", 2, 3))
+        self.assertEqual(deltabox.price_text(both["askPrice"]), "65000.5")
+        self.assertEqual(bid["askQuantity"], -(1 << 63))
+        self.assertEqual(self.schema.encode(name, **values).hex(), data_of(quote).hex())
+
+    def test_every_vector_is_read_and_written_to_the_byte(self):
+        vectors = json.loads(VECTORS.read_text(encoding="utf-8"))["vectors"]
+        nulls = {kind.get("name"): kind.get("nullValue") for kind in self.root.iter("type")}
+        for vector in vectors:
+            data = bytes.fromhex(vector["hex"])
+            name, values = self.schema.decode(data)
+            self.assertEqual(name, vector["message"])
+            self.assertEqual(self.schema.encode(name, **values).hex(), vector["hex"])
+            node = next(m for m in self.root if m.get("name") == name)
+            self.compare(values, vector["fields"], node, nulls)
+            for group in node.findall("group"):
+                wanted = vector["groups"][group.get("name")]
+                self.assertEqual(len(values[group.get("name")]), len(wanted))
+                for got, want in zip(values[group.get("name")], wanted):
+                    self.compare(got, want, group, nulls)
+        self.assertGreater(len(vectors), 300)
+
+    def compare(self, values, wanted, node, nulls):
+        for field in node.findall("field"):
+            name = field.get("name")
+            got, want = values[name], wanted[name]
+            if want is None:
+                want = int(nulls[field.get("type")])
+            elif isinstance(want, dict):
+                want = want["value"] if "value" in want else bytes.fromhex(want["hex"])
+            self.assertEqual(got, want, f"{node.get('name')}.{name}")
 
     def test_packets_of_the_feed(self):
         _, (event, heartbeat, request, end) = blocks("feed example")

@@ -8,6 +8,8 @@ use firmware::reject::RejectCode;
 use firmware::session::{RetransmitRefusal, SessionReject, TerminateReason};
 use firmware::wire::feed::{FLAG_LAST, OrderDelete, OrderExecuted};
 use firmware::wire::mold::{END_OF_SESSION, MoldHeader};
+use firmware::wire::order::FLAG_POST_ONLY;
+use firmware::wire::quote::{MassQuote, QUANTITY_NULL, QuoteEntry, encode_quote};
 use firmware::wire::report::NotApplied;
 use firmware::wire::sbe::Message;
 use kit::Kind;
@@ -180,6 +182,7 @@ fn the_generated_parts_of_the_protocol_document_are_as_the_code() {
         writeln!(codes, "| {} | {} | {sentence} |", *c as u16, c.name()).unwrap();
     }
     check("reject codes", &codes);
+    check("quote example", &quote_example());
     check("feed example", &feed_example());
 }
 
@@ -196,6 +199,70 @@ fn rows(bytes: &[u8], parts: &[(usize, &str)]) -> String {
     }
     assert_eq!(at, bytes.len());
     text + "```\n"
+}
+
+/// A message with a group: two instruments, and one side that stays as it is.
+fn quote_example() -> String {
+    let mut head: MassQuote = bytemuck::Zeroable::zeroed();
+    head.cl_ord_id = 1_000_002;
+    head.account = 9;
+    head.mmp_group = 1;
+    head.flags = FLAG_POST_ONLY;
+    let mut entries: [QuoteEntry; 2] = bytemuck::Zeroable::zeroed();
+    entries[0].bid_price = 64_999_500_000_000;
+    entries[0].bid_quantity = 5;
+    entries[0].ask_price = 65_000_500_000_000;
+    entries[0].ask_quantity = 5;
+    entries[0].instrument = 2;
+    entries[1].bid_price = 1_250_000_000_000;
+    entries[1].bid_quantity = 10;
+    entries[1].ask_quantity = QUANTITY_NULL;
+    entries[1].instrument = 3;
+    let mut block = [0; 256];
+    let len = encode_quote(&head, &entries, &mut block).unwrap();
+    let message = [bytemuck::bytes_of(&MassQuote::HEADER), &block[..len]].concat();
+    let entry = |bid: &'static str, lots, ask, ask_lots, instrument| {
+        [
+            (8, bid),
+            (8, lots),
+            (8, ask),
+            (8, ask_lots),
+            (2, instrument),
+            (2, "pad"),
+            (4, "pad"),
+        ]
+    };
+    let root = [
+        (
+            8,
+            "MassQuote: block 28, template 101, schema 0xDB01, version 1",
+        ),
+        (8, "clOrdId 1000002"),
+        (8, "smpId 0"),
+        (4, "account 9"),
+        (1, "mmpGroup 1"),
+        (1, "stpMode 0"),
+        (1, "flags 1"),
+        (1, "pad"),
+        (4, "pad"),
+        (2, "group: entries of 40 bytes"),
+        (2, "group: 2 entries"),
+    ];
+    let both = entry(
+        "bidPrice 64,999.5",
+        "bidQuantity 5",
+        "askPrice 65,000.5",
+        "askQuantity 5",
+        "instrument 2",
+    );
+    let bid = entry(
+        "bidPrice 1,250",
+        "bidQuantity 10",
+        "askPrice 0",
+        "askQuantity null: this side stays as it is",
+        "instrument 3",
+    );
+    rows(&message, &[&root[..], &both, &bid].concat())
 }
 
 /// A packet of one event, and what has no messages: heartbeat, end of session, re-request.
