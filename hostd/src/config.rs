@@ -176,6 +176,9 @@ pub struct Member {
     /// Members whose reports it gets copies of; it may then not trade itself.
     #[serde(default)]
     pub drop_copy_of: Vec<u32>,
+    /// Logins are refused.
+    #[serde(default)]
+    pub locked: bool,
     /// Requests a second; cancels are not counted.
     #[serde(default = "orders_per_second_default")]
     pub orders_per_second: u32,

@@ -6,29 +6,24 @@ use crate::clock::Clock;
 use crate::feed::FeedCounters;
 use crate::journal_tile::JournalStats;
 use crate::lanes::{ControlDatagram, FromHot, Snapshot, StageTimes, ToHot};
-use crate::sessions::{LOGINS_MAX, conn_id};
-use crate::status::{Stages, Status};
+use crate::logins::LoginDesk;
+use crate::status::{ControlCounts, Stages, Status};
 use firmware::limits::INSTRUMENTS;
-use firmware::session::{SessionReject, is_fresh, read_control};
-use firmware::units::{MemberId, TimeNs};
-use firmware::wire::datagram::DatagramBuilder;
+use firmware::session::{is_fresh, read_control};
+use firmware::units::TimeNs;
 use firmware::wire::input::{InDeposit, InInstrument, InOracle};
 use firmware::wire::session::{Negotiate, OracleReport, SessionMessage};
-use handshake::{PublicKey, SourceLimiter, VenueLogin, VenueReply, verify_oracle};
+use handshake::{PublicKey, verify_oracle};
 use lane::{Consumer, Parker, Producer, Waker};
 use matcher::engine::DepositError;
 use matcher::instrument::InstrumentSpec;
 use matcher::risk_table::{RiskParams, VolInput, build_table};
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
-
-/// Logins a second from one address.
-const LOGINS_PER_SECOND: u32 = 20;
 
 /// Ends of the lanes that the control tile holds.
 pub struct ControlLanes {
@@ -53,7 +48,7 @@ pub struct ControlTile<C> {
     /// Time.
     pub clock: C,
     /// Logins.
-    pub login: VenueLogin,
+    pub logins: LoginDesk,
     /// Oracle.
     pub oracle: OracleDesk,
     /// What is shown.
@@ -70,8 +65,6 @@ pub struct ControlTile<C> {
 
 /// Things that the control tile keeps for itself.
 pub struct Desk {
-    limiter: SourceLimiter,
-    logins: u32,
     snapshot: Option<Snapshot>,
     deposits: VecDeque<oneshot::Sender<Result<u64, DepositError>>>,
     seals: VecDeque<oneshot::Sender<u64>>,
@@ -85,8 +78,6 @@ impl Desk {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            limiter: SourceLimiter::new(1 << 10, LOGINS_PER_SECOND),
-            logins: 0,
             snapshot: None,
             deposits: VecDeque::new(),
             seals: VecDeque::new(),
@@ -287,6 +278,7 @@ impl<C: Clock> ControlTile<C> {
                     request = admin.recv() => if let Some(r) = request { self.on_admin(r) },
                     _ = signal.recv(), if !matches!(ended, Ended::Signal) => {
                         ended = Ended::Signal;
+                        self.logins.stop();
                         self.send(ToHot::Stop);
                     },
                     () = tokio::time::sleep(Duration::from_millis(20)) => {},
@@ -366,28 +358,9 @@ impl<C: Clock> ControlTile<C> {
 
     fn on_negotiate(&mut self, m: &Negotiate, d: &ControlDatagram) {
         let now = self.clock.now();
-        let from = SocketAddr::V4(d.peer.address);
-        if !self.desk.limiter.allow(from.ip(), now) {
-            self.desk.bad_control += 1;
-            return;
-        }
-        let next = self.desk.logins % LOGINS_MAX + 1;
-        let open = |member: MemberId| -> Result<u32, SessionReject> { Ok(conn_id(member, next)) };
-        let mut reply = self.login.on_negotiate(m, from, now, open);
-        if let VenueReply::Response { session, .. } = &mut reply
-            && let Some(session) = session.take()
-        {
-            self.desk.logins = next;
-            // Before the answer, so that the Establish finds its keys.
-            self.send(ToHot::Login(session, d.peer));
-        }
-        let mut buffer = DatagramBuilder::new();
-        if let Some(datagram) = reply
-            .datagram(&mut buffer)
-            .and_then(|b| ControlDatagram::new(d.peer, b))
-        {
-            self.send(ToHot::Send(datagram));
-        }
+        self.logins
+            .on_negotiate(m, d.peer, now, &mut self.lanes.to_hot);
+        self.lanes.hot.wake();
     }
 
     fn on_admin(&mut self, request: AdminRequest) {
@@ -405,6 +378,7 @@ impl<C: Clock> ControlTile<C> {
             }
             AdminRequest::Shutdown(reply) => {
                 self.desk.stop = Some(reply);
+                self.logins.stop();
                 self.send(ToHot::Stop);
             }
         }
@@ -422,7 +396,11 @@ impl<C: Clock> ControlTile<C> {
             *self.feed.lock().expect("nobody panics with the lock held"),
             self.durability,
             self.oracle.last_error.clone(),
-            [self.desk.bad_control, self.desk.bad_reports],
+            ControlCounts {
+                logins: self.logins.counters,
+                bad_control: self.desk.bad_control,
+                bad_oracle_reports: self.desk.bad_reports,
+            },
         )
     }
 }

@@ -15,6 +15,7 @@ use crate::core::Core;
 use crate::egress::{Egress, FeedEgress, ORDERS, ORDERS_B};
 use crate::lanes::{
     ControlDatagram, FromHot, RecordHead, SMALL_BODY_MAX, Snapshot, StageTimes, ToHot, ToJournal,
+    WireCounters,
 };
 use crate::nic::{BURST, Nic, RxBurst};
 use crate::recover::Listing;
@@ -171,8 +172,23 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         Ok(())
     }
 
+    /// The core, for tests and audits.
+    #[must_use]
+    pub const fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// What was counted on the datagram side.
+    #[must_use]
+    pub const fn counters(&self) -> &WireCounters {
+        &self.io.egress.counters
+    }
+
     /// One turn of the loop; returns how much was done.
-    fn turn(&mut self, burst: &mut RxBurst) -> anyhow::Result<usize> {
+    ///
+    /// # Errors
+    /// When the NIC fails.
+    pub fn turn(&mut self, burst: &mut RxBurst) -> anyhow::Result<usize> {
         let now = self.clock.now();
         let mut work = self.take_control(now);
         let taken = self.take_datagrams(burst, now)?;

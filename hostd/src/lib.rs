@@ -17,6 +17,7 @@ pub mod hot;
 pub mod journal_tile;
 pub mod lanes;
 pub mod log;
+pub mod logins;
 pub mod logs;
 pub mod member_set;
 pub mod nic;

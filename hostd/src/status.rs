@@ -3,6 +3,7 @@
 use crate::feed::FeedCounters;
 use crate::journal_tile::JournalStats;
 use crate::lanes::{Snapshot, StageTimes, WireCounters};
+use crate::logins::LoginCounters;
 use firmware::reject::RejectCode;
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -93,6 +94,17 @@ pub struct JournalStatus {
     max_us: u64,
 }
 
+/// What the control tile counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ControlCounts {
+    /// Logins.
+    pub logins: LoginCounters,
+    /// Control datagrams that are none.
+    pub bad_control: u64,
+    /// Oracle reports that were not taken.
+    pub bad_oracle_reports: u64,
+}
+
 /// Answer of `GET /v1/status`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
@@ -114,6 +126,7 @@ pub struct Status {
     risk_epoch: u64,
     risk_error: Option<String>,
     datagrams: WireCounters,
+    logins: LoginCounters,
     feed: FeedCounters,
     bad_control: u64,
     bad_oracle_reports: u64,
@@ -131,7 +144,7 @@ impl Status {
         feed: FeedCounters,
         durability: &'static str,
         risk_error: Option<String>,
-        [bad_control, bad_oracle_reports]: [u64; 2],
+        control: ControlCounts,
     ) -> Self {
         let s = snapshot;
         let named = |(code, n): (usize, &u64)| {
@@ -165,9 +178,10 @@ impl Status {
             risk_epoch: s.map_or(0, |s| s.risk_epoch),
             risk_error,
             datagrams: s.map(|s| s.wire).unwrap_or_default(),
+            logins: control.logins,
             feed,
-            bad_control,
-            bad_oracle_reports,
+            bad_control: control.bad_control,
+            bad_oracle_reports: control.bad_oracle_reports,
             stage_ns: stages
                 .stages
                 .iter()

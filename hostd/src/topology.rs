@@ -32,6 +32,7 @@ use crate::feed::{
 };
 use crate::hot::{HotLanes, HotTile, JOURNAL_ROOM, SPOOL_READS_MAX, SpoolLink};
 use crate::journal_tile::{JournalStats, JournalTile, SealTile};
+use crate::logins::LoginDesk;
 use crate::nic::UringNic;
 use crate::recover::{Listing, missing, recover, tail_note};
 use crate::spool::{SpoolFiles, SpoolTile};
@@ -202,7 +203,7 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
             parker: control_parker,
         },
         clock: RealClock::starting_after(floor),
-        login: login(config, key)?,
+        logins: login(config, key)?,
         oracle,
         stages: Stages::new(),
         durability: match config.journal.durability {
@@ -322,7 +323,7 @@ fn start_feed(
     }
 }
 
-fn login(config: &Config, key: SecretKey) -> anyhow::Result<VenueLogin> {
+fn login(config: &Config, key: SecretKey) -> anyhow::Result<LoginDesk> {
     let suites = if config.venue.allow_untagged {
         SuiteSet::SAFE.with(Suite::None)
     } else {
@@ -332,7 +333,8 @@ fn login(config: &Config, key: SecretKey) -> anyhow::Result<VenueLogin> {
     for m in &config.members {
         login.register(m.member(), 1, PublicKey::from_hex(&m.public_key)?);
     }
-    Ok(login)
+    let locked = config.members.iter().filter(|m| m.locked);
+    Ok(LoginDesk::new(login, locked.map(|m| m.member()).collect()))
 }
 
 fn oracle_desk(config: &Config, core: &Core, listing: &Listing) -> OracleDesk {

@@ -83,10 +83,6 @@ impl Config {
 
 /// A request as it was sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most requests are of the first kind, and none takes memory of its own"
-)]
 pub enum Sent {
     /// A message of fixed size.
     Request(Request),

@@ -192,15 +192,22 @@ impl RxBurst {
         (0..self.len).map(|i| self.get(i))
     }
 
-    fn clear(&mut self) {
+    /// Forgets all datagrams.
+    pub fn clear(&mut self) {
         self.len = 0;
     }
 
-    fn is_full(&self) -> bool {
+    /// Whether it holds as many as it can.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
         self.len == BURST
     }
 
-    fn push(&mut self, socket: usize, from: Endpoint, rx_time: TimeNs, payload: &[u8]) {
+    /// Adds a datagram.
+    ///
+    /// # Panics
+    /// If the burst is full, or the payload longer than [`DATAGRAM_MAX`].
+    pub fn push(&mut self, socket: usize, from: Endpoint, rx_time: TimeNs, payload: &[u8]) {
         let len = payload.len();
         self.bytes[self.len][..len].copy_from_slice(payload);
         self.heads[self.len] = RxHead {

@@ -1,0 +1,778 @@
+//! A venue without sockets, threads or sleep: the real hot tile, spool tile and login desk, driven step by step, with
+//! a network between them and real client sessions that loses, repeats, reorders and spoils datagrams by seed.
+//!
+//! Time moves a millisecond a step. What the hot tile hands to the journal becomes durable some steps later; a crash
+//! keeps what was durable and nothing else.
+
+// Each test binary uses a part of it.
+#![allow(dead_code)]
+
+pub(crate) mod raw;
+
+use client::{
+    Config, Credentials, EndReason, Event, MemberId, Report, Request, Sent, Session, Wire,
+};
+use firmware::gate::Rates;
+use firmware::session::read_control;
+use firmware::tag::SuiteSet;
+use firmware::units::TimeNs;
+use firmware::wire::input::{InDeposit, InOracle};
+use firmware::wire::journal::RecordHeader;
+use firmware::wire::session::SessionMessage;
+use handshake::{SecretKey, VenueLogin};
+use hostd::clock::Clock;
+use hostd::config::Config as VenueConfig;
+use hostd::core::Core;
+use hostd::egress::{FeedEgress, ORDERS, ORDERS_B};
+use hostd::feed::{FeedPacket, PACKETS_DEPTH};
+use hostd::hot::{HotLanes, HotTile, JOURNAL_ROOM, SPOOL_READS_MAX, SpoolLink};
+use hostd::lanes::{FromHot, Snapshot, SpoolBody, StageTimes, ToHot, ToJournal};
+use hostd::logins::LoginDesk;
+use hostd::nic::{Endpoint, Nic, NicCounters, RxBurst, TxFull};
+use hostd::recover::missing;
+use hostd::spool::{SpoolFiles, SpoolTile};
+use journal::RecordView;
+use lane::{Consumer, Parker, Producer, Watermark, bounded};
+use matcher::risk_table::{VolInput, build_table};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+pub(crate) const MS: u64 = 1_000_000;
+pub(crate) const START: TimeNs = TimeNs(1_800_000_000_000_000_000);
+const INDEX_MICRO: i64 = 100_000_000_000;
+
+/// Splitmix64.
+pub(crate) struct Rng(pub(crate) u64);
+
+impl Rng {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+    pub(crate) fn percent(&mut self, p: u64) -> bool {
+        self.below(100) < p
+    }
+}
+
+/// In percent of datagrams; the delay is what reorders.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Faults {
+    pub(crate) loss: u64,
+    pub(crate) repeat: u64,
+    pub(crate) corrupt: u64,
+    pub(crate) delay_max_ms: u64,
+}
+
+/// A datagram under way: the other end is the client's address.
+pub(crate) struct Datagram {
+    pub(crate) socket: usize,
+    pub(crate) client: Endpoint,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// One direction of the network.
+pub(crate) struct Pipe {
+    rng: Rng,
+    queue: BTreeMap<(u64, u64), Datagram>,
+    sent: u64,
+}
+
+impl Pipe {
+    fn new(seed: u64) -> Self {
+        Self {
+            rng: Rng(seed),
+            queue: BTreeMap::new(),
+            sent: 0,
+        }
+    }
+
+    fn send(&mut self, d: &Datagram, faults: Faults, now: TimeNs) {
+        for _ in 0..1 + u64::from(self.rng.percent(faults.repeat)) {
+            if self.rng.percent(faults.loss) {
+                continue;
+            }
+            let mut bytes = d.bytes.clone();
+            if self.rng.percent(faults.corrupt) {
+                let bit = self.rng.below(bytes.len() as u64 * 8) as usize;
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            }
+            let at = now.0 + self.rng.below(faults.delay_max_ms * MS + 1);
+            self.sent += 1;
+            let d = Datagram { bytes, ..*d };
+            self.queue.insert((at, self.sent), d);
+        }
+    }
+
+    fn receive(&mut self, now: TimeNs) -> Option<Datagram> {
+        let entry = self.queue.first_entry()?;
+        (entry.key().0 <= now.0).then(|| entry.remove())
+    }
+}
+
+/// What stands between the venue's NIC and the clients.
+pub(crate) struct Net {
+    pub(crate) clock: Rc<Cell<TimeNs>>,
+    /// By order port: A, then B.
+    pub(crate) faults: [Faults; 2],
+    up: Pipe,
+    down: Pipe,
+    /// At the clients, by address.
+    arrived: BTreeMap<Endpoint, VecDeque<Vec<u8>>>,
+    /// The venue's NIC is full for so many percent of what it is given.
+    pub(crate) tx_full: u64,
+    rng: Rng,
+    pub(crate) to_clients: u64,
+}
+
+impl Net {
+    fn faults_of(&self, socket: usize) -> Faults {
+        self.faults[usize::from(socket == ORDERS_B)]
+    }
+
+    /// From a client.
+    pub(crate) fn send_up(&mut self, socket: usize, client: Endpoint, bytes: &[u8]) {
+        let d = Datagram {
+            socket,
+            client,
+            bytes: bytes.to_vec(),
+        };
+        let (faults, now) = (self.faults_of(socket), self.clock.get());
+        self.up.send(&d, faults, now);
+    }
+
+    /// At a client.
+    pub(crate) fn take_down(&mut self, client: Endpoint) -> Option<Vec<u8>> {
+        while let Some(d) = self.down.receive(self.clock.get()) {
+            self.arrived.entry(d.client).or_default().push_back(d.bytes);
+        }
+        self.arrived.get_mut(&client)?.pop_front()
+    }
+}
+
+/// The venue's NIC.
+pub(crate) struct LabNic(pub(crate) Rc<RefCell<Net>>, NicCounters);
+
+impl Nic for LabNic {
+    fn poll(&mut self, rx: &mut RxBurst) -> io::Result<usize> {
+        rx.clear();
+        let mut net = self.0.borrow_mut();
+        let now = net.clock.get();
+        while !rx.is_full() {
+            let Some(d) = net.up.receive(now) else { break };
+            rx.push(d.socket, d.client, now, &d.bytes);
+        }
+        Ok(rx.len())
+    }
+
+    fn send(&mut self, socket: usize, to: Endpoint, payload: &[u8]) -> Result<(), TxFull> {
+        let mut net = self.0.borrow_mut();
+        if socket != ORDERS && socket != ORDERS_B {
+            return Ok(());
+        }
+        let full = net.tx_full;
+        if net.rng.percent(full) {
+            return Err(TxFull);
+        }
+        let d = Datagram {
+            socket,
+            client: to,
+            bytes: payload.to_vec(),
+        };
+        let (faults, now) = (net.faults_of(socket), net.clock.get());
+        net.to_clients += 1;
+        net.down.send(&d, faults, now);
+        Ok(())
+    }
+
+    fn flush(&mut self) {}
+
+    fn wait(&mut self, _: &Parker, _: Duration) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn counters(&self) -> &NicCounters {
+        &self.1
+    }
+}
+
+/// The venue's clock.
+#[derive(Clone)]
+pub(crate) struct LabClock(Rc<Cell<TimeNs>>);
+
+impl Clock for LabClock {
+    fn now(&mut self) -> TimeNs {
+        self.0.get()
+    }
+}
+
+/// A record of the journal.
+#[derive(Clone)]
+pub(crate) struct Stored {
+    pub(crate) header: RecordHeader,
+    /// Aligned, as a reader hands it out.
+    body: Vec<u64>,
+    len: usize,
+}
+
+impl Stored {
+    pub(crate) fn body(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.body)[..self.len]
+    }
+}
+
+pub(crate) fn key(seed: u8) -> SecretKey {
+    SecretKey::from_seed(&[seed; 32])
+}
+
+pub(crate) fn member_key(member: u32) -> SecretKey {
+    let mut seed = [7; 32];
+    seed[..4].copy_from_slice(&member.to_le_bytes());
+    SecretKey::from_seed(&seed)
+}
+
+fn venue_config() -> VenueConfig {
+    let hex = key(1).public().to_bytes();
+    let hex: String = hex.iter().map(|b| format!("{b:02x}")).collect();
+    VenueConfig::parse(&include_str!("../example.toml").replace("PUBLIC_KEY", &hex)).unwrap()
+}
+
+/// The venue's process: what a crash takes away.
+pub(crate) struct Venue {
+    pub(crate) tile: HotTile<LabNic, LabClock>,
+    pub(crate) burst: RxBurst,
+    pub(crate) spool: SpoolTile,
+    pub(crate) logins: LoginDesk,
+    pub(crate) to_hot: Producer<ToHot>,
+    from_hot: Consumer<FromHot>,
+    pub(crate) journal: Consumer<ToJournal>,
+    durable: Watermark,
+    packets: Consumer<FeedPacket>,
+    samples: Consumer<StageTimes>,
+    snapshots: Consumer<Snapshot>,
+    _spares: Producer<Vec<u8>>,
+    /// All records; those beyond `durable` are lost in a crash.
+    pub(crate) records: Vec<Stored>,
+    pub(crate) control_in: u64,
+    /// First bytes of a long record.
+    part: Vec<u8>,
+}
+
+impl Venue {
+    /// Boots out of `records`.
+    pub(crate) fn boot(
+        net: &Rc<RefCell<Net>>,
+        records: Vec<Stored>,
+        members: u32,
+        dir: &std::path::Path,
+        locked: BTreeSet<MemberId>,
+    ) -> Self {
+        let config = venue_config();
+        let mut files = SpoolFiles::create(dir).unwrap();
+        let mut core = Core::new(&config.capacity);
+        let rates = Rates {
+            requests_per_second: 1_000_000,
+            quotes_per_second: 1_000_000,
+        };
+        (1..=members).for_each(|m| core.add_member(MemberId(m), rates));
+        for r in &records {
+            let view = RecordView {
+                header: r.header,
+                body: bytemuck::cast_slice(&r.body),
+                chain: [0; 32],
+            };
+            core.replay(&view).unwrap();
+            for (member, report) in core.told() {
+                files.append(member, report).unwrap();
+            }
+        }
+        let listing = missing(&config, &core).unwrap();
+        let mut login = VenueLogin::new(key(9), SuiteSet::SAFE);
+        (1..=members).for_each(|m| login.register(MemberId(m), 1, member_key(m).public()));
+        let (to_hot, control_in) = bounded(1_024);
+        let (control_out, from_hot) = bounded(1_024);
+        let (journal_in, journal) = bounded(2 * JOURNAL_ROOM);
+        let (spares_in, spares) = bounded(8);
+        let (samples_in, samples) = bounded(1 << 12);
+        let (snapshots_in, snapshots) = bounded(16);
+        let (spool_in, spool_out) = bounded(1 << 15);
+        let (answers_in, answers) = bounded(SPOOL_READS_MAX);
+        let (packets_in, packets) = bounded(PACKETS_DEPTH);
+        let durable = Watermark::new(records.len() as u64);
+        let parker = || Parker::new().unwrap();
+        let lanes = HotLanes {
+            control_in,
+            control_out,
+            control: parker().waker(),
+            journal: journal_in,
+            journal_waker: parker().waker(),
+            spares,
+            durable: durable.reader(),
+            samples: samples_in,
+            snapshots: snapshots_in,
+            parker: parker(),
+        };
+        let link = SpoolLink::new(spool_in, parker().waker(), answers);
+        let feed = FeedEgress::new(
+            *b"LAB0000001",
+            vec![],
+            1_000_000_000,
+            packets_in,
+            core.feed.next(),
+        );
+        let clock = LabClock(net.borrow().clock.clone());
+        let nic = LabNic(net.clone(), NicCounters::default());
+        let mut tile = HotTile::new(nic, clock, core, lanes, link, feed, 3_600_000_000_000);
+        tile.open_day(&listing);
+        let is_new = records.is_empty();
+        let mut venue = Self {
+            tile,
+            burst: RxBurst::new(),
+            spool: SpoolTile {
+                files,
+                lane: spool_out,
+                answers: answers_in,
+                parker: parker(),
+                hot: parker().waker(),
+            },
+            logins: LoginDesk::new(login, locked),
+            to_hot,
+            from_hot,
+            journal,
+            durable,
+            packets,
+            samples,
+            snapshots,
+            _spares: spares_in,
+            records,
+            control_in: 0,
+            part: Vec::new(),
+        };
+        if is_new {
+            venue.open_market(&config, net.borrow().clock.get());
+        }
+        venue
+    }
+
+    /// Funds the accounts and prices the instruments.
+    fn open_market(&mut self, config: &VenueConfig, now: TimeNs) {
+        for account in 1..=3 {
+            let deposit = InDeposit {
+                queue_index: u64::from(account) - 1,
+                amount: 1_000_000_000_000,
+                account,
+                owner: [account as u8; 20],
+            };
+            assert!(self.to_hot.push(ToHot::Deposit(deposit)).is_ok());
+        }
+        let specs: Vec<_> = config
+            .instruments
+            .iter()
+            .map(|i| hostd::config::spec(&i.listing().unwrap()))
+            .collect();
+        let vol = VolInput::flat(600_000_000);
+        let params = config.risk_params();
+        let table = build_table(1, now, INDEX_MICRO, &vol, &params, &specs).unwrap();
+        assert!(self.to_hot.push(ToHot::RiskTable(table)).is_ok());
+    }
+
+    pub(crate) fn turn(&mut self) {
+        self.tile.turn(&mut self.burst).unwrap();
+        while let Some(packet) = self.packets.pop() {
+            assert!(!packet.bytes().is_empty());
+        }
+        while self.samples.pop().is_some() || self.snapshots.pop().is_some() {}
+    }
+
+    /// Takes records off the lane, as the journal tile does before a write.
+    pub(crate) fn take_records(&mut self) {
+        while let Some(item) = self.journal.pop() {
+            let (head, last) = match &item {
+                ToJournal::Part(body) => {
+                    self.part.extend_from_slice(body);
+                    continue;
+                }
+                ToJournal::Record { head, len, body } => (*head, &body[..*len as usize]),
+                ToJournal::RiskTable(head, table) => (*head, table.bytes()),
+                ToJournal::Sealed(_) => continue,
+            };
+            let bytes = [&self.part, last].concat();
+            self.part.clear();
+            let mut body = vec![0_u64; bytes.len().div_ceil(8)];
+            bytemuck::cast_slice_mut(&mut body)[..bytes.len()].copy_from_slice(&bytes);
+            assert_eq!(
+                head.seq,
+                self.records.len() as u64 + 1,
+                "records have no gaps"
+            );
+            self.records.push(Stored {
+                header: RecordHeader {
+                    seq: head.seq,
+                    time_ns: head.time_ns,
+                    template: head.template,
+                    session: head.session,
+                    ..RecordHeader::default()
+                },
+                body,
+                len: bytes.len(),
+            });
+        }
+    }
+
+    /// The write is done.
+    pub(crate) fn make_durable(&mut self) {
+        self.durable.raise(self.records.len() as u64);
+    }
+
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable.reader().get()
+    }
+
+    fn answer_control(&mut self, now: TimeNs) {
+        while let Some(message) = self.from_hot.pop() {
+            if let FromHot::Control(d) = message {
+                self.control_in += 1;
+                if let Ok(SessionMessage::Negotiate(m)) = read_control(d.payload()) {
+                    self.logins.on_negotiate(&m, d.peer, now, &mut self.to_hot);
+                }
+            }
+        }
+    }
+
+    /// All reports of a member, as the spool has them.
+    pub(crate) fn reports(&mut self, member: MemberId) -> Vec<Report> {
+        while self.spool.turn().unwrap() > 0 {}
+        let (mut all, count) = (Vec::new(), self.spool.files.count(member));
+        let mut body = SpoolBody::new();
+        while (all.len() as u64) < count {
+            let from = all.len() as u64 + 1;
+            let n = (self.spool.files)
+                .read(member, from, u64::MAX, u64::MAX, &mut body)
+                .unwrap();
+            assert!(n > 0);
+            let messages = firmware::wire::datagram::messages(body.bytes());
+            all.extend(messages.map(|m| Report::decode(m.unwrap()).unwrap()));
+        }
+        all
+    }
+}
+
+/// A client's way into the network: over one order port, or both.
+pub(crate) struct End {
+    net: Rc<RefCell<Net>>,
+    /// Own address on path A and on path B.
+    own: [Endpoint; 2],
+    both: bool,
+}
+
+impl Wire for End {
+    fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
+        let mut net = self.net.borrow_mut();
+        net.send_up(ORDERS, self.own[0], datagram);
+        if self.both {
+            net.send_up(ORDERS_B, self.own[1], datagram);
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        let mut net = self.net.borrow_mut();
+        let datagram = self.own.iter().find_map(|own| net.take_down(*own));
+        Ok(datagram.map(|d| {
+            buf[..d.len()].copy_from_slice(&d);
+            d.len()
+        }))
+    }
+}
+
+/// A member's program, and what it was told.
+pub(crate) struct Member {
+    pub(crate) id: MemberId,
+    pub(crate) session: Session<End>,
+    pub(crate) reports: Vec<Report>,
+    pub(crate) sent: BTreeMap<u64, Request>,
+    pub(crate) lost: BTreeMap<u64, Sent>,
+    pub(crate) opened: u32,
+    pub(crate) ended: Vec<EndReason>,
+    /// It does nothing, as a program that hangs.
+    pub(crate) is_silent: bool,
+}
+
+impl Member {
+    fn poll(&mut self, now: TimeNs) {
+        if self.is_silent {
+            return;
+        }
+        while let Some(event) = self.session.poll(now) {
+            match event {
+                Event::Report { seq, report } => {
+                    self.reports.push(report);
+                    assert_eq!(seq, self.reports.len() as u64, "in order, once");
+                }
+                Event::NotApplied {
+                    client_seq,
+                    request,
+                } => {
+                    let before = self.lost.insert(client_seq, request);
+                    assert!(before.is_none(), "{client_seq} told twice");
+                }
+                Event::Established { .. } => self.opened += 1,
+                Event::Ended(reason) => self.ended.push(reason),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    pub(crate) fn send(&mut self, request: impl Into<Request>) -> u64 {
+        let request = request.into();
+        let seq = self.session.send(&request).unwrap();
+        assert!(self.sent.insert(seq, request).is_none());
+        seq
+    }
+}
+
+pub(crate) struct Lab {
+    pub(crate) clock: Rc<Cell<TimeNs>>,
+    pub(crate) net: Rc<RefCell<Net>>,
+    pub(crate) venue: Venue,
+    pub(crate) members: Vec<Member>,
+    pub(crate) rng: Rng,
+    pub(crate) locked: BTreeSet<MemberId>,
+    /// Percent of steps in which what is under way becomes durable.
+    pub(crate) durable_percent: u64,
+    /// Percent of steps in which the spool tile runs.
+    pub(crate) spool_percent: u64,
+    registered: u32,
+    dir: tempfile::TempDir,
+}
+
+pub(crate) fn address(member: u32, path: u8) -> Endpoint {
+    Endpoint::new(
+        Ipv4Addr::new(10, path, (member >> 8) as u8, member as u8),
+        4_000,
+    )
+}
+
+pub(crate) fn venue_address() -> SocketAddr {
+    "192.0.2.1:4000".parse().unwrap()
+}
+
+impl Lab {
+    /// A venue with so many registered members, none of them logged in, and a network without faults.
+    pub(crate) fn new(seed: u64, registered: u32) -> Self {
+        let clock = Rc::new(Cell::new(START));
+        let net = Rc::new(RefCell::new(Net {
+            clock: clock.clone(),
+            faults: [Faults::default(); 2],
+            up: Pipe::new(seed ^ 1),
+            down: Pipe::new(seed ^ 2),
+            arrived: BTreeMap::new(),
+            tx_full: 0,
+            rng: Rng(seed ^ 3),
+            to_clients: 0,
+        }));
+        let dir = tempfile::tempdir().unwrap();
+        let venue = Venue::boot(
+            &net,
+            vec![],
+            registered,
+            &dir.path().join("0"),
+            BTreeSet::new(),
+        );
+        Self {
+            clock,
+            net,
+            venue,
+            members: Vec::new(),
+            rng: Rng(seed ^ 4),
+            locked: BTreeSet::new(),
+            durable_percent: 100,
+            spool_percent: 100,
+            registered,
+            dir,
+        }
+    }
+
+    pub(crate) fn now(&self) -> TimeNs {
+        self.clock.get()
+    }
+
+    pub(crate) fn config(member: u32) -> Config {
+        let credentials = Credentials {
+            member: MemberId(member),
+            key_id: 1,
+            key: member_key(member),
+            venue: key(9).public(),
+            suites: SuiteSet::SAFE,
+        };
+        let mut config = Config::new(venue_address(), credentials);
+        config.keep_alive_ms = 100;
+        config
+    }
+
+    /// A program of a member begins to log in; its place in `members`.
+    pub(crate) fn start(&mut self, config: Config, both: bool) -> usize {
+        let id = config.credentials.member;
+        let end = End {
+            net: self.net.clone(),
+            own: [address(id.0, 0), address(id.0, 1)],
+            both,
+        };
+        self.members.push(Member {
+            id,
+            session: Session::start(config, end, self.now()).unwrap(),
+            reports: Vec::new(),
+            sent: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            opened: 0,
+            ended: Vec::new(),
+            is_silent: false,
+        });
+        self.members.len() - 1
+    }
+
+    pub(crate) fn open(&mut self, config: Config, both: bool) -> usize {
+        let at = self.start(config, both);
+        self.run_until("established", |l| l.members[at].session.is_open());
+        at
+    }
+
+    pub(crate) fn faults(&self, faults: Faults) {
+        self.net.borrow_mut().faults = [faults; 2];
+    }
+
+    /// One millisecond.
+    pub(crate) fn step(&mut self) {
+        let now = TimeNs(self.now().0 + MS);
+        self.clock.set(now);
+        // Fresh prices, as an oracle would send them.
+        if (now.0 - START.0).is_multiple_of(1_000 * MS) || now.0 == START.0 + MS {
+            let report = InOracle {
+                report_no: now.0,
+                timestamp: now.0,
+                index_micro: INDEX_MICRO,
+                key_id: 1,
+                ..bytemuck::Zeroable::zeroed()
+            };
+            let _ = self.venue.to_hot.push(ToHot::Oracle(report));
+        }
+        for _ in 0..2 {
+            self.venue.turn();
+            self.venue.answer_control(now);
+            if self.rng.percent(self.spool_percent) {
+                self.venue.spool.turn().unwrap();
+            }
+            if self.rng.percent(self.durable_percent) {
+                self.venue.take_records();
+                self.venue.make_durable();
+            }
+        }
+        self.members.iter_mut().for_each(|m| m.poll(now));
+    }
+
+    pub(crate) fn run_ms(&mut self, ms: u64) {
+        (0..ms).for_each(|_| self.step());
+    }
+
+    pub(crate) fn run_until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+        for _ in 0..60_000 {
+            if done(self) {
+                return;
+            }
+            self.step();
+        }
+        panic!("not within a minute: {what}");
+    }
+
+    /// The venue's process ends without a word and starts again from what was durable.
+    pub(crate) fn crash(&mut self) {
+        let durable = self.venue.durable() as usize;
+        let mut records = std::mem::take(&mut self.venue.records);
+        records.truncate(durable);
+        let dir = self.dir.path().join(self.now().0.to_string());
+        let locked = self.locked.clone();
+        self.venue = Venue::boot(&self.net, records, self.registered, &dir, locked);
+    }
+
+    /// Until each member's requests are settled and each report has come.
+    pub(crate) fn settle(&mut self) {
+        self.run_until("all settled", |l| {
+            l.members.iter().all(|m| {
+                let flow = l.venue.tile.core().members[m.id.0 as usize]
+                    .as_ref()
+                    .unwrap();
+                m.session.pending().next().is_none()
+                    && m.reports.len() as u64 + 1 == flow.reports.next()
+            })
+        });
+    }
+
+    /// Records of a member, oldest first.
+    pub(crate) fn records(&self, member: MemberId) -> impl Iterator<Item = &Stored> {
+        let all = self.venue.records.iter();
+        all.filter(move |r| r.header.session == member.0)
+    }
+
+    /// Venue, journal and clients agree on every request and every report.
+    pub(crate) fn check(&mut self) {
+        self.venue.take_records();
+        for i in 0..self.members.len() {
+            let id = self.members[i].id;
+            let (applied, dead) = self.numbers(id);
+            let told = self.venue.reports(id);
+            let m = &self.members[i];
+            assert_eq!(m.reports, told, "{id:?}");
+            let lost: BTreeSet<u64> = m.lost.keys().copied().collect();
+            assert_eq!(lost, dead, "{id:?}");
+            let sent: BTreeSet<u64> = m.sent.keys().copied().collect();
+            let all: BTreeSet<u64> = applied.union(&dead).copied().collect();
+            assert_eq!(all, sent, "{id:?}: each request is applied or dead");
+            assert_eq!(
+                all.len(),
+                applied.len() + dead.len(),
+                "{id:?}: and not both"
+            );
+        }
+    }
+
+    /// Numbers of a member's requests that the journal holds as applied, and as dead.
+    pub(crate) fn numbers(&self, member: MemberId) -> (BTreeSet<u64>, BTreeSet<u64>) {
+        let (mut applied, mut dead) = (BTreeSet::new(), BTreeSet::new());
+        for r in self.records(member) {
+            let word = |at: usize| u64::from_le_bytes(*r.body()[at..].first_chunk().unwrap());
+            match r.header.template {
+                // Requests and refusals begin with the time and the number.
+                600..=620 => assert!(applied.insert(word(8)), "{} applied twice", word(8)),
+                621 => {
+                    for n in word(0)..word(0) + word(8) {
+                        assert!(dead.insert(n), "{n} dead twice");
+                    }
+                }
+                _ => {}
+            }
+        }
+        (applied, dead)
+    }
+
+    /// Events of a member's sessions in the journal: event and session id.
+    pub(crate) fn session_events(&self, member: MemberId) -> Vec<(u8, u64)> {
+        self.records(member)
+            .filter(|r| r.header.template == 622)
+            .map(|r| {
+                (
+                    r.body()[8],
+                    u64::from_le_bytes(*r.body().first_chunk().unwrap()),
+                )
+            })
+            .collect()
+    }
+}
