@@ -11,8 +11,15 @@ use lane::Producer;
 
 /// Packets of what the feed tile lacks that one turn packs again at most.
 const HAND_OVER_BURST: usize = 16;
+/// A packet with less room is handed over as it was sent. Smaller ones are put together first: handing over
+/// costs the same for every size.
+const ROOM_OF_FULL: usize = 128;
+/// Messages that are worth a packet to the feed tile.
+const HAND_OVER_MESSAGES: u64 = 16;
+/// The feed tile waits no longer than this for fewer, ns.
+const HAND_OVER_NS: u64 = 1_000_000;
 
-/// Packs each durable message once, sends the packet to all destinations and hands it to the feed tile.
+/// Packs durable messages, sends each packet to all destinations and hands the messages to the feed tile.
 pub struct FeedEgress {
     packet: PacketBuilder,
     destinations: Vec<Endpoint>,
@@ -24,6 +31,8 @@ pub struct FeedEgress {
     handed: u64,
     /// When something was sent last.
     last: TimeNs,
+    /// When something was handed over last.
+    last_handed: TimeNs,
 }
 
 impl FeedEgress {
@@ -44,6 +53,7 @@ impl FeedEgress {
             next,
             handed: next,
             last: TimeNs(0),
+            last_handed: TimeNs(0),
         }
     }
 
@@ -82,17 +92,18 @@ impl FeedEgress {
             self.next += u64::from(count);
             self.last = now;
             sent += usize::from(count);
-            if self.handed == first {
-                self.hand_over(first, count);
+            if self.handed == first && self.packet.room() < ROOM_OF_FULL {
+                self.hand_over(first, count, now);
             }
         }
         for _ in 0..HAND_OVER_BURST {
-            let first = self.handed;
-            if first == self.next {
+            let (first, count) = (self.handed, self.next - self.handed);
+            let is_late = now.0.saturating_sub(self.last_handed.0) >= HAND_OVER_NS;
+            if count == 0 || (count < HAND_OVER_MESSAGES && !is_late) {
                 break;
             }
-            let count = self.pack(log, first, self.next - first, durable);
-            if !self.hand_over(first, count) {
+            let count = self.pack(log, first, count, durable);
+            if !self.hand_over(first, count, now) {
                 counters.feed_lags += 1;
                 break;
             }
@@ -115,11 +126,12 @@ impl FeedEgress {
         self.packet.count()
     }
 
-    fn hand_over(&mut self, first: u64, count: u16) -> bool {
+    fn hand_over(&mut self, first: u64, count: u16, now: TimeNs) -> bool {
         let packet = FeedPacket::new(self.packet.finish(first));
         let fits = self.lane.push(packet).is_ok();
         if fits {
             self.handed += u64::from(count);
+            self.last_handed = now;
         }
         fits
     }
