@@ -1,6 +1,7 @@
 //! How much the box holds. All of it is taken at the start; what does not fit is refused by a code.
 
 use firmware::limits::{ACCOUNTS, INSTRUMENTS, MEMBERS, TIER_INSTRUMENTS};
+use firmware::wire::input::InDomain;
 use matcher::book::BOOK_ORDERS_MAX;
 use matcher::engine::EngineLimits;
 use serde::Deserialize;
@@ -39,6 +40,17 @@ impl Capacity {
         members: MEMBERS as u32,
         instruments: INSTRUMENTS as u16,
     };
+
+    /// As the domain's record at the start of a journal says.
+    #[must_use]
+    pub const fn of(domain: &InDomain) -> Self {
+        Self {
+            orders: domain.orders,
+            accounts: domain.accounts,
+            members: domain.members,
+            instruments: domain.instruments as u16,
+        }
+    }
 
     /// Checks each size against its bound.
     ///

@@ -4,7 +4,7 @@ use crate::capacity::Capacity;
 use crate::feed::config::FeedSection;
 use bytemuck::Zeroable;
 use firmware::gate::Rates;
-use firmware::limits::{DOMAIN_LOTS_MAX, INSTRUMENTS};
+use firmware::limits::{DOMAIN_LOTS_MAX, INSTRUMENTS, TIER_INSTRUMENTS};
 use firmware::units::{InstrumentId, MemberId, TimeNs};
 use firmware::wire::input::{InDomain, InInstrument};
 use handshake::PublicKey;
@@ -159,6 +159,14 @@ pub struct Domain {
     pub risk_epoch_ms: u64,
     /// An oracle report older than this halts orders that may add risk.
     pub oracle_stale_ms: u64,
+    /// The batches are to be proven and settled on L1, which binds the domain to the instruments of the
+    /// circuit's small tier. Without proofs more instruments trade and settle inside the box.
+    #[serde(default = "proofs_default")]
+    pub proofs: bool,
+}
+
+const fn proofs_default() -> bool {
+    true
 }
 
 /// `[[members]]`
@@ -329,6 +337,12 @@ impl Config {
                 return Err(format!("instrument {} is listed twice", i.id));
             }
             i.listing()?;
+            if self.domain.proofs && usize::from(i.id) >= TIER_INSTRUMENTS {
+                return Err(format!(
+                    "instrument {} ({}): id must be below {TIER_INSTRUMENTS}, which is what the circuit's small tier proves; domain.proofs = false lists more",
+                    i.id, i.symbol
+                ));
+            }
             let instruments = self.capacity.instruments;
             if i.id >= instruments {
                 return Err(format!(
@@ -391,6 +405,10 @@ impl Config {
             initial_extra_ppm: self.domain.initial_extra_ppm,
             settlement_interval_ns: self.domain.settlement_interval_ms * 1_000_000,
             oracle_stale_ns: self.domain.oracle_stale_ms * 1_000_000,
+            orders: self.capacity.orders,
+            accounts: self.capacity.accounts,
+            members: self.capacity.members,
+            instruments: self.capacity.instruments as u32,
         }
     }
 
@@ -700,6 +718,12 @@ mod tests {
                 "{key}: {error}"
             );
         }
+        let wide = example().replacen("id = 1\nsymbol", "id = 16\nsymbol", 1);
+        let wide = format!("{wide}\n[capacity]\ninstruments = 17");
+        let error = Config::parse(&wide).unwrap_err();
+        assert!(error.contains("id must be below 16"), "{error}");
+        let unproven = wide.replacen("[domain]", "[domain]\nproofs = false", 1);
+        assert!(Config::parse(&unproven).is_ok());
         let most = format!(
             "{}\n[capacity]\norders = {}\naccounts = {}\nmembers = {}\ninstruments = {}",
             example(),

@@ -38,6 +38,7 @@ pub struct MemberFlow {
 /// The deterministic part.
 #[derive(Debug)]
 pub struct Core {
+    capacity: Capacity,
     /// Numbers inputs.
     pub sequencer: Sequencer,
     /// Lets requests through.
@@ -69,6 +70,7 @@ impl Core {
     #[must_use]
     pub fn new(capacity: &Capacity) -> Self {
         Self {
+            capacity: *capacity,
             sequencer: Sequencer::new(),
             gate: Box::new(Gate::new()),
             engine: Engine::new(capacity.engine())
@@ -82,6 +84,31 @@ impl Core {
             accounts: BTreeMap::new(),
             domain: None,
         }
+    }
+
+    /// Holds as much as the journal's domain record says: a journal is replayed in the sizes that it was
+    /// written in, whatever the configuration says today.
+    ///
+    /// # Panics
+    /// When the record is not the first one, or its sizes are beyond this release's.
+    fn resize(&mut self, capacity: Capacity) {
+        if self.capacity == capacity {
+            return;
+        }
+        assert_eq!(
+            self.engine.last_seq().0,
+            0,
+            "the domain's record is the first one"
+        );
+        capacity
+            .check()
+            .expect("sizes are checked with the configuration");
+        let fresh = Self::new(&capacity);
+        self.engine = fresh.engine;
+        self.feed = fresh.feed;
+        self.members
+            .resize_with(capacity.members as usize + 1, || None);
+        self.capacity = capacity;
     }
 
     /// Registers a member; its rates can be set again later.
@@ -202,7 +229,10 @@ impl Core {
                 );
                 self.listings.insert(m.instrument, *m);
             }
-            Input::Domain(m) => self.domain = Some(*m),
+            Input::Domain(m) => {
+                self.resize(Capacity::of(m));
+                self.domain = Some(*m);
+            }
             Input::Session(m) => {
                 if let Some(Some(flow)) = self.members.get_mut(input.member().0 as usize) {
                     flow.session = (m.event == SESSION_ESTABLISHED).then_some(m.session_id);
@@ -232,5 +262,33 @@ impl Core {
 impl Default for Core {
     fn default() -> Self {
         Self::new(&Capacity::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytemuck::Zeroable;
+    use firmware::units::TimeNs;
+    use matcher::book::OrderBook;
+
+    #[test]
+    fn a_journal_is_replayed_in_the_sizes_that_it_was_written_in() {
+        let domain = InDomain {
+            orders: 3,
+            accounts: 20,
+            members: 5,
+            instruments: 17,
+            ..InDomain::zeroed()
+        };
+        let small = Core::new(&Capacity::of(&domain));
+        let mut core = Core::default();
+        assert_ne!(core.members.len(), small.members.len());
+        let sequenced = core.sequencer.venue(&domain, TimeNs(1));
+        core.apply(&sequenced);
+        assert_eq!(core.engine.book().capacity(), 3);
+        assert_eq!(core.members.len(), small.members.len());
+        assert!(core.engine.accounts().get(AccountId(19)).is_some());
+        assert!(core.engine.accounts().get(AccountId(20)).is_none());
     }
 }

@@ -130,7 +130,7 @@ pub fn missing(config: &Config, core: &Core) -> anyhow::Result<Listing> {
         None => listing.domain = Some(domain),
         Some(held) if held == domain => {}
         Some(_) => bail!(
-            "[domain] differs from what the journal holds; parameters change with a new data_dir only"
+            "[domain] or [capacity] differs from what the journal holds; they change with a new data_dir only"
         ),
     }
     for i in &config.instruments {

@@ -1,5 +1,6 @@
 //! What the box shows of itself.
 
+use crate::capacity::resident_bytes;
 use crate::feed::FeedCounters;
 use crate::journal_tile::JournalStats;
 use crate::lanes::{Snapshot, StageTimes, WireCounters};
@@ -125,6 +126,7 @@ pub struct Status {
     live_orders: u64,
     risk_epoch: u64,
     risk_error: Option<String>,
+    memory_resident_bytes: u64,
     datagrams: WireCounters,
     logins: LoginCounters,
     feed: FeedCounters,
@@ -177,6 +179,7 @@ impl Status {
             live_orders: s.map_or(0, |s| s.live_orders),
             risk_epoch: s.map_or(0, |s| s.risk_epoch),
             risk_error,
+            memory_resident_bytes: resident_bytes(),
             datagrams: s.map(|s| s.wire).unwrap_or_default(),
             logins: control.logins,
             feed,

@@ -39,8 +39,9 @@ fn config(members: u32, instruments: u16) -> String {
     let example = include_str!("example.toml");
     let head = &example[..example.find("[[members]]").unwrap()];
     let mut text = format!(
-        "{head}\n[capacity]\norders = {ORDERS}\naccounts = 65536\nmembers = {MEMBERS}\ninstruments = {INSTRUMENTS}\n\
-         [[oracles]]\nid = 1\npublic_key = \"{key}\"\n"
+        "{}\n[capacity]\norders = {ORDERS}\naccounts = 65536\nmembers = {MEMBERS}\ninstruments = {INSTRUMENTS}\n\
+         [[oracles]]\nid = 1\npublic_key = \"{key}\"\n",
+        head.replacen("[domain]", "[domain]\nproofs = false", 1)
     );
     for id in 1..=members {
         // Every leaf of the state tree but the first belongs to somebody.

@@ -49,6 +49,19 @@ pub struct EngineLimits {
     pub members: u32,
 }
 
+impl EngineLimits {
+    /// As the domain's record says: the engine that replays a journal refuses what the first one refused.
+    #[must_use]
+    pub const fn of(domain: &InDomain) -> Self {
+        Self {
+            accounts: domain.accounts as usize,
+            orders: domain.orders,
+            instruments: domain.instruments as u16,
+            members: domain.members,
+        }
+    }
+}
+
 impl Default for EngineLimits {
     fn default() -> Self {
         Self {

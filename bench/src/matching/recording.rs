@@ -96,11 +96,12 @@ impl Recording {
 
     /// A venue with everything listed, funded and priced, before the first request.
     pub(super) fn venue<B: OrderBook>(&self) -> Result<Venue<B>> {
-        let engine = Engine::new(EngineLimits {
+        let limits = EngineLimits {
             accounts: GATE_ACCOUNTS,
             orders: BOOK_ORDERS_MAX,
             ..EngineLimits::default()
-        })?;
+        };
+        let engine = Engine::new(limits)?;
         let mut venue = Venue {
             engine,
             sequencer: Sequencer::new(),
@@ -112,6 +113,10 @@ impl Recording {
             initial_extra_ppm: 200_000,
             settlement_interval_ns: u64::MAX,
             oracle_stale_ns: u64::MAX,
+            orders: limits.orders,
+            accounts: limits.accounts as u32,
+            members: limits.members,
+            instruments: limits.instruments.into(),
         });
         venue.input(&self.listing);
         for account in 1..=self.accounts {

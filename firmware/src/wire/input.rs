@@ -413,6 +413,14 @@ messages! {
         settlement_interval_ns: u64,
         /// An oracle report older than this halts orders that may add risk, ns.
         oracle_stale_ns: u64,
+        /// Orders that can rest at a time.
+        orders: u32,
+        /// Account ids run below this.
+        accounts: u32,
+        /// Member ids run up to this.
+        members: u32,
+        /// Instrument ids run below this.
+        instruments: u32,
     }
     /// A member, who may not trade, gets a copy of every report of another.
     909 InDropCopy {

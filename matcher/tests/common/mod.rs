@@ -9,6 +9,7 @@ pub(crate) mod watch;
 
 use bytemuck::Zeroable;
 use firmware::gate::{Command, Gate, GateInstrument, QuoteCommand, Rates};
+use firmware::limits::{MEMBERS, TIER_INSTRUMENTS};
 use firmware::units::{AccountId, InstrumentId, MemberId, PriceTicks, TimeNs};
 use firmware::wire::feed::STATE_OPEN;
 use firmware::wire::input::{
@@ -138,6 +139,10 @@ pub(crate) const DOMAIN: InDomain = InDomain {
     initial_extra_ppm: 200_000,
     settlement_interval_ns: INTERVAL,
     oracle_stale_ns: STALE,
+    orders: 0,
+    accounts: ACCOUNTS as u32,
+    members: MEMBERS as u32,
+    instruments: TIER_INSTRUMENTS as u32,
 };
 
 /// One record of the journal, its body aligned as the journal's reader aligns it.
@@ -215,7 +220,7 @@ impl<B: OrderBook> Venue<B> {
             journal: Some(Vec::new()),
             client_seq: vec![0; 64],
         };
-        venue.venue(&DOMAIN);
+        venue.venue(&InDomain { orders, ..DOMAIN });
         for spec in specs() {
             let gate = GateInstrument {
                 tick_e9: spec.tick_micro * 1_000,

@@ -3,7 +3,7 @@
 
 use bytemuck::Zeroable;
 use firmware::gate::{Command, Gate, GateInstrument, Rates};
-use firmware::limits::ACCOUNTS;
+use firmware::limits::{ACCOUNTS, TIER_INSTRUMENTS};
 use firmware::units::{AccountId, InstrumentId, MemberId, PriceTicks, TimeNs};
 use firmware::wire::input::{
     InAccount, InDeposit, InDomain, InInstrument, InOracle, InTimer, TIMER_OPERATOR, TIMER_SEAL,
@@ -82,6 +82,10 @@ impl Venue {
             initial_extra_ppm: 250_000,
             settlement_interval_ns: 5_000_000_000,
             oracle_stale_ns: 60_000_000_000,
+            orders: EngineLimits::default().orders,
+            accounts: ACCOUNTS as u32,
+            members: EngineLimits::default().members,
+            instruments: TIER_INSTRUMENTS as u32,
         });
         let listed = InInstrument {
             strike_micro: 0,

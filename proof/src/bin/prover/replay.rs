@@ -41,6 +41,21 @@ impl Machine {
             .sequencer
             .replay(h.seq, h.time_ns, h.template, h.session, record.body)
             .with_context(|| format!("journal record {}", h.seq))?;
+        // The journal's own sizes: with others, an order that found no room could find one.
+        if let Input::Domain(m) = input.input()
+            && self.engine.last_seq().0 == 0
+        {
+            ensure!(
+                m.accounts as usize <= ACCOUNTS,
+                "the journal says {} accounts, the state tree has {ACCOUNTS}",
+                m.accounts
+            );
+            let limits = EngineLimits {
+                instruments: TIER_INSTRUMENTS as u16,
+                ..EngineLimits::of(m)
+            };
+            self.engine = Engine::new(limits).context("sizes of the domain")?;
+        }
         if let Input::Instrument(m) = input.input() {
             ensure!(
                 usize::from(m.instrument) < TIER_INSTRUMENTS,
