@@ -21,6 +21,7 @@
 //! `hot` runs ingress, gate, sequencer, engine and egress to completion. On two cores the hot tile has
 //! one, the others share the rest of the machine.
 
+use crate::capacity::resident_bytes;
 use crate::clock::{Clock, RealClock};
 use crate::config::{Config, Durability, TopologyName};
 use crate::control::{ControlLanes, ControlTile, Desk, Ended, OracleDesk};
@@ -369,6 +370,7 @@ fn control_loop(config: &Config, control: ControlTile<RealClock>) -> anyhow::Res
         let (desk, requests) = tokio::sync::mpsc::channel(ADMIN_DEPTH);
         admin::serve(&socket, desk)?;
         let signal = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        log::event("memory", &[("resident_bytes", &resident_bytes())]);
         println!("hostd: ready");
         let ended = control.run(requests, signal).await;
         // The answer to the shutdown request is on its way out.
