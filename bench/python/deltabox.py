@@ -4,7 +4,7 @@
     python deltabox.py VENUE VENUE_KEY MEMBER KEY_FILE ACCOUNT SIDE LOTS PRICE [--seconds 3] [--instrument 0]
     python deltabox.py 127.0.0.1:4000 3b6a… 1 member.key 1 sell 2 65000.5
 
-It needs Python 3.11, the package `cryptography`, and the schema firmware/schema/deltabox.xml (another path after
+It needs Python 3.10, the package `cryptography`, and the schema firmware/schema/deltabox.xml (another path after
 --schema), from which it takes the layout of all messages. As a module it gives `Session`: see its docstring.
 """
 
