@@ -45,6 +45,19 @@ pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const START: TimeNs = TimeNs(1_800_000_000_000_000_000);
 const INDEX_MICRO: i64 = 100_000_000_000;
 
+thread_local! {
+    /// The hot tile is at work, and not within its NIC: what takes memory now is the tile's.
+    pub(crate) static IN_TILE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Work of the network, whoever called it.
+fn in_network<T>(work: impl FnOnce() -> T) -> T {
+    let was = IN_TILE.replace(false);
+    let result = work();
+    IN_TILE.set(was);
+    result
+}
+
 /// Splitmix64.
 pub(crate) struct Rng(pub(crate) u64);
 
@@ -150,6 +163,25 @@ impl Net {
         self.up.send(&d, faults, now);
     }
 
+    /// From the venue.
+    fn send_down(&mut self, socket: usize, to: Endpoint, payload: &[u8]) -> Result<(), TxFull> {
+        if socket != ORDERS && socket != ORDERS_B {
+            return Ok(());
+        }
+        if self.rng.percent(self.tx_full) {
+            return Err(TxFull);
+        }
+        let d = Datagram {
+            socket,
+            client: to,
+            bytes: payload.to_vec(),
+        };
+        let (faults, now) = (self.faults_of(socket), self.clock.get());
+        self.to_clients += 1;
+        self.down.send(&d, faults, now);
+        Ok(())
+    }
+
     /// At a client.
     pub(crate) fn take_down(&mut self, client: Endpoint) -> Option<Vec<u8>> {
         while let Some(d) = self.down.receive(self.clock.get()) {
@@ -164,34 +196,20 @@ pub(crate) struct LabNic(pub(crate) Rc<RefCell<Net>>, NicCounters);
 
 impl Nic for LabNic {
     fn poll(&mut self, rx: &mut RxBurst) -> io::Result<usize> {
-        rx.clear();
-        let mut net = self.0.borrow_mut();
-        let now = net.clock.get();
-        while !rx.is_full() {
-            let Some(d) = net.up.receive(now) else { break };
-            rx.push(d.socket, d.client, now, &d.bytes);
-        }
-        Ok(rx.len())
+        in_network(|| {
+            rx.clear();
+            let mut net = self.0.borrow_mut();
+            let now = net.clock.get();
+            while !rx.is_full() {
+                let Some(d) = net.up.receive(now) else { break };
+                rx.push(d.socket, d.client, now, &d.bytes);
+            }
+            Ok(rx.len())
+        })
     }
 
     fn send(&mut self, socket: usize, to: Endpoint, payload: &[u8]) -> Result<(), TxFull> {
-        let mut net = self.0.borrow_mut();
-        if socket != ORDERS && socket != ORDERS_B {
-            return Ok(());
-        }
-        let full = net.tx_full;
-        if net.rng.percent(full) {
-            return Err(TxFull);
-        }
-        let d = Datagram {
-            socket,
-            client: to,
-            bytes: payload.to_vec(),
-        };
-        let (faults, now) = (net.faults_of(socket), net.clock.get());
-        net.to_clients += 1;
-        net.down.send(&d, faults, now);
-        Ok(())
+        in_network(|| self.0.borrow_mut().send_down(socket, to, payload))
     }
 
     fn flush(&mut self) {}
@@ -386,7 +404,10 @@ impl Venue {
     }
 
     pub(crate) fn turn(&mut self) {
-        self.tile.turn(&mut self.burst).unwrap();
+        IN_TILE.set(true);
+        let turned = self.tile.turn(&mut self.burst);
+        IN_TILE.set(false);
+        turned.unwrap();
         while let Some(packet) = self.packets.pop() {
             assert!(!packet.bytes().is_empty());
         }
