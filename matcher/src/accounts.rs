@@ -209,8 +209,7 @@ impl Account {
         let column = margin.column(instrument);
         self.value += signed_lots * column.mark_micro;
         let lots = i32::try_from(signed_lots).expect("a fill is no larger than an order");
-        self.held.hold(lots, &column.values);
-        self.all.hold(lots, &column.values);
+        Lanes::hold([&mut self.held, &mut self.all], lots, &column.values);
         self.held_least = self.held.least();
     }
 

@@ -145,7 +145,7 @@ pub(super) const MOVES: Recipe = Recipe {
 pub(super) const FAR: Recipe = Recipe {
     name: "far",
     seed: 20_260_104,
-    center: 150_000,
+    center: 300_000,
     half_width: 100_000,
     live: 1_000_000,
     settle: 1_000_000,

@@ -136,12 +136,11 @@ impl BatchBuilder {
         if !self.accounts_fit(&[fill.maker, fill.taker]) {
             return false;
         }
-        if self.find(fill).is_ok() {
-            return true;
-        }
         let opens_lane = self.opens_lane(fill.instrument.0 as usize);
-        self.batch.fills.len() < BATCH_FILLS
-            && (!opens_lane || self.lanes < BATCH_FILLS / BATCH_LANE)
+        let has_room = self.batch.fills.len() < BATCH_FILLS
+            && (!opens_lane || self.lanes < BATCH_FILLS / BATCH_LANE);
+        // Only a batch without room for another row must know whether the fill needs one.
+        has_room || self.find(fill).is_ok()
     }
 
     /// Whether the next row of the instrument is the first of a lane.

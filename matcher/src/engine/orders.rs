@@ -725,5 +725,9 @@ fn reject(stamp: &Stamp, request: InRefused, code: RejectCode, out: &mut Outbox)
 
 /// Fee for display, rounded against the account.
 fn fee_micro(fee_pico: i128) -> i64 {
-    -(-fee_pico).div_euclid(PICO_PER_MICRO) as i64
+    // Nearly all fees fit 64 bits, and a division of those is a multiplication.
+    match i64::try_from(fee_pico) {
+        Ok(fee) if fee != i64::MIN => -(-fee).div_euclid(PICO_PER_MICRO as i64),
+        _ => -(-fee_pico).div_euclid(PICO_PER_MICRO) as i64,
+    }
 }
