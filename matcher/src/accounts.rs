@@ -129,11 +129,13 @@ impl Account {
         debit_micro: i64,
         initial_extra_ppm: u32,
     ) -> bool {
-        let lots_at_risk = |e: Option<Exposure>| {
-            e.map_or(0, |e| i128::from(margin.lot(e).most()) * i128::from(e.lots))
-        };
-        let bound =
-            i128::from(self.held_least) - self.at_risk - lots_at_risk(extra) + lots_at_risk(drop);
+        let mut bound = i128::from(self.held_least) - self.at_risk;
+        if let Some(e) = extra {
+            bound -= i128::from(margin.lot(e).most()) * i128::from(e.lots);
+        }
+        if let Some(e) = drop {
+            bound += i128::from(margin.lot(e).most()) * i128::from(e.lots);
+        }
         let ppm = i128::from(initial_extra_ppm);
         // Far beyond what collateral can be: so that 64 bits hold the differences below.
         if !(-BOUND_MAX..=BOUND_MAX).contains(&bound) {

@@ -5,10 +5,10 @@ use crate::table::RiskTable;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use firmware::limits::{
-    BATCH_ACCOUNTS, BATCH_DEPOSITS, BATCH_FILLS, BATCH_LANE, BATCH_WITHDRAWALS, FILL_QTY_BITS,
-    TIER_INSTRUMENTS,
+    ACCOUNTS, BATCH_ACCOUNTS, BATCH_DEPOSITS, BATCH_FILLS, BATCH_LANE, BATCH_WITHDRAWALS,
+    FILL_QTY_BITS, TIER_INSTRUMENTS,
 };
-use firmware::units::{AccountId, PICO_PER_MICRO, Pico, PriceTicks, Seq, TimeNs};
+use firmware::units::{AccountId, InstrumentId, PICO_PER_MICRO, Pico, PriceTicks, Seq, TimeNs};
 
 /// Slots of the index over fill rows; a power of two, at most a quarter full.
 const INDEX: usize = 4 * BATCH_FILLS;
@@ -27,6 +27,8 @@ pub(crate) struct BatchBuilder {
     /// Places for touched accounts that the open batch does not need.
     spare: Vec<Touched>,
     index: Box<[u16; INDEX]>,
+    /// Rows as [`sort_key`] writes them, while they are sorted.
+    keys: Vec<u128>,
     /// Fill rows of each instrument: rows of one lane of the circuit share an instrument.
     rows: Box<[usize]>,
     /// Lanes that those rows open.
@@ -63,6 +65,7 @@ impl BatchBuilder {
             accounts: Vec::with_capacity(BATCH_ACCOUNTS),
             spare: alloc::vec![place; BATCH_ACCOUNTS],
             index: Box::new([NONE; INDEX]),
+            keys: Vec::with_capacity(BATCH_FILLS),
             rows: alloc::vec![0; instruments].into(),
             lanes: 0,
             prices: alloc::vec![None; instruments].into(),
@@ -107,7 +110,9 @@ impl BatchBuilder {
     }
 
     fn is_touched(&self, account: AccountId) -> bool {
-        self.accounts.contains(&account)
+        // All of the few are compared: where the one stands is as good as random.
+        let hits = self.accounts.iter().map(|a| *a == account);
+        hits.fold(false, |any, hit| any | hit)
     }
 
     /// Whether the accounts fit beside those already touched.
@@ -239,16 +244,13 @@ impl BatchBuilder {
             t.new.copy_from(new_leaf(t.account), table.columns.len());
         }
         b.touched.sort_unstable_by_key(|t| t.account);
-        b.fills.sort_unstable_by_key(|f| {
-            (
-                f.instrument,
-                f.price,
-                f.maker,
-                f.taker,
-                f.taker_buys,
-                f.lots,
-            )
-        });
+        // Whole rows as numbers that sort as their fields do: comparing them field by field would take most
+        // of a seal.
+        self.keys.clear();
+        self.keys.extend(b.fills.iter().map(sort_key));
+        self.keys.sort_unstable();
+        b.fills.clear();
+        b.fills.extend(self.keys.iter().map(|key| row_of(*key)));
         self.assert_conserved();
     }
 
@@ -352,6 +354,32 @@ impl BatchBuilder {
     }
 }
 
+// Price, both accounts, the taker's side and the lots fit below the instrument.
+const _: () = assert!(ACCOUNTS <= 1 << 16 && FILL_QTY_BITS <= 31);
+
+/// A row as a number: instrument, price, maker, taker, side of the taker, lots, from the highest bits down.
+fn sort_key(f: &FillRow) -> u128 {
+    // Prices are positive, so their order is that of the bits.
+    (u128::from(f.instrument.0) << 96)
+        | (u128::from(f.price.0 as u32) << 64)
+        | (u128::from(f.maker.0) << 48)
+        | (u128::from(f.taker.0) << 32)
+        | (u128::from(f.taker_buys) << 31)
+        | u128::from(f.lots)
+}
+
+/// The row that [`sort_key`] wrote.
+const fn row_of(key: u128) -> FillRow {
+    FillRow {
+        maker: AccountId((key >> 48) as u32 & 0xFFFF),
+        taker: AccountId((key >> 32) as u32 & 0xFFFF),
+        instrument: InstrumentId((key >> 96) as u16),
+        price: PriceTicks((key >> 64) as u32 as i32),
+        lots: key as u64 & ((1 << 31) - 1),
+        taker_buys: key >> 31 & 1 == 1,
+    }
+}
+
 const fn same_key(a: &FillRow, b: &FillRow) -> bool {
     a.maker.0 == b.maker.0
         && a.taker.0 == b.taker.0
@@ -368,4 +396,38 @@ const fn hash(f: &FillRow) -> u32 {
         ^ (f.instrument.0 as u64) << 1
         ^ f.taker_buys as u64;
     (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firmware::limits::PRICE_BITS;
+    use proptest::prelude::*;
+
+    fn row() -> impl Strategy<Value = FillRow> {
+        let account = || prop_oneof![0..3u32, Just(ACCOUNTS as u32 - 1)];
+        let price = prop_oneof![1..4i32, Just((1 << PRICE_BITS) - 1)];
+        let lots = prop_oneof![1..4u64, Just((1 << FILL_QTY_BITS) - 1)];
+        (account(), account(), 0..3u16, price, lots, any::<bool>()).prop_map(
+            |(maker, taker, instrument, price, lots, taker_buys)| FillRow {
+                maker: AccountId(maker),
+                taker: AccountId(taker),
+                instrument: InstrumentId(instrument),
+                price: PriceTicks(price),
+                lots,
+                taker_buys,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn rows_sort_as_their_fields_and_come_back(a in row(), b in row()) {
+            let fields = |f: &FillRow| {
+                (f.instrument, f.price, f.maker, f.taker, f.taker_buys, f.lots)
+            };
+            prop_assert_eq!(row_of(sort_key(&a)), a);
+            prop_assert_eq!(sort_key(&a).cmp(&sort_key(&b)), fields(&a).cmp(&fields(&b)));
+        }
+    }
 }

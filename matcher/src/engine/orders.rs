@@ -84,10 +84,11 @@ impl<B: OrderBook> Engine<B> {
             return reject(stamp, refusal, code, out);
         }
         self.counters.acks += 1;
+        let name = self.name(stamp, &incoming);
         out.report(
             stamp.member,
             Accepted {
-                order_id: PASSING | stamp.seq.0,
+                order_id: name.0,
                 cl_ord_id: m.cl_ord_id,
                 client_seq: m.client_seq,
                 price: self.price_e9(incoming.instrument, incoming.limit),
@@ -101,7 +102,7 @@ impl<B: OrderBook> Engine<B> {
                 flags: m.flags,
             },
         );
-        self.place(stamp, &incoming, out);
+        self.place(stamp, &incoming, name, out);
     }
 
     /// The order as it goes into the book; a market order's limit is the far end of the collar.
@@ -170,7 +171,9 @@ impl<B: OrderBook> Engine<B> {
         } else if self.is_stale(stamp.time) {
             return Err(RejectCode::OracleStale);
         }
-        if n.side == Side::Buy && n.limit.0 > hi || n.side == Side::Sell && n.limit.0 < lo {
+        // Reckoned, not branched on: sides are as good as random.
+        let end = [hi, lo][n.side as usize];
+        if (i64::from(n.limit.0) - i64::from(end)) * n.side.sign() > 0 {
             return Err(RejectCode::PriceOutOfCollar);
         }
         if n.flags & FLAG_POST_ONLY != 0 && self.crosses(n.instrument, n.side, n.limit) {
@@ -246,10 +249,24 @@ impl<B: OrderBook> Engine<B> {
         false
     }
 
-    /// Matches an order and rests what is left of it.
-    fn place(&mut self, stamp: &Stamp, n: &Incoming, out: &mut Outbox) {
-        let passing = OrderId(PASSING | stamp.seq.0);
-        let (open, end) = self.take(stamp, n, out);
+    /// The name of an order that is about to be placed: that of its place in the book if it meets nothing,
+    /// and a passing one, given back by `place`, if it trades first or never rests.
+    fn name(&self, stamp: &Stamp, n: &Incoming) -> OrderId {
+        if n.rests && !self.crosses(n.instrument, n.side, n.limit) {
+            self.book.next_id().expect("room was checked before")
+        } else {
+            OrderId(PASSING | stamp.seq.0)
+        }
+    }
+
+    /// Matches an order and rests what is left of it; `name` is what [`Self::name`] gave it.
+    fn place(&mut self, stamp: &Stamp, n: &Incoming, name: OrderId, out: &mut Outbox) {
+        let passes = name.0 & PASSING != 0;
+        let (open, end) = if passes {
+            self.take(stamp, n, out)
+        } else {
+            (n.lots, End::Exhausted)
+        };
         if open == 0 {
             return;
         }
@@ -266,7 +283,11 @@ impl<B: OrderBook> Engine<B> {
             self.accounts
                 .at(n.account)
                 .open_order(&self.margin, n.exposure(open));
-            out.rename(passing, id);
+            if passes {
+                out.rename(name, id);
+            } else {
+                assert_eq!(id, name, "the book gave another place than it announced");
+            }
             self.remember(stamp.member, n.cl_ord_id, id);
             out.feed(OrderAdd {
                 engine_seq: stamp.seq.0,
@@ -284,7 +305,7 @@ impl<B: OrderBook> Engine<B> {
         out.report(
             stamp.member,
             Canceled {
-                order_id: passing.0,
+                order_id: name.0,
                 cl_ord_id: n.cl_ord_id,
                 request_cl_ord_id: 0,
                 client_seq: n.client_seq,
@@ -512,15 +533,16 @@ impl<B: OrderBook> Engine<B> {
         self.accounts
             .at(old.info.account)
             .close_order(&self.margin, exposure(&old));
+        let name = self.name(stamp, &incoming);
         out.report(
             stamp.member,
             Replaced {
-                order_id: PASSING | stamp.seq.0,
+                order_id: name.0,
                 ..replaced
             },
         );
         feed_deleted(stamp, &old, out);
-        self.place(stamp, &incoming, out);
+        self.place(stamp, &incoming, name, out);
     }
 
     /// A smaller quantity at the same price keeps the place in the queue.
