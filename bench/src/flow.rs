@@ -2,6 +2,8 @@
 //! seeded synthetic one ([`synthetic`]).
 
 pub(crate) mod lobster;
+pub(crate) mod market;
+pub(crate) mod reconcile;
 pub(crate) mod recorded;
 pub(crate) mod synthetic;
 

@@ -2,6 +2,7 @@
 //! to the run's folder, read by the worker processes.
 
 use crate::flow::Step;
+use crate::flow::market::Market;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -115,6 +116,8 @@ pub(crate) struct Scenario {
     pub(crate) source: Source,
     /// Recorded messages that could not be mapped, by kind.
     pub(crate) unmapped: BTreeMap<String, u64>,
+    /// The market that a LOBSTER file recorded, to compare with.
+    pub(crate) market: Option<Market>,
 }
 
 /// Where the workers find the venue.
@@ -252,6 +255,7 @@ pub(crate) fn synthetic(seed: u64, seconds: u64, accounts: u32, now_s: u64) -> S
         },
         source: Source::Synthetic,
         unmapped: BTreeMap::new(),
+        market: None,
     }
 }
 

@@ -5,6 +5,7 @@ mod desk;
 mod tally;
 
 use crate::clock::{Deadline, now_ns};
+use crate::flow::reconcile::Reconciler;
 use crate::flow::synthetic::{MAKER_RATE, Maker, Quote, TAKER_RATE, Taker, fills_per_1000_s};
 use crate::flow::{Order, Step};
 use crate::scenario::{Kind, Listing, Role, RunFile, Source};
@@ -12,7 +13,7 @@ use crate::wire::{Sockets, sleep};
 use anyhow::{Context as _, bail};
 use client::{Feed, FeedConfig, FeedEvent, FeedMessage};
 use desk::{Desk, Strategy};
-use firmware::units::TimeNs;
+use firmware::units::{Side, TimeNs};
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
@@ -28,6 +29,8 @@ const NAP: Duration = Duration::from_millis(10);
 const BURST: usize = 32;
 /// How long sessions may take to open and marks to appear.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
+/// What the feed says of an answered request is here after this time.
+const SETTLE: Duration = Duration::from_millis(5);
 /// How long the last answers may take.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -93,6 +96,7 @@ struct Floor {
     plan: VecDeque<Step>,
     handles: Vec<OwnedFd>,
     tally: Tally,
+    last_sent_ns: u64,
     commands: Receiver<String>,
 }
 
@@ -164,7 +168,8 @@ impl Floor {
             listings: s.listings.clone(),
             plan,
             handles,
-            tally: Tally::create(&args.acks)?,
+            tally: Tally::create(&args.acks, s.market.clone().map(Reconciler::new))?,
+            last_sent_ns: 0,
             commands: crate::worker::stdin_lines(),
         })
     }
@@ -180,6 +185,11 @@ impl Floor {
             if let FeedEvent::Message { message, .. } = event {
                 self.tally.feed_messages += 1;
                 moved = true;
+                if let FeedMessage::OrderExecuted(m) = message
+                    && let Some(reconciler) = &mut self.tally.reconciler
+                {
+                    reconciler.trade(m.quantity);
+                }
                 if let FeedMessage::MarkPrice(m) = message
                     && let Some(&at) = self.places.get(&m.instrument)
                 {
@@ -276,6 +286,7 @@ impl Floor {
                 told_ns += 1_000_000_000;
                 say(&self.tally.progress(now - start_ns));
             }
+            self.look(start_ns, false);
             for _ in 0..BURST {
                 let due = self.next_due(start_ns);
                 if due > now_ns() {
@@ -292,7 +303,42 @@ impl Floor {
             }
         }
         say(&self.tally.progress(now_ns() - start_ns));
+        self.wait_for_answers()?;
+        sleep(&self.handles, SETTLE);
+        self.take_in()?;
+        self.look(start_ns, true);
         Ok(())
+    }
+
+    /// Compares the best prices with the recorded ones, if it is time: after all steps up to the moment, and
+    /// when they are answered and the feed is here, but before the step behind it. `over`: no step follows.
+    fn look(&mut self, start_ns: u64, over: bool) {
+        let settled = self.unanswered() == 0;
+        let Some(reconciler) = &mut self.tally.reconciler else {
+            return;
+        };
+        while let Some(at_ns) = reconciler.next_look_ns() {
+            let now = now_ns();
+            let next_ns = self.plan.front().map(|step| step.at_ns);
+            if !over && (now < start_ns + at_ns || next_ns.is_some_and(|next| next <= at_ns)) {
+                return;
+            }
+            let settled = settled && (over || now >= self.last_sent_ns + SETTLE.as_nanos() as u64);
+            let pressing = next_ns.is_some_and(|next| now >= start_ns + next);
+            if !settled && !pressing && !over {
+                return;
+            }
+            let Some(listing) = self.listings.first() else {
+                return;
+            };
+            let book = self.feed.book(listing.id);
+            let best = [Side::Buy, Side::Sell].map(|side| {
+                let level = book?.levels(side).next()?;
+                let first = book?.queue(side, level.price).next()?;
+                Some((level.price / listing.wire_price(1), first.order_id))
+            });
+            reconciler.look(best, settled);
+        }
     }
 
     /// Sends what is due at `due_ns`.
@@ -303,6 +349,7 @@ impl Floor {
             self.plan.pop_front();
             // Checked when the plan was made: every step has a member.
             if let Some(&at) = self.by_member.get(&step.member) {
+                self.last_sent_ns = now_ns();
                 self.desks[at].send(&step.order, due_ns, &self.listings, &mut self.tally);
             }
             return;

@@ -100,6 +100,11 @@ impl Demo {
         }
         self.check_replay(&ended.shutdown, &mut checks, misses)?;
         self.check_counts(ended, traders, &mut checks, misses);
+        if let Some(reconciliation) = &traders.sum.reconciliation
+            && !reconciliation.closes
+        {
+            misses.push("the account of the recorded market does not close".to_owned());
+        }
         Ok(checks)
     }
 
@@ -246,6 +251,7 @@ impl Demo {
             withdrawn_micro: ended.claimed,
             checks,
             unmapped: self.scenario.unmapped.clone(),
+            reconciliation: t.reconciliation.clone(),
             batches: self.tracker.batches.values().cloned().collect(),
             settlement_list: self.tracker.settlements.values().cloned().collect(),
             machine: machine(),
@@ -340,6 +346,9 @@ impl Traders {
         s.unanswered += r.unanswered;
         s.feed_messages += r.feed_messages;
         s.feed_rerequests += r.feed_rerequests;
+        if r.reconciliation.is_some() {
+            s.reconciliation.clone_from(&r.reconciliation);
+        }
         for (account, micro) in &r.withdrawn_micro {
             *s.withdrawn_micro.entry(*account).or_default() += micro;
         }
@@ -447,6 +456,11 @@ fn summary(f: &Figures, report: &Path) -> String {
     }
     for (kind, count) in &f.unmapped {
         lines.push(format!("    not replayed: {kind}: {}", n(*count)));
+    }
+    if let Some(reconciliation) = &f.reconciliation {
+        lines.push("  beside the recorded market".to_owned());
+        let told = reconciliation.lines();
+        lines.extend(told.iter().map(|line| format!("    {line}")));
     }
     let moved: i64 = f.settlement_list.iter().map(|s| s.transferred_micro).sum();
     let (delta, residual) = f.settlement_list.iter().fold((0, 0), |(d, r), s| {

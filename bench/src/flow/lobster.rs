@@ -7,6 +7,7 @@
 //! Type 1 posts a limit order, 2 takes a part off, 3 deletes, 4 is an execution of a visible order; 5 (hidden),
 //! 6 (auction) and 7 (halt) have no counterpart here. Direction is that of the resting order.
 
+use super::market::{Amount, Recorder, Seen};
 use super::{Ask, ClientIds, MESSAGES_PER_SECOND_MAX, Order, Step};
 use crate::scenario::{self, IndexModel, Listing, Member, Role, Scenario, Source};
 use anyhow::Context as _;
@@ -32,6 +33,13 @@ struct Message {
     /// x 10^4.
     price: i64,
     buy: bool,
+}
+
+/// What came after the messages that are replayed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Beyond {
+    messages: u64,
+    executions: Amount,
 }
 
 /// Why a file is refused.
@@ -98,8 +106,9 @@ fn parse_line(text: &str) -> Result<Message, String> {
 }
 
 /// Reads at most `most` messages; the second value counts what came after.
-fn parse(mut input: impl BufRead, most: usize) -> Result<(Vec<Message>, u64), FlowError> {
-    let (mut out, mut beyond, mut text) = (Vec::<Message>::new(), 0, String::new());
+fn parse(mut input: impl BufRead, most: usize) -> Result<(Vec<Message>, Beyond), FlowError> {
+    let mut beyond = Beyond::default();
+    let (mut out, mut text) = (Vec::<Message>::new(), String::new());
     for line in 1.. {
         text.clear();
         let limit = LINE_MAX as u64 + 2;
@@ -127,7 +136,10 @@ fn parse(mut input: impl BufRead, most: usize) -> Result<(Vec<Message>, u64), Fl
         if out.len() < most {
             out.push(message);
         } else {
-            beyond += 1;
+            beyond.messages += 1;
+            if matches!(message.kind, 4 | 5) {
+                beyond.executions.add(message.size);
+            }
         }
     }
     if out.is_empty() {
@@ -165,8 +177,19 @@ struct Mapper {
 }
 
 impl Mapper {
-    fn miss(&mut self, why: impl Into<String>) {
-        *self.unmapped.entry(why.into()).or_default() += 1;
+    /// Maps a message to the lots of its step, or says why there is none.
+    fn map(&mut self, at_ns: u64, m: &Message) -> Result<i64, String> {
+        let mapped = match m.kind {
+            1 => self.add(at_ns, m),
+            2..=4 => self.change(at_ns, m),
+            5 => Err("hidden execution (type 5)".to_owned()),
+            6 => Err("auction trade (type 6)".to_owned()),
+            _ => Err("trading halt (type 7)".to_owned()),
+        };
+        if let Err(why) = &mapped {
+            *self.unmapped.entry(why.clone()).or_default() += 1;
+        }
+        mapped
     }
 
     fn level(&mut self, buy: bool, price: i64, change: i64) {
@@ -200,27 +223,17 @@ impl Mapper {
         self.ids.next(member)
     }
 
-    fn map(&mut self, at_ns: u64, m: &Message) {
-        match m.kind {
-            1 => self.add(at_ns, m),
-            2..=4 => self.change(at_ns, m),
-            5 => self.miss("hidden execution (type 5)"),
-            6 => self.miss("auction trade (type 6)"),
-            _ => self.miss("trading halt (type 7)"),
-        }
-    }
-
-    fn add(&mut self, at_ns: u64, m: &Message) {
+    fn add(&mut self, at_ns: u64, m: &Message) -> Result<i64, String> {
         if self.live.contains_key(&m.order) {
-            return self.miss("new order with an id that is live");
+            return Err("new order with an id that is live".to_owned());
         }
         if !self.band.contains(&m.price) {
             self.outside.insert(m.order);
-            return self.miss("new order (type 1) priced outside the band");
+            return Err("new order (type 1) priced outside the band".to_owned());
         }
         if m.price % PRICES_PER_TICK != 0 {
             self.outside.insert(m.order);
-            return self.miss("new order (type 1) priced between two ticks");
+            return Err("new order (type 1) priced between two ticks".to_owned());
         }
         let member = self.makers[(m.order % self.makers.len() as u64) as usize];
         let ask = Ask::New {
@@ -243,9 +256,10 @@ impl Mapper {
                 name,
             },
         );
+        Ok(m.size)
     }
 
-    fn change(&mut self, at_ns: u64, m: &Message) {
+    fn change(&mut self, at_ns: u64, m: &Message) -> Result<i64, String> {
         let what = [
             "partial cancel (type 2)",
             "deletion (type 3)",
@@ -257,7 +271,7 @@ impl Mapper {
             } else {
                 "of an order from before the file"
             };
-            return self.miss(format!("{what} {why}"));
+            return Err(format!("{what} {why}"));
         };
         let taken = if m.kind == 3 {
             order.left
@@ -295,6 +309,7 @@ impl Mapper {
         if order.left > 0 {
             self.live.insert(m.order, order);
         }
+        Ok(taken)
     }
 }
 
@@ -334,7 +349,7 @@ pub(crate) fn scenario(
 
 fn build(
     messages: &[Message],
-    beyond: u64,
+    beyond: Beyond,
     seed: u64,
     seconds: u64,
     accounts: u32,
@@ -358,10 +373,24 @@ fn build(
     let (first, last) = (messages.first()?.time_ns, messages.last()?.time_ns);
     let span = u128::from((last - first).max(1));
     let mut path: Vec<(u64, i64)> = Vec::new();
+    let mut recorder = Recorder::new(seconds, PRICES_PER_TICK, mapper.listing.tick_micro);
     for m in messages {
         let at_ns =
             (u128::from(m.time_ns - first) * u128::from(seconds) * 1_000_000_000 / span) as u64;
-        mapper.map(at_ns, m);
+        let mapped = mapper.map(at_ns, m);
+        let step = match (&mapped, mapper.steps.last()) {
+            (Ok(lots), Some(step)) => Ok((step, *lots)),
+            (mapped, _) => Err(mapped.as_ref().err().map_or("no step", String::as_str)),
+        };
+        recorder.message(&Seen {
+            at_ns,
+            kind: m.kind,
+            order: m.order,
+            size: m.size,
+            price: m.price,
+            buy: m.buy,
+            step,
+        });
         // While the book is thin its mid can be far from the market; such points are no index.
         let mid = mapper.mid2().map(|two| two * MICRO_PER_PRICE / 2);
         let near =
@@ -372,17 +401,16 @@ fn build(
             path.push((at_ns, mid));
         }
     }
-    if beyond > 0 {
-        mapper.unmapped.insert(
-            format!("beyond {MESSAGES_PER_SECOND_MAX} messages for each second of trading"),
-            beyond,
-        );
+    if beyond.messages > 0 {
+        let why = format!("beyond {MESSAGES_PER_SECOND_MAX} messages for each second of trading");
+        recorder.beyond(&why, beyond.executions);
+        mapper.unmapped.insert(why, beyond.messages);
     }
     let start_micro = path.first().map_or(median * MICRO_PER_PRICE, |&(_, v)| v);
     Some(Scenario {
         title: format!(
             "recorded flow: {} LOBSTER messages",
-            messages.len() as u64 + beyond
+            messages.len() as u64 + beyond.messages
         ),
         seed,
         seconds,
@@ -399,6 +427,7 @@ fn build(
         },
         source: Source::Recorded(mapper.steps),
         unmapped: mapper.unmapped,
+        market: Some(recorder.finish()),
     })
 }
 
@@ -417,7 +446,7 @@ mod tests {
                         34207,3,12,5,9990000,-1\n\
                         34210,7,0,0,-1,-1\n";
 
-    fn read(text: &str) -> Result<(Vec<Message>, u64), FlowError> {
+    fn read(text: &str) -> Result<(Vec<Message>, Beyond), FlowError> {
         parse(text.as_bytes(), 1_000)
     }
 
@@ -544,7 +573,12 @@ mod tests {
     #[test]
     fn a_long_file_is_cut_to_the_pace_and_the_rest_counted() {
         let (messages, beyond) = parse(GOOD.as_bytes(), 4).expect("good lines");
-        assert_eq!((messages.len(), beyond), (4, 6));
+        let executions = Amount { count: 2, lots: 14 };
+        let rest = Beyond {
+            messages: 6,
+            executions,
+        };
+        assert_eq!((messages.len(), beyond), (4, rest));
         let s = build(&messages, beyond, 1, 20, 4).expect("priced messages");
         assert_eq!(
             s.unmapped["beyond 400 messages for each second of trading"],

@@ -303,6 +303,7 @@ fn build(mut r: Recording, seed: u64, seconds: u64, now_s: u64) -> anyhow::Resul
         },
         source: Source::Recorded(r.steps),
         unmapped: r.unmapped,
+        market: None,
     })
 }
 

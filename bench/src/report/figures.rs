@@ -1,6 +1,7 @@
 //! The figures of a run, as `--json` writes them and as the page shows them. Durations are in ns where the
 //! name says so, money in micro-units of the settlement asset.
 
+use crate::flow::reconcile::Reconciliation;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -188,6 +189,8 @@ pub(crate) struct Figures {
     pub(crate) checks: Checks,
     /// Messages of a recorded flow that were not replayed, by kind.
     pub(crate) unmapped: BTreeMap<String, u64>,
+    /// The replay of a LOBSTER file beside the market that it recorded.
+    pub(crate) reconciliation: Option<Reconciliation>,
     pub(crate) batches: Vec<Batch>,
     pub(crate) settlement_list: Vec<Settlement>,
     /// What the run ran on.

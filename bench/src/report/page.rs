@@ -516,6 +516,10 @@ fn tables(r: &Record) -> Markup {
                     } }
                 }
             }
+            @if let Some(reconciliation) = &f.reconciliation {
+                h3 { "Beside the recorded market" }
+                pre { (reconciliation.lines().join("\n")) }
+            }
             h3 { "The run" }
             table { tbody {
                 @for (name, value) in &r.settings { tr { td { (name) } td { (value) } } }

@@ -177,7 +177,7 @@ impl Desk {
                         sent_ns,
                     },
                 );
-                tally.sent(&request);
+                tally.sent(self.member, self.last_name, &request);
             }
             // The venue is far behind, or gone: the strategy must not wait for this one.
             Err(_) => {
@@ -258,7 +258,7 @@ impl Desk {
             }
             _ => {}
         }
-        tally.saw(report);
+        tally.saw(self.member, report);
         match &mut self.strategy {
             Strategy::Maker(maker, _) => maker.on_report(report, at),
             Strategy::Taker(taker, _) => taker.on_report(report),

@@ -1,5 +1,6 @@
 //! What a trading process counts, and the file of answered requests that the end check reads.
 
+use crate::flow::reconcile::{Reconciler, Reconciliation};
 use crate::report::figures::Durations;
 use anyhow::Context as _;
 use client::{Report, Request};
@@ -31,6 +32,8 @@ pub(crate) struct TradeResult {
     pub(crate) send_to_rx: Vec<(u64, u64)>,
     pub(crate) rx_to_sequenced: Vec<(u64, u64)>,
     pub(crate) sequenced_to_report: Vec<(u64, u64)>,
+    /// The replay of a LOBSTER file beside the market that it recorded.
+    pub(crate) reconciliation: Option<Reconciliation>,
 }
 
 pub(super) struct Tally {
@@ -52,6 +55,8 @@ pub(super) struct Tally {
     pub(super) feed_rerequests: u64,
     /// Answer to the last withdrawal: its batch, or the reject code.
     pub(super) withdrawn: Option<Result<u64, String>>,
+    /// Compares with the recorded market, if there is one.
+    pub(super) reconciler: Option<Reconciler>,
 }
 
 fn code_name(reason: u16) -> String {
@@ -59,7 +64,7 @@ fn code_name(reason: u16) -> String {
 }
 
 impl Tally {
-    pub(super) fn create(acks: &Path) -> anyhow::Result<Self> {
+    pub(super) fn create(acks: &Path, reconciler: Option<Reconciler>) -> anyhow::Result<Self> {
         let file =
             File::create(acks).with_context(|| format!("cannot write {}", acks.display()))?;
         Ok(Self {
@@ -78,10 +83,14 @@ impl Tally {
             feed_messages: 0,
             feed_rerequests: 0,
             withdrawn: None,
+            reconciler,
         })
     }
 
-    pub(super) fn sent(&mut self, request: &Request) {
+    pub(super) fn sent(&mut self, member: u32, name: u64, request: &Request) {
+        if let Some(reconciler) = &mut self.reconciler {
+            reconciler.sent(member, name);
+        }
         *self
             .result
             .requests_by_kind
@@ -130,8 +139,11 @@ impl Tally {
         }
     }
 
-    /// Notes any report.
-    pub(super) fn saw(&mut self, report: &Report) {
+    /// Notes any report to a member.
+    pub(super) fn saw(&mut self, member: u32, report: &Report) {
+        if let Some(reconciler) = &mut self.reconciler {
+            reconciler.report(member, report);
+        }
         match report {
             // Each trade is reported to both sides; the taker's copy counts it once.
             Report::Filled(m) if m.liquidity == 1 => self.result.fills += 1,
@@ -181,6 +193,7 @@ impl Tally {
             send_to_rx: self.send_to_rx.pairs(),
             rx_to_sequenced: self.rx_to_sequenced.pairs(),
             sequenced_to_report: self.sequenced_to_report.pairs(),
+            reconciliation: self.reconciler.map(Reconciler::finish),
             ..self.result
         })
     }
