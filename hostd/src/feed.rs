@@ -15,6 +15,7 @@ mod checkpoints;
 pub mod config;
 mod day;
 mod desk;
+mod orders;
 mod requests;
 mod snapshots;
 mod state;

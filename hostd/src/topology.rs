@@ -91,7 +91,7 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
     for m in &config.members {
         core.add_member(m.member(), m.rates());
     }
-    let mut day = FeedDay::begin(&config.feed_dir())?;
+    let mut day = FeedDay::begin(&config.feed_dir(), config.capacity.orders)?;
     let recovered = recover(dir.path(), core, Some(&batches), |core| {
         for (member, report) in core.told() {
             spool_files.append(member, report)?;

@@ -31,14 +31,15 @@ pub struct FeedDay {
 }
 
 impl FeedDay {
-    /// The day before its first message; the store is made in `dir`.
+    /// The day before its first message, with room for as many resting `orders` as the engine has; the store
+    /// is made in `dir`.
     ///
     /// # Errors
     /// When the store cannot be made.
-    pub fn begin(dir: &Path) -> anyhow::Result<Self> {
+    pub fn begin(dir: &Path, orders: u32) -> anyhow::Result<Self> {
         Ok(Self {
             store: Store::create(dir)?,
-            state: State::default(),
+            state: State::new(orders),
             running: FeedHash::new(),
             range: FeedHash::new(),
             range_first: 1,

@@ -87,6 +87,7 @@ impl Desk {
                 c.interval_ms * 1_000_000,
                 c.messages_per_second,
                 sequence,
+                day.state.orders.capacity(),
             ),
             destinations: c.destinations.clone(),
             last: TimeNs(0),

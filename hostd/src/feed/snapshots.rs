@@ -46,12 +46,13 @@ pub(crate) struct Snapshots {
 
 impl Snapshots {
     /// Cycles that begin at most once per `interval_ns`, of `messages_per_second`; the session's numbers go on
-    /// from `sequence`.
+    /// from `sequence`. There is room for a book of `orders`.
     pub(crate) fn new(
         session: [u8; 10],
         interval_ns: u64,
         messages_per_second: u32,
         sequence: u64,
+        orders: usize,
     ) -> Self {
         Self {
             packet: PacketBuilder::new(session),
@@ -63,7 +64,7 @@ impl Snapshots {
             todo: VecDeque::new(),
             shown: 0,
             head: VecDeque::new(),
-            orders: Vec::new(),
+            orders: Vec::with_capacity(orders),
             trailer: SnapshotTrailer::zeroed(),
             next_cycle: 0,
             due: 0,
@@ -180,7 +181,8 @@ impl Snapshots {
     fn begin_instrument(&mut self, state: &State, next_feed: u64, id: u16) {
         let instrument = &state.instruments[&id];
         self.orders.clear();
-        self.orders.extend(instrument.orders().copied());
+        self.orders
+            .extend(state.orders.of(&instrument.queue).copied());
         let about = [
             instrument.definition.map(SnapshotMessage::from),
             instrument.mark.map(SnapshotMessage::from),
@@ -256,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_cycle_shows_every_instrument_at_its_pace() {
-        let mut state = State::default();
+        let mut state = State::new(300);
         for instrument in [4, 9] {
             state.take(&list(instrument));
             for n in 0..100 {
@@ -267,7 +269,7 @@ mod tests {
                 ));
             }
         }
-        let mut s = Snapshots::new(*b"DELTASNAP1", 1_000 * MS, 1_000, 500);
+        let mut s = Snapshots::new(*b"DELTASNAP1", 1_000 * MS, 1_000, 500, 300);
         let (all, first, last) = run(&mut s, &state, 900);
         let names: Vec<_> = all.iter().map(SnapshotMessage::name).collect();
         let one = |orders: usize| {
@@ -294,10 +296,10 @@ mod tests {
 
     #[test]
     fn in_the_middle_of_an_event_no_snapshot_is_taken() {
-        let mut state = State::default();
+        let mut state = State::new(300);
         state.take(&list(4));
         state.take(&add(1, 4, 0));
-        let mut s = Snapshots::new(*b"DELTASNAP1", MS, 1_000_000, 500);
+        let mut s = Snapshots::new(*b"DELTASNAP1", MS, 1_000_000, 500, 300);
         assert_eq!(run(&mut s, &state, 5).0, []);
         state.take(&add(2, 4, FLAG_LAST));
         // The cycle begins, and before the instrument's turn another event does.

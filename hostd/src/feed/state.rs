@@ -1,5 +1,6 @@
 //! What the feed has said so far, as somebody who joins late has to know it.
 
+use super::orders::{Orders, Queue};
 use bytemuck::Zeroable;
 use firmware::wire::feed::{
     AuctionUpdate, BatchSealed, FeedMessage, IndexUpdate, InstrumentDefinition, MarkPrice,
@@ -14,8 +15,8 @@ pub(crate) struct Instrument {
     pub(crate) mark: Option<MarkPrice>,
     pub(crate) auction: Option<AuctionUpdate>,
     state: Option<u8>,
-    /// By arrival: an order that joins does so behind all others, and none ever moves.
-    orders: BTreeMap<u64, SnapshotOrder>,
+    /// Its resting orders: one that joins does so behind all others, and none ever moves.
+    pub(crate) queue: Queue,
 }
 
 impl Instrument {
@@ -23,20 +24,12 @@ impl Instrument {
     pub(crate) fn state(&self) -> u8 {
         self.state.unwrap_or(STATE_OPEN)
     }
-
-    /// Resting orders, oldest first.
-    pub(crate) fn orders(&self) -> impl Iterator<Item = &SnapshotOrder> {
-        self.orders.values()
-    }
 }
 
 /// The whole.
-#[derive(Default)]
 pub(crate) struct State {
     pub(crate) instruments: BTreeMap<u16, Instrument>,
-    /// Where each live order is: instrument and arrival.
-    places: BTreeMap<u64, (u16, u64)>,
-    arrivals: u64,
+    pub(crate) orders: Orders,
     pub(crate) index: Option<IndexUpdate>,
     pub(crate) settlement: Option<SettlementSummary>,
     pub(crate) batch: Option<BatchSealed>,
@@ -46,6 +39,19 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Nothing was said yet; there is room for so many orders.
+    pub(crate) fn new(orders: u32) -> Self {
+        Self {
+            instruments: BTreeMap::new(),
+            orders: Orders::new(orders),
+            index: None,
+            settlement: None,
+            batch: None,
+            engine_seq: 0,
+            is_within_event: false,
+        }
+    }
+
     /// Whether the last message ended its matching event: only then does the state mean anything.
     pub(crate) const fn is_whole(&self) -> bool {
         !self.is_within_event
@@ -89,13 +95,6 @@ impl State {
                 m.engine_seq
             }
             FeedMessage::OrderAdd(m) => {
-                self.arrivals += 1;
-                let place = (m.instrument, self.arrivals);
-                assert!(
-                    self.places.insert(m.order_id, place).is_none(),
-                    "order {} joins a book that it is in",
-                    m.order_id
-                );
                 let order = SnapshotOrder {
                     order_id: m.order_id,
                     price: m.price,
@@ -104,19 +103,20 @@ impl State {
                     side: m.side,
                     ..Zeroable::zeroed()
                 };
-                self.at(m.instrument).orders.insert(place.1, order);
+                let instrument = self.instruments.entry(m.instrument).or_default();
+                self.orders.push(&mut instrument.queue, order);
                 m.engine_seq
             }
             FeedMessage::OrderReduce(m) => {
-                self.leave(m.order_id, m.quantity);
+                self.leave(m.instrument, m.order_id, m.quantity);
                 m.engine_seq
             }
             FeedMessage::OrderDelete(m) => {
-                self.leave(m.order_id, 0);
+                self.leave(m.instrument, m.order_id, 0);
                 m.engine_seq
             }
             FeedMessage::OrderExecuted(m) => {
-                self.leave(m.order_id, m.leaves);
+                self.leave(m.instrument, m.order_id, m.leaves);
                 m.engine_seq
             }
         };
@@ -127,17 +127,8 @@ impl State {
     }
 
     /// Leaves `quantity` lots of an order; zero takes it out.
-    fn leave(&mut self, order_id: u64, quantity: i64) {
-        let place = self.places.get(&order_id).copied();
-        let (instrument, arrival) =
-            place.unwrap_or_else(|| panic!("order {order_id} is in no book"));
-        let orders = &mut self.at(instrument).orders;
-        if quantity == 0 {
-            orders.remove(&arrival);
-            self.places.remove(&order_id);
-        } else {
-            let order = orders.get_mut(&arrival).expect("its place is known");
-            order.quantity = quantity;
-        }
+    fn leave(&mut self, instrument: u16, order_id: u64, quantity: i64) {
+        let instrument = self.instruments.entry(instrument).or_default();
+        self.orders.leave(&mut instrument.queue, order_id, quantity);
     }
 }

@@ -86,7 +86,7 @@ impl Venue {
         }
         let store = tempfile::tempdir().unwrap();
         let (packets, lane) = bounded(lane_depth);
-        let day = FeedDay::begin(store.path()).unwrap();
+        let day = FeedDay::begin(store.path(), config.capacity.orders).unwrap();
         let feed = FeedEgress::new(
             config.feed.session_name(),
             config.feed.lines().collect(),

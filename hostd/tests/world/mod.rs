@@ -47,7 +47,8 @@ fn hex(key: &SecretKey) -> String {
 fn free_port() -> u16 {
     static NEXT: std::sync::Mutex<u16> = std::sync::Mutex::new(0);
     let mut next = NEXT.lock().unwrap();
-    let start = 20_000 + (std::process::id() % 11_000) as u16;
+    // Test binaries that start one after the other have neighbouring ids, and should not have neighbouring ports.
+    let start = 20_000 + (std::process::id().wrapping_mul(7_919) % 11_000) as u16;
     loop {
         let port = start + *next;
         *next += 1;
