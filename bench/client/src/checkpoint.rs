@@ -16,7 +16,7 @@ pub enum Verdict {
     Session,
     /// The messages since the checkpoint before are those that the venue signed; earlier ones were not seen.
     Range,
-    /// Not all messages of its range were seen: it says nothing.
+    /// Its range is empty, or not all messages of it were seen: it says nothing.
     Unseen,
     /// The venue signed other messages than those that came: keep both, they are a proof.
     Different,
@@ -110,7 +110,7 @@ impl Verifier {
             }
             Some(_) => Verdict::Session,
             None if range_differs => Verdict::Different,
-            None if has_range => Verdict::Range,
+            None if has_range && c.first_seq <= c.last_seq => Verdict::Range,
             None => Verdict::Unseen,
         };
         Some((c, verdict))
