@@ -13,7 +13,7 @@
 local SCHEMA_ID = 56065
 
 local ENUMS = {
-    CancelReason = { [0] = "Requested", [1] = "ImmediateRest", [2] = "SelfTrade", [3] = "MassCancel", [4] = "Disconnect", [5] = "Margin", [6] = "Collar", [7] = "FillLimit", [8] = "Expired", [9] = "DeadMan", [10] = "KillSwitch", [11] = "MarketMakerProtection", [12] = "TradingState", [13] = "Operator", [14] = "Requoted", [15] = "ReduceOnly", [255] = "none" },
+    CancelReason = { [0] = "Requested", [1] = "ImmediateRest", [2] = "SelfTrade", [3] = "MassCancel", [4] = "Disconnect", [5] = "Margin", [6] = "Collar", [7] = "FillLimit", [8] = "Expired", [9] = "DeadMan", [10] = "KillSwitch", [11] = "MarketMakerProtection", [12] = "TradingState", [13] = "Operator", [14] = "ReduceOnly", [255] = "none" },
     CancelScope = { [0] = "OrdersAndQuotes", [1] = "OrdersOnly", [2] = "QuotesOnly", [255] = "none" },
     CodPolicy = { [0] = "Never", [1] = "Flagged", [2] = "AllOrders", [255] = "none" },
     DeadManEvent = { [0] = "Armed", [1] = "Disarmed", [2] = "Fired", [255] = "none" },
@@ -474,7 +474,7 @@ local MESSAGES = {
             { abbr = "account", name = "account", offset = 72, size = 4, kind = "u32", about = "Account." },
             { abbr = "instrument", name = "instrument", offset = 76, size = 2, kind = "u16", about = "Instrument." },
             { abbr = "side", name = "side", offset = 78, size = 1, kind = "u8", enum = "Side", about = "0 buy, 1 sell." },
-            { abbr = "reason", name = "reason", offset = 79, size = 1, kind = "u8", enum = "CancelReason", about = "0 requested, 1 IOC rest, 2 self-trade, 3 mass cancel, 4 disconnect, 5 margin, 6 collar, 7 fill limit, 8 expired, 9 dead-man timer, 10 kill switch, 11 market-maker protection, 12 trading state, 13 operator, 14 requoted, 15 reduce-only." },
+            { abbr = "reason", name = "reason", offset = 79, size = 1, kind = "u8", enum = "CancelReason", about = "0 requested, 1 IOC rest, 2 self-trade, 3 mass cancel, 4 disconnect, 5 margin, 6 collar, 7 fill limit, 8 expired, 9 dead-man timer, 10 kill switch, 11 market-maker protection, 12 trading state, 13 operator, 14 reduce-only." },
         },
         groups = {
         },
@@ -680,7 +680,7 @@ local MESSAGES = {
         },
     },
     [219] = {
-        name = "QuoteStatus", abbr = "quote_status", about = "What became of one entry of a mass quote.",
+        name = "QuoteStatus", abbr = "quote_status", about = "What became of one entry of a mass quote. Whatever rested on a side that the entry names is gone, unless it was kept or reduced.",
         fields = {
             { abbr = "cl_ord_id", name = "clOrdId", offset = 0, size = 8, kind = "u64", about = "Client's name of the mass quote." },
             { abbr = "client_seq", name = "clientSeq", offset = 8, size = 8, kind = "u64", about = "Number of the request." },

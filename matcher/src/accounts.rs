@@ -38,6 +38,10 @@ pub struct Account {
     held: Lanes,
     /// `held` less what all open orders can lose.
     all: Lanes,
+    /// Whose lock is on it; see the engine's kill switch.
+    pub(crate) locks: u8,
+    /// Resting reduce-only orders: fills look after them only where there are some.
+    pub(crate) reduce_only_orders: u32,
     /// Open lots to buy and to sell, per instrument.
     open: Box<[[i64; 2]]>,
 }
@@ -60,6 +64,8 @@ impl Account {
             held_least: 0,
             at_risk: 0,
             held: Lanes::ZERO,
+            locks: 0,
+            reduce_only_orders: 0,
             all: Lanes::ZERO,
             open: alloc::vec![[0; 2]; instruments].into(),
         }
@@ -75,6 +81,12 @@ impl Account {
     #[must_use]
     pub const fn cash_micro(&self) -> i64 {
         self.leaf.cash_pico.div_euclid(PICO_PER_MICRO) as i64
+    }
+
+    /// Whether the member or the venue has locked it: only orders that reduce pass.
+    #[must_use]
+    pub const fn is_locked(&self) -> bool {
+        self.locks != 0
     }
 
     /// Whether any position is open.

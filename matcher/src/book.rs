@@ -11,8 +11,8 @@
 //!   dies with its order, and [`OrderId`] zero never names one.
 //! - Orders queue at the tail of their price. A partial fill or a reduction keeps the place.
 //! - A book is never crossed: the engine matches before it rests the remainder. Inserting an order at
-//!   a price that meets the other side is a broken invariant and panics. (An auction that
-//!   collects crossing orders needs its own store; it is not kept here.)
+//!   a price that meets the other side is a broken invariant and panics, except while an instrument
+//!   collects orders for an auction ([`OrderBook::collect`]).
 //! - Memory is taken by [`OrderBook::new`] and [`OrderBook::list`] only. What does not fit is an error
 //!   and changes nothing; nothing grows.
 //!
@@ -190,6 +190,16 @@ pub trait OrderBook {
         lots: i64,
         info: OrderInfo,
     ) -> Result<OrderId, BookError>;
+
+    /// Lets a listed instrument's orders cross from now on: bids and asks get levels of their own. The fast
+    /// book takes the memory for it the first time (16 bytes a tick). Does nothing when it collects already.
+    fn collect(&mut self, instrument: InstrumentId);
+
+    /// Ends what [`Self::collect`] began. Orders keep their ids and places.
+    ///
+    /// # Panics
+    /// If the book is crossed: the auction trades first.
+    fn uncollect(&mut self, instrument: InstrumentId);
 
     /// Best price of a side; `None` if the side is empty or the instrument is not listed.
     fn best(&self, instrument: InstrumentId, side: Side) -> Option<PriceTicks>;

@@ -7,16 +7,24 @@
 //! - an account that a batch touched with more than a deposit is above maintenance when the batch is sealed;
 //! - every fill of a batch lies inside the collar of the table that the batch is sealed under.
 
+mod groups;
+mod incoming;
+mod matching;
+mod money;
 mod orders;
+mod protect;
+mod queries;
+mod quotes;
+mod states;
+mod tracked;
 mod venue;
 
-pub use venue::DepositError;
+pub use money::DepositError;
 
 use crate::accounts::{Accounts, Exposure};
 use crate::batch::{BatchBuilder, SealReason};
 use crate::book::{BookError, BookLimits, Order, OrderBook};
 use crate::margin::Margin;
-use crate::memory::reserved;
 use crate::outbox::Outbox;
 use crate::sequencer::{Input, Sequenced};
 use crate::settlement::{Settled, Terms};
@@ -31,10 +39,16 @@ use firmware::units::{
 use firmware::wire::feed::{OrderDelete, OrderReduce};
 use firmware::wire::input::{InDomain, InInstrument, InRefused};
 use firmware::wire::report::{Canceled, NotApplied, Rejected};
+use groups::Groups;
+use incoming::Marks;
+use states::Clearing;
+use tracked::Orders;
 
 /// Client order ids that can be looked up per member; a power of two. An id that is this much older than
 /// the newest can still be cancelled by the venue's order id.
 const CLIENT_IDS: usize = 1 << 12;
+/// Market-maker protection groups of all accounts together.
+const MMP_GROUPS_MAX: usize = 4_096;
 
 /// Sizes that are fixed at start.
 #[derive(Clone, Copy, Debug)]
@@ -43,10 +57,10 @@ pub struct EngineLimits {
     pub accounts: usize,
     /// Orders that can rest at a time.
     pub orders: u32,
-    /// Instrument ids run below this; at most [`INSTRUMENTS`].
-    pub instruments: u16,
     /// Member ids run up to this.
     pub members: u32,
+    /// Instrument ids run below this; at most [`INSTRUMENTS`].
+    pub instruments: u16,
 }
 
 impl EngineLimits {
@@ -67,8 +81,8 @@ impl Default for EngineLimits {
         Self {
             accounts: firmware::limits::GATE_ACCOUNTS,
             orders: 1 << 16,
-            instruments: TIER_INSTRUMENTS as u16,
             members: MEMBERS as u32,
+            instruments: TIER_INSTRUMENTS as u16,
         }
     }
 }
@@ -91,6 +105,12 @@ pub struct EngineCounters {
 struct Listed {
     spec: InInstrument,
     tick_e9: i64,
+    /// Trading state.
+    state: u8,
+    /// Orders are collected and may cross.
+    collects: bool,
+    /// What the feed was last told of the auction.
+    shown: Option<Option<Clearing>>,
 }
 
 #[derive(Clone, Debug)]
@@ -99,6 +119,10 @@ struct Member {
     cod_policy: u8,
     /// Ring from client order id to order.
     ids: Box<[(u64, OrderId)]>,
+    /// Accounts that it trades for.
+    accounts: Vec<AccountId>,
+    /// When its dead-man timer fires; zero: never.
+    dead_man: u64,
 }
 
 /// What every report of one input has in common.
@@ -132,8 +156,14 @@ pub struct Engine<B> {
     last_seq: Seq,
     last_time: TimeNs,
     counters: EngineCounters,
-    /// Orders to cancel in a sweep; kept so that a sweep takes no memory.
-    sweep: Vec<OrderId>,
+    /// What is kept of resting orders beside the book.
+    orders: Orders,
+    /// Market-maker protection.
+    groups: Groups,
+    /// The quotes of the account that a mass quote is about, by instrument and side; empty between two.
+    quoted: Box<[[OrderId; 2]]>,
+    /// When the first dead-man timer fires.
+    next_dead_man: u64,
 }
 
 impl<B: OrderBook> Engine<B> {
@@ -167,7 +197,10 @@ impl<B: OrderBook> Engine<B> {
             last_seq: Seq(0),
             last_time: TimeNs(0),
             counters: EngineCounters::default(),
-            sweep: reserved(limits.orders as usize),
+            orders: Orders::new(limits.accounts, limits.orders),
+            groups: Groups::new(MMP_GROUPS_MAX),
+            quoted: alloc::vec![[OrderId(0); 2]; instruments].into(),
+            next_dead_man: u64::MAX,
         })
     }
 
@@ -212,18 +245,19 @@ impl<B: OrderBook> Engine<B> {
             Input::Session(m) => self.session(stamp, m, out),
             Input::Deposit(m) => self.deposit(stamp, m, out),
             Input::Oracle(m) => self.oracle_time = TimeNs(self.oracle_time.0.max(m.timestamp)),
-            Input::MassQuote(_)
-            | Input::Reduce(_)
-            | Input::MmpReset(_)
-            | Input::KillSwitch(_)
-            | Input::OpenOrders(_)
-            | Input::DeadMan(_)
-            | Input::MmpConfig(_)
-            | Input::Positions(_)
-            | Input::TradingState(_)
-            | Input::OperatorCancel(_)
-            | Input::DropCopy(_)
-            | Input::Lock(_) => {}
+            Input::MassQuote(q) => self.mass_quote(stamp, q, out),
+            Input::Reduce(m) => self.reduce(stamp, m, out),
+            Input::MmpReset(m) => self.mmp_reset(stamp, m, out),
+            Input::KillSwitch(m) => self.kill_switch(stamp, m, out),
+            Input::OpenOrders(m) => self.open_orders(stamp, m, out),
+            Input::DeadMan(m) => self.dead_man(stamp, m, out),
+            Input::MmpConfig(m) => self.mmp_config(stamp, m, out),
+            Input::Positions(m) => self.positions(stamp, m, out),
+            Input::TradingState(m) => self.trading_state(stamp, m, out),
+            Input::OperatorCancel(m) => self.operator_cancel(stamp, m, out),
+            Input::Lock(m) => self.operator_lock(stamp, m, out),
+            // Whom reports are copied to is settled where reports are numbered.
+            Input::DropCopy(_) => {}
             Input::Timer(m) => self.timer(stamp, m, out),
             Input::Account(m) => self.bind_account(m),
             Input::Domain(m) => self.domain = *m,
@@ -324,16 +358,25 @@ impl<B: OrderBook> Engine<B> {
                 .update(&a.leaf.owner);
             h.update(&a.leaf.nonce.to_le_bytes())
                 .update(&a.leaf.cash_pico.to_le_bytes());
+            h.update(&[a.locks]);
+            self.orders.digest(*id, &mut h);
             let positions = &a.leaf.positions[..self.table.columns.len()];
             h.update(bytemuck::cast_slice(positions));
         }
         for (i, listed) in self.instruments.iter().enumerate() {
             if let Some(l) = listed {
                 h.update(bytemuck::bytes_of(&l.spec));
+                h.update(&[l.state, u8::from(l.collects)]);
                 self.digest_book(InstrumentId(i as u16), &mut h);
             }
         }
         h.update(&self.book.next_id().map_or(0, |id| id.0).to_le_bytes());
+        for member in self.members.iter().flatten() {
+            h.update(&[member.cod_policy]);
+            h.update(&member.dead_man.to_le_bytes());
+        }
+        self.groups.digest(&mut h);
+        h.update(&self.orders.next_entry().to_le_bytes());
         self.batch.digest(&mut h);
         *h.finalize().as_bytes()
     }
@@ -463,38 +506,51 @@ impl<B: OrderBook> Engine<B> {
         i64::from(price.0) * self.listed(instrument.0 as usize).tick_e9
     }
 
-    /// Takes an order off the book, frees its reserve, and tells the member and the feed.
-    fn remove_order(&mut self, stamp: &Stamp, id: OrderId, cause: Cause, out: &mut Outbox) -> bool {
-        let Some(order) = self.book.cancel(id) else {
-            return false;
-        };
+    /// Takes an order off the book and frees what it reserved.
+    fn take_off(&mut self, id: OrderId) -> Option<Order> {
+        let order = self.book.cancel(id)?;
+        self.forget(&order);
         self.accounts
             .at(order.info.account)
             .close_order(&self.margin, exposure(&order));
-        self.tell_removed(stamp, &order, cause, out);
+        Some(order)
+    }
+
+    /// Drops what was kept of an order that has left the book.
+    #[inline]
+    fn forget(&mut self, order: &Order) {
+        let (id, info) = (order.info.account, &order.info);
+        self.orders.remove(id, info.list(), order.id);
+        if info.is_reduce_only() {
+            self.accounts.at(id).reduce_only_orders -= 1;
+        }
+    }
+
+    /// Takes an order off the book and tells the member and the feed.
+    fn remove_order(&mut self, stamp: &Stamp, id: OrderId, cause: Cause, out: &mut Outbox) -> bool {
+        let Some(order) = self.take_off(id) else {
+            return false;
+        };
+        tell_canceled(stamp, &order, 0, cause, out);
+        feed_deleted(stamp, &order, out);
         true
     }
 
-    fn tell_removed(&self, stamp: &Stamp, order: &Order, cause: Cause, out: &mut Outbox) {
-        out.report(
-            MemberId(order.info.session),
-            Canceled {
-                order_id: order.id.0,
-                cl_ord_id: order.info.cl_ord_id.0,
-                request_cl_ord_id: cause.request_cl_ord_id,
-                client_seq: cause.client_seq,
-                quantity: order.lots,
-                leaves: 0,
-                rx_time: cause.rx_time,
-                engine_time: stamp.time.0,
-                engine_seq: stamp.seq.0,
-                account: order.info.account.0,
-                instrument: order.instrument.0,
-                side: order.side as u8,
-                reason: cause.reason,
-            },
-        );
-        feed_deleted(stamp, order, out);
+    /// Lowers an order to `leaves` lots without a trade, or takes it off; tells the member and the feed.
+    fn cut_order(
+        &mut self,
+        stamp: &Stamp,
+        order: &Order,
+        leaves: i64,
+        cause: Cause,
+        out: &mut Outbox,
+    ) {
+        if leaves == 0 {
+            self.remove_order(stamp, order.id, cause, out);
+        } else {
+            tell_canceled(stamp, order, leaves, cause, out);
+            self.shrink(stamp, order, leaves, out);
+        }
     }
 
     fn feed_reduced(&self, stamp: &Stamp, order: &Order, lots: i64, out: &mut Outbox) {
@@ -509,81 +565,49 @@ impl<B: OrderBook> Engine<B> {
             pad1: 0,
         });
     }
-
-    /// Collects an account's orders on the sides that are `wanted`, best price first. The account's open
-    /// lots say where nothing is to be found and when all is found: mass cancels are never throttled, so
-    /// one must not cost a walk over everybody's orders.
-    fn collect_account(
-        &mut self,
-        id: AccountId,
-        wanted: impl Fn(InstrumentId, firmware::units::Side) -> bool,
-    ) {
-        use firmware::units::Side::{Buy, Sell};
-        self.sweep.clear();
-        let Some(account) = self.accounts.get(id) else {
-            return;
-        };
-        for instrument in (0..self.table.columns.len() as u16).map(InstrumentId) {
-            for side in [Buy, Sell].into_iter().filter(|s| wanted(instrument, *s)) {
-                let mut left = account.open_lots(instrument.0 as usize, side);
-                let mut prices = self.book.levels(instrument, side);
-                while left > 0 {
-                    let price = prices.next().expect("open lots rest in the book");
-                    for o in self.book.orders(instrument, side, price) {
-                        if o.info.account == id {
-                            self.sweep.push(o.id);
-                            left -= o.lots;
-                        }
-                    }
-                }
-                assert_eq!(left, 0, "the book holds more than the open lots");
-            }
-        }
-    }
-
-    /// Collects the orders for which `wanted` holds, instrument by instrument, best price first.
-    fn collect(&mut self, wanted: impl Fn(&Order) -> bool) {
-        Self::collect_into(&self.book, &self.instruments, &mut self.sweep, wanted);
-    }
-
-    fn collect_into(
-        book: &B,
-        instruments: &[Option<Listed>],
-        sweep: &mut Vec<OrderId>,
-        wanted: impl Fn(&Order) -> bool,
-    ) {
-        use firmware::units::Side::{Buy, Sell};
-        sweep.clear();
-        for i in (0..instruments.len()).filter(|i| instruments[*i].is_some()) {
-            let id = InstrumentId(i as u16);
-            for side in [Buy, Sell] {
-                for price in book.levels(id, side) {
-                    let hits = book.orders(id, side, price).filter(&wanted);
-                    sweep.extend(hits.map(|o| o.id));
-                }
-            }
-        }
-    }
-
-    /// Cancels what [`Self::collect`] found; returns how many orders that were.
-    fn sweep(&mut self, stamp: &Stamp, cause: Cause, out: &mut Outbox) -> u32 {
-        let orders = core::mem::take(&mut self.sweep);
-        let mut count = 0;
-        for id in &orders {
-            count += u32::from(self.remove_order(stamp, *id, cause, out));
-        }
-        self.sweep = orders;
-        count
-    }
 }
 
 /// Why an order goes, as its report tells it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Cause {
     reason: u8,
     request_cl_ord_id: u64,
     client_seq: u64,
     rx_time: u64,
+}
+
+impl Cause {
+    /// A cause that is no request.
+    const fn of(reason: u8) -> Self {
+        Self {
+            reason,
+            request_cl_ord_id: 0,
+            client_seq: 0,
+            rx_time: 0,
+        }
+    }
+}
+
+/// Tells the member that lots of an order are gone without a trade.
+fn tell_canceled(stamp: &Stamp, order: &Order, leaves: i64, cause: Cause, out: &mut Outbox) {
+    out.report(
+        MemberId(order.info.session),
+        Canceled {
+            order_id: order.id.0,
+            cl_ord_id: order.info.cl_ord_id.0,
+            request_cl_ord_id: cause.request_cl_ord_id,
+            client_seq: cause.client_seq,
+            quantity: order.lots - leaves,
+            leaves,
+            rx_time: cause.rx_time,
+            engine_time: stamp.time.0,
+            engine_seq: stamp.seq.0,
+            account: order.info.account.0,
+            instrument: order.instrument.0,
+            side: order.side as u8,
+            reason: cause.reason,
+        },
+    );
 }
 
 fn exposure(order: &Order) -> Exposure {

@@ -79,6 +79,7 @@ impl Outbox {
                 Report::Accepted(m) => &mut m.order_id,
                 Report::Replaced(m) => &mut m.order_id,
                 Report::Filled(m) => &mut m.order_id,
+                Report::Canceled(m) => &mut m.order_id,
                 _ => continue,
             };
             if *name == from.0 {

@@ -27,6 +27,7 @@ struct Instrument {
     band: Band,
     bids: BTreeMap<PriceTicks, Queue>,
     asks: BTreeMap<PriceTicks, Queue>,
+    may_cross: bool,
 }
 
 impl Instrument {
@@ -123,6 +124,7 @@ impl OrderBook for ReferenceBook {
                 band,
                 bids: BTreeMap::new(),
                 asks: BTreeMap::new(),
+                may_cross: false,
             },
         );
         Ok(())
@@ -156,7 +158,11 @@ impl OrderBook for ReferenceBook {
                 .best(instrument, Side::Buy)
                 .is_some_and(|bid| price <= bid),
         };
-        assert!(!crosses, "an order that crosses the book was rested");
+        let may_cross = self.instruments[&instrument].may_cross;
+        assert!(
+            !crosses || may_cross,
+            "an order that crosses the book was rested"
+        );
         self.free.pop();
         self.slots[id.slot() as usize - 1].place = Some((instrument, side, price));
         let at = self.instruments.get_mut(&instrument).expect("listed");
@@ -172,6 +178,21 @@ impl OrderBook for ReferenceBook {
                 info,
             });
         Ok(id)
+    }
+
+    fn collect(&mut self, instrument: InstrumentId) {
+        let at = self.instruments.get_mut(&instrument).expect("listed");
+        at.may_cross = true;
+    }
+
+    fn uncollect(&mut self, instrument: InstrumentId) {
+        let at = self.instruments.get_mut(&instrument).expect("listed");
+        at.may_cross = false;
+        let (bid, ask) = (at.bids.keys().next_back(), at.asks.keys().next());
+        assert!(
+            bid.is_none() || ask.is_none() || bid < ask,
+            "the book is still crossed"
+        );
     }
 
     fn best(&self, instrument: InstrumentId, side: Side) -> Option<PriceTicks> {
@@ -304,7 +325,10 @@ impl OrderBook for ReferenceBook {
                 self.best(instrument, Side::Buy),
                 self.best(instrument, Side::Sell),
             );
-            assert!(bid.is_none() || ask.is_none() || bid < ask, "crossed");
+            assert!(
+                bid.is_none() || ask.is_none() || bid < ask || at.may_cross,
+                "crossed"
+            );
             for side in [Side::Buy, Side::Sell] {
                 for (&price, queue) in at.side(side) {
                     assert!(!queue.is_empty(), "empty level {price}");

@@ -547,10 +547,10 @@ fn mass_cancel_takes_what_matches_and_says_how_many() {
             bob accepted b1 buy perp 1 @ 99.0
         show feed
         alice mass-cancel perp buy
-            alice canceled a2 1 mass
-            feed delete a2
             alice canceled a1 1 mass
             feed delete a1
+            alice canceled a2 1 mass
+            feed delete a2
             alice mass-canceled 2
         alice mass-cancel call
             alice canceled a5 1 mass
@@ -1005,8 +1005,8 @@ fn a_short_account_loses_its_orders_and_a_deposit_cures_it() {
             bob accepted b2 buy perp 20 @ 89.0
         table index 94.0                               // alice can still carry the position, not the orders
             feed sealed 1 table rows 1 accounts 2
-            alice canceled a3 20 margin
             alice canceled a2 10 margin
+            alice canceled a3 20 margin
             alice settled 1 transfer -4.800000 delta -4.800000 rest 0.000000 collateral 15.160000 maintenance 12.032000
             bob settled 1 transfer 4.800000 delta 4.800000 rest 0.000000 collateral 1004.808000 maintenance 12.032000
             feed settlement 1 by move index 100.000000 to 94.000000 transferred 4.800000 delta 9.600000 rest 0.000000 accounts 2

@@ -62,7 +62,10 @@ fn with_more(workload: &Workload, more: u32, seed: u64) -> Workload {
     let mut prng = Prng::new(seed, 1);
     let width = workload.width_ticks() as i32;
     // Behind every price that the stream trades at: outside its range, on both sides.
-    let (low, high) = ((workload.price_min - width).max(1), workload.price_max + width);
+    let (low, high) = (
+        (workload.price_min - width).max(1),
+        workload.price_max + width,
+    );
     let build = workload
         .warmup()
         .iter()

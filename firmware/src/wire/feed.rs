@@ -6,6 +6,18 @@ use super::sbe::{messages, union};
 pub const FLAG_LAST: u8 = 1;
 /// Trading state in which orders trade as they come: that of an instrument of which no other was told.
 pub const STATE_OPEN: u8 = 2;
+/// [`TradingStatus::state`]: orders are collected, nothing trades, the book may cross.
+pub const STATE_PRE_OPEN: u8 = 0;
+/// [`TradingStatus::state`]: as [`STATE_PRE_OPEN`], with an indicative price on the feed.
+pub const STATE_AUCTION: u8 = 1;
+/// [`TradingStatus::state`]: only cancels and reductions pass.
+pub const STATE_CANCEL_ONLY: u8 = 3;
+/// [`TradingStatus::state`]: halted by the venue; only cancels and reductions pass.
+pub const STATE_HALT: u8 = 4;
+/// [`TradingStatus::state`]: expired, waits for its settlement price; no orders rest.
+pub const STATE_SETTLE: u8 = 5;
+/// [`TradingStatus::state`]: settled for good; no orders rest.
+pub const STATE_DELIVERED: u8 = 6;
 
 messages! {
     /// An instrument is listed.

@@ -33,10 +33,8 @@ pub const CANCEL_MMP: u8 = 11;
 pub const CANCEL_STATE: u8 = 12;
 /// Cancelled by the operator.
 pub const CANCEL_OPERATOR: u8 = 13;
-/// Cancelled because a mass quote took its place or withdrew it.
-pub const CANCEL_REQUOTED: u8 = 14;
 /// Cancelled because a reduce-only order would no longer reduce.
-pub const CANCEL_REDUCE_ONLY: u8 = 15;
+pub const CANCEL_REDUCE_ONLY: u8 = 14;
 
 /// [`MmpEvent::event`]: the lots filled within the window reached the limit.
 pub const MMP_QUANTITY: u8 = 0;
@@ -209,7 +207,7 @@ messages! {
         side: u8,
         /// 0 requested, 1 IOC rest, 2 self-trade, 3 mass cancel, 4 disconnect, 5 margin, 6 collar, 7 fill limit,
         /// 8 expired, 9 dead-man timer, 10 kill switch, 11 market-maker protection, 12 trading state, 13 operator,
-        /// 14 requoted, 15 reduce-only.
+        /// 14 reduce-only.
         reason: u8,
     }
     /// A fill, at the maker's price.
@@ -491,7 +489,8 @@ messages! {
         /// Written as zero.
         pad2: u16,
     }
-    /// What became of one entry of a mass quote.
+    /// What became of one entry of a mass quote. Whatever rested on a side that the entry names is gone, unless
+    /// it was kept or reduced.
     219 QuoteStatus {
         /// Client's name of the mass quote.
         cl_ord_id: u64,

@@ -112,14 +112,34 @@ fn share(lots: u32) -> u64 {
     u64::from(lots) << COUNT_BITS
 }
 
+/// A level for each price of a band.
+#[derive(Debug)]
+struct Ladder {
+    levels: Box<[Level]>,
+    occupied: Bitmap,
+}
+
+impl Ladder {
+    fn new(width_ticks: u32) -> Self {
+        Self {
+            levels: taken(Level::EMPTY, width_ticks as usize),
+            occupied: Bitmap::new(width_ticks),
+        }
+    }
+}
+
 /// One instrument. Not listed: the band is empty.
 #[derive(Debug)]
 struct Instrument {
     band: Band,
     /// Offset of the best level, by side.
     best: [i32; 2],
-    levels: Box<[Level]>,
-    occupied: Bitmap,
+    /// Bids and asks, or bids alone while crossing orders are collected.
+    ladder: Ladder,
+    /// Asks while crossing orders are collected.
+    asks: Option<Ladder>,
+    /// Kept from one collection to the next.
+    spare: Option<Ladder>,
 }
 
 impl Instrument {
@@ -127,8 +147,37 @@ impl Instrument {
         Self {
             band,
             best: NONE,
-            levels: taken(Level::EMPTY, band.width_ticks as usize),
-            occupied: Bitmap::new(band.width_ticks),
+            ladder: Ladder::new(band.width_ticks),
+            asks: None,
+            spare: None,
+        }
+    }
+
+    /// Where the orders of a side rest.
+    #[inline]
+    fn ladder(&self, side: Side) -> &Ladder {
+        match &self.asks {
+            Some(asks) if side == Side::Sell => asks,
+            _ => &self.ladder,
+        }
+    }
+
+    #[inline]
+    fn ladder_mut(&mut self, side: Side) -> &mut Ladder {
+        match &mut self.asks {
+            Some(asks) if side == Side::Sell => asks,
+            _ => &mut self.ladder,
+        }
+    }
+
+    /// Moves all levels of asks from one ladder to another.
+    fn move_asks(from: &mut Ladder, to: &mut Ladder, mut next: Option<u32>) {
+        while let Some(offset) = next {
+            let at = offset as usize;
+            to.levels[at] = core::mem::replace(&mut from.levels[at], Level::EMPTY);
+            to.occupied.set(offset);
+            from.occupied.clear(offset);
+            next = from.occupied.above(offset);
         }
     }
 
@@ -156,14 +205,14 @@ impl Instrument {
         let offset = self.band.offset(price)?;
         let of_side = self.better_than_best(side, offset, side) <= 0;
         of_side
-            .then(|| &self.levels[offset as usize])
+            .then(|| &self.ladder(side).levels[offset as usize])
             .filter(|level| level.sum != 0)
     }
 
     /// A level of `side` got its first order.
     #[inline]
     fn filled(&mut self, side: Side, offset: u32) {
-        self.occupied.set(offset);
+        self.ladder_mut(side).occupied.set(offset);
         if self.better_than_best(side, offset, side) > 0 {
             self.best[side as usize] = offset as i32;
         }
@@ -172,11 +221,12 @@ impl Instrument {
     /// A level of `side` lost its last order.
     #[inline]
     fn emptied(&mut self, side: Side, offset: u32) {
-        self.occupied.clear(offset);
+        self.ladder_mut(side).occupied.clear(offset);
         if self.best[side as usize] == offset as i32 {
+            let occupied = &self.ladder(side).occupied;
             let next = match side {
-                Side::Buy => self.occupied.below(offset),
-                Side::Sell => self.occupied.above(offset),
+                Side::Buy => occupied.below(offset),
+                Side::Sell => occupied.above(offset),
             };
             self.best[side as usize] = next.map_or(NONE[side as usize], |o| o as i32);
         }
@@ -225,7 +275,7 @@ impl LadderBook {
     fn remove(&mut self, slot: u32) {
         let node = self.nodes[slot as usize];
         let instrument = &mut self.instruments[node.instrument()];
-        let level = &mut instrument.levels[node.offset() as usize];
+        let level = &mut instrument.ladder_mut(node.side()).levels[node.offset() as usize];
         match node.prev {
             NIL => level.head = node.next,
             prev => self.nodes[prev as usize].next = node.next,
@@ -253,7 +303,8 @@ impl LadderBook {
     fn shrink(&mut self, slot: u32, lots: u32) {
         let node = &mut self.nodes[slot as usize];
         node.lots -= lots;
-        self.instruments[node.instrument()].levels[node.offset() as usize].sum -= share(lots);
+        let ladder = self.instruments[node.instrument()].ladder_mut(node.side());
+        ladder.levels[node.offset() as usize].sum -= share(lots);
     }
 
     fn listed_instrument(&self, instrument: InstrumentId) -> Option<&Instrument> {
@@ -264,7 +315,7 @@ impl LadderBook {
 
     fn check_level(&self, at: InstrumentId, side: Side, offset: u32) -> u32 {
         let instrument = &self.instruments[usize::from(at.0)];
-        let level = &instrument.levels[offset as usize];
+        let level = &instrument.ladder(side).levels[offset as usize];
         let (mut prev, mut slot, mut total) = (NIL, level.head, LevelTotal::default());
         while slot != NIL {
             let node = &self.nodes[slot as usize];
@@ -366,11 +417,11 @@ impl OrderBook for LadderBook {
         if slot == NIL {
             return Err(BookError::Full);
         }
-        let crosses = at.better_than_best(side, offset, side.opposite()) >= 0;
+        let crosses = at.better_than_best(side, offset, side.opposite()) >= 0 && at.asks.is_none();
         assert!(!crosses, "an order that crosses the book was rested");
 
         let lots = lots as u32;
-        let level = &mut at.levels[offset as usize];
+        let level = &mut at.ladder_mut(side).levels[offset as usize];
         let tail = core::mem::replace(&mut level.tail, slot);
         level.sum += share(lots) + 1;
         if tail == NIL {
@@ -393,6 +444,26 @@ impl OrderBook for LadderBook {
         Ok(OrderId::new(slot, rest.generation))
     }
 
+    fn collect(&mut self, instrument: InstrumentId) {
+        let at = &mut self.instruments[usize::from(instrument.0)];
+        if at.asks.is_none() {
+            let mut asks = (at.spare.take()).unwrap_or_else(|| Ladder::new(at.band.width_ticks));
+            let first = at.best(Side::Sell);
+            Instrument::move_asks(&mut at.ladder, &mut asks, first);
+            at.asks = Some(asks);
+        }
+    }
+
+    fn uncollect(&mut self, instrument: InstrumentId) {
+        let at = &mut self.instruments[usize::from(instrument.0)];
+        if let Some(mut asks) = at.asks.take() {
+            assert!(at.best[0] < at.best[1], "the book is still crossed");
+            let first = at.best(Side::Sell);
+            Instrument::move_asks(&mut asks, &mut at.ladder, first);
+            at.spare = Some(asks);
+        }
+    }
+
     #[inline]
     fn best(&self, instrument: InstrumentId, side: Side) -> Option<PriceTicks> {
         let at = self.instruments.get(usize::from(instrument.0))?;
@@ -403,7 +474,7 @@ impl OrderBook for LadderBook {
     fn front(&self, instrument: InstrumentId, side: Side) -> Option<Order> {
         let at = self.instruments.get(usize::from(instrument.0))?;
         let offset = at.best(side)?;
-        Some(self.order(at.levels[offset as usize].head))
+        Some(self.order(at.ladder(side).levels[offset as usize].head))
     }
 
     #[inline]
@@ -474,9 +545,10 @@ impl OrderBook for LadderBook {
         }
         // Beyond the band on the worse side there is nothing; beyond it on the better side was the best.
         let offset = at.band.offset(price)?;
+        let occupied = &at.ladder(side).occupied;
         let next = match side {
-            Side::Buy => at.occupied.below(offset),
-            Side::Sell => at.occupied.above(offset),
+            Side::Buy => occupied.below(offset),
+            Side::Sell => occupied.above(offset),
         };
         next.map(|offset| at.price(offset))
     }
@@ -530,30 +602,39 @@ impl OrderBook for LadderBook {
         for (i, at) in self.instruments.iter().enumerate() {
             let id = InstrumentId(i as u16);
             let [best_bid, best_ask] = at.best;
-            assert!(best_bid < best_ask, "crossed");
-            at.occupied.check();
-            let occupied = (0..at.band.width_ticks).filter(|&o| at.levels[o as usize].sum != 0);
-            for offset in occupied.clone() {
-                let bid = offset as i32 <= best_bid;
-                assert!(
-                    bid || offset as i32 >= best_ask,
-                    "level {offset} is inside the spread"
-                );
-                orders += self.check_level(id, if bid { Side::Buy } else { Side::Sell }, offset);
+            assert!(best_bid < best_ask || at.asks.is_some(), "crossed");
+            for side in [Side::Buy, Side::Sell] {
+                let ladder = at.ladder(side);
+                ladder.occupied.check();
+                let of_side = |o: &u32| match side {
+                    Side::Buy => *o as i32 <= best_bid,
+                    Side::Sell => *o as i32 >= best_ask,
+                };
+                let occupied = (0..at.band.width_ticks)
+                    .filter(|&o| ladder.levels[o as usize].sum != 0)
+                    .filter(|o| at.asks.is_some() || of_side(o));
+                for offset in occupied.clone() {
+                    assert!(of_side(&offset), "level {offset} is better than the best");
+                    orders += self.check_level(id, side, offset);
+                }
+                let best = match side {
+                    Side::Buy => occupied.clone().next_back(),
+                    Side::Sell => occupied.clone().next(),
+                };
+                assert_eq!(at.best(side), best);
             }
-            for offset in 0..at.band.width_ticks {
-                let level = &at.levels[offset as usize];
-                assert_eq!(
-                    at.occupied.contains(offset),
-                    level.sum != 0,
-                    "bitmap of level {offset}"
-                );
-                assert_eq!(level.head == NIL, level.sum == 0, "head of level {offset}");
-                assert_eq!(level.tail == NIL, level.sum == 0, "tail of level {offset}");
+            let ladders = [Some(&at.ladder), at.asks.as_ref(), at.spare.as_ref()];
+            for (n, ladder) in ladders.into_iter().flatten().enumerate() {
+                for offset in 0..at.band.width_ticks {
+                    let level = &ladder.levels[offset as usize];
+                    let used = ladder.occupied.contains(offset);
+                    assert_eq!(used, level.sum != 0, "bitmap of level {offset}");
+                    assert_eq!(level.head == NIL, level.sum == 0, "head of level {offset}");
+                    assert_eq!(level.tail == NIL, level.sum == 0, "tail of level {offset}");
+                    let apart = n == 0 || at.asks.is_some() || !used;
+                    assert!(apart, "an order in a spare ladder");
+                }
             }
-            let bid = occupied.clone().rfind(|&o| o as i32 <= best_bid);
-            let ask = occupied.clone().find(|&o| o as i32 >= best_ask);
-            assert_eq!((at.best(Side::Buy), at.best(Side::Sell)), (bid, ask));
         }
         assert_eq!(orders, self.live, "orders in levels");
         let (mut free, mut slot) = (0, self.free);

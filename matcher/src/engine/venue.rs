@@ -1,115 +1,24 @@
-//! Inputs of the venue: listings, accounts, deposits, risk tables, time, sessions.
+//! Inputs of the venue: listings, accounts, risk tables, time.
 
 use super::{CLIENT_IDS, Cause, Engine, Listed, Member, Stamp};
 use crate::accounts::Exposure;
-use crate::batch::{DepositRow, SealReason};
-use crate::book::{Order, OrderBook};
+use crate::batch::SealReason;
+use crate::book::OrderBook;
 use crate::memory::taken;
 use crate::outbox::Outbox;
 use crate::settlement::Trigger;
 use crate::table::{Column, RiskTable};
-use firmware::limits::{AMOUNT_BITS, DOMAIN_LOTS_MAX};
+use alloc::vec::Vec;
+use firmware::limits::DOMAIN_LOTS_MAX;
 use firmware::units::{AccountId, InstrumentId, OrderId, PriceTicks, Side};
-use firmware::wire::feed::{IndexUpdate, InstrumentDefinition, MarkPrice, SettlementSummary};
-use firmware::wire::input::{
-    InAccount, InDeposit, InInstrument, InSession, InTimer, SESSION_ESTABLISHED, TIMER_OPERATOR,
-    TIMER_SEAL,
+use firmware::wire::feed::{
+    IndexUpdate, InstrumentDefinition, MarkPrice, STATE_AUCTION, STATE_PRE_OPEN, SettlementSummary,
+    TradingStatus,
 };
-use firmware::wire::order::FLAG_CANCEL_ON_DISCONNECT;
-use firmware::wire::report::{
-    CANCEL_COLLAR, CANCEL_DISCONNECT, CANCEL_MARGIN, DepositReport, SettlementReport,
-};
-
-/// Why a deposit cannot be the next input.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum DepositError {
-    /// Not the next in the L1 queue.
-    #[error("deposit {got} does not follow: deposit {want} is next in the queue")]
-    Order {
-        /// Expected.
-        want: u64,
-        /// Given.
-        got: u64,
-    },
-    /// No such account.
-    #[error("deposit for account {0}, which is beyond the accounts of this domain")]
-    Account(u32),
-    /// Zero owner, or another than before.
-    #[error("deposit for account {0} names another owner than before")]
-    Owner(u32),
-    /// Zero or too large.
-    #[error("deposit of {0} micro-units is not in 1..2^{AMOUNT_BITS}")]
-    Amount(u64),
-    /// All collateral together would not fit the bits of an equity.
-    #[error("deposit of {0} micro-units would bring the collateral to 2^{AMOUNT_BITS} or more")]
-    Total(u64),
-}
+use firmware::wire::input::{InAccount, InInstrument, InTimer, TIMER_OPERATOR, TIMER_SEAL};
+use firmware::wire::report::{CANCEL_COLLAR, CANCEL_MARGIN, SettlementReport};
 
 impl<B: OrderBook> Engine<B> {
-    /// Whether a deposit can be sequenced now.
-    ///
-    /// # Errors
-    /// See [`DepositError`].
-    pub fn check_deposit(&self, m: &InDeposit) -> Result<(), DepositError> {
-        if m.queue_index != self.next_deposit {
-            return Err(DepositError::Order {
-                want: self.next_deposit,
-                got: m.queue_index,
-            });
-        }
-        let found = self
-            .accounts
-            .get(AccountId(m.account))
-            .filter(|_| m.account != 0);
-        let account = found.ok_or(DepositError::Account(m.account))?;
-        if m.owner == [0; 20] || account.is_funded() && account.leaf.owner != m.owner {
-            return Err(DepositError::Owner(m.account));
-        }
-        if m.amount == 0 || m.amount >= 1 << AMOUNT_BITS {
-            return Err(DepositError::Amount(m.amount));
-        }
-        if self.collateral_micro() + m.amount >= 1 << AMOUNT_BITS {
-            return Err(DepositError::Total(m.amount));
-        }
-        Ok(())
-    }
-
-    pub(super) fn deposit(&mut self, stamp: &Stamp, m: &InDeposit, out: &mut Outbox) {
-        self.check_deposit(m)
-            .expect("a deposit is checked before it is sequenced");
-        let id = AccountId(m.account);
-        if !self.batch.deposit_fits(id) {
-            self.seal(stamp, SealReason::Full, out);
-        }
-        self.batch.touch(id, &self.accounts.at(id).leaf);
-        self.accounts.deposit(id, m.owner, m.amount);
-        let row = DepositRow {
-            queue_index: m.queue_index,
-            account: id,
-            owner: m.owner,
-            amount_micro: m.amount,
-        };
-        self.batch.add_deposit(row);
-        self.next_deposit += 1;
-        self.deposited_micro = self.deposited_micro.wrapping_add(m.amount);
-        self.counters.deposits += 1;
-        let account = self.accounts.at(id);
-        if account.member.0 != 0 {
-            out.report(
-                account.member,
-                DepositReport {
-                    queue_index: m.queue_index,
-                    amount: m.amount as i64,
-                    cash: account.cash_micro(),
-                    engine_time: stamp.time.0,
-                    engine_seq: stamp.seq.0,
-                    account: m.account,
-                    pad1: 0,
-                },
-            );
-        }
-    }
-
     pub(super) fn bind_account(&mut self, m: &InAccount) {
         let account = self
             .accounts
@@ -124,7 +33,14 @@ impl<B: OrderBook> Engine<B> {
             *slot = Some(Member {
                 cod_policy: 0,
                 ids: taken((0, OrderId(0)), CLIENT_IDS),
+                accounts: Vec::new(),
+                dead_man: 0,
             });
+        }
+        if let Some(member) = slot
+            && !member.accounts.contains(&AccountId(m.account))
+        {
+            member.accounts.push(AccountId(m.account));
         }
     }
 
@@ -135,7 +51,16 @@ impl<B: OrderBook> Engine<B> {
             .expect("instruments are checked with the configuration");
         self.widen(stamp, RiskTable::width_for(m.instrument), out);
         let tick_e9 = m.tick_micro * 1_000;
-        self.instruments[m.instrument as usize] = Some(Listed { spec: *m, tick_e9 });
+        self.instruments[m.instrument as usize] = Some(Listed {
+            spec: *m,
+            tick_e9,
+            state: m.state,
+            collects: false,
+            shown: None,
+        });
+        if matches!(m.state, STATE_PRE_OPEN | STATE_AUCTION) {
+            self.collect(id);
+        }
         let limits = self.instruments.iter().flatten();
         let lots: i64 = limits.map(|l| l.spec.position_lots_max).sum();
         assert!(
@@ -162,6 +87,14 @@ impl<B: OrderBook> Engine<B> {
             flags: 0,
             tick_value_micro: tick_value as u32,
         });
+        out.feed(TradingStatus {
+            engine_seq: stamp.seq.0,
+            engine_time: stamp.time.0,
+            instrument: m.instrument,
+            state: m.state,
+            flags: 0,
+            pad1: 0,
+        });
     }
 
     /// Makes table and batch as wide as the listed instruments ask for. One batch has one width.
@@ -173,23 +106,9 @@ impl<B: OrderBook> Engine<B> {
         }
     }
 
-    pub(super) fn session(&mut self, stamp: &Stamp, m: &InSession, out: &mut Outbox) {
-        let slot = self.members.get_mut(stamp.member.0 as usize);
-        let Some(Some(member)) = slot else { return };
-        if m.event == SESSION_ESTABLISHED {
-            member.cod_policy = m.cod_policy;
-            return;
-        }
-        let policy = member.cod_policy;
-        if policy == 0 {
-            return;
-        }
-        let flagged = |o: &Order| o.info.flags as u8 & FLAG_CANCEL_ON_DISCONNECT != 0;
-        self.collect(|o| o.info.session == stamp.member.0 && (policy == 2 || flagged(o)));
-        self.sweep_for(stamp, CANCEL_DISCONNECT, out);
-    }
-
     pub(super) fn timer(&mut self, stamp: &Stamp, m: &InTimer, out: &mut Outbox) {
+        self.expire(stamp, out);
+        self.show_auctions(stamp, out);
         self.settle_if_due(stamp, out);
         if m.flags & TIMER_SEAL != 0 {
             let operator = m.flags & TIMER_OPERATOR != 0;
@@ -219,18 +138,12 @@ impl<B: OrderBook> Engine<B> {
         self.has_table = true;
         self.rebase();
         self.tell_table(stamp, out);
-        self.collect_outside_collar();
-        self.sweep_for(stamp, CANCEL_COLLAR, out);
-        let accounts = &self.accounts;
-        let short = |id: AccountId| {
-            let account = accounts.get(id).expect("an account with orders exists");
-            account.worst_with_orders_micro() < 0
-        };
-        // Accounts are few and orders are many: most tables leave nobody short.
-        if accounts.funded().iter().any(|id| short(*id)) {
-            let of_short = |o: &Order| short(o.info.account);
-            Self::collect_into(&self.book, &self.instruments, &mut self.sweep, of_short);
-            self.sweep_for(stamp, CANCEL_MARGIN, out);
+        self.cancel_outside_collar(stamp, out);
+        for at in 0..self.accounts.funded().len() {
+            let id = self.accounts.funded()[at];
+            if self.accounts.at(id).worst_with_orders_micro() < 0 {
+                self.sweep_account(stamp, id, Cause::of(CANCEL_MARGIN), |_| true, out);
+            }
         }
         if !self.settled.has_started() {
             self.settled.start(0, stamp.time, &self.table);
@@ -238,35 +151,31 @@ impl<B: OrderBook> Engine<B> {
         self.settle_if_due(stamp, out);
     }
 
-    /// Collects what the collar left behind. Such orders stand at the head of their side, so the walk ends
-    /// at the first price that may trade.
-    fn collect_outside_collar(&mut self) {
-        self.sweep.clear();
-        for i in (0..self.instruments.len()).filter(|i| self.instruments[*i].is_some()) {
-            let (id, c) = (InstrumentId(i as u16), &self.table.columns[i]);
+    /// Cancels what the collar left behind. Such orders stand at the head of their side.
+    fn cancel_outside_collar(&mut self, stamp: &Stamp, out: &mut Outbox) {
+        for i in 0..self.instruments.len() {
+            if self.instruments[i].is_none() {
+                continue;
+            }
+            let c = &self.table.columns[i];
+            let (lo, width) = (c.collar_lo_ticks, c.collar_width_ticks);
             for side in [Side::Buy, Side::Sell] {
                 // A closed instrument has no collar at all: (0, 0) would leave its asks standing.
-                let outside = |p: &PriceTicks| {
-                    c.collar_width_ticks == 0
+                let outside = |p: PriceTicks| {
+                    width == 0
                         || match side {
-                            Side::Buy => p.0 >= c.collar_lo_ticks + c.collar_width_ticks,
-                            Side::Sell => p.0 < c.collar_lo_ticks,
+                            Side::Buy => p.0 >= lo + width,
+                            Side::Sell => p.0 < lo,
                         }
                 };
-                for price in self.book.levels(id, side).take_while(outside) {
-                    let orders = self.book.orders(id, side, price);
-                    self.sweep.extend(orders.map(|o| o.id));
+                let instrument = InstrumentId(i as u16);
+                while let Some(order) = self.book.front(instrument, side)
+                    && outside(order.price)
+                {
+                    self.remove_order(stamp, order.id, Cause::of(CANCEL_COLLAR), out);
                 }
             }
         }
-    }
-
-    fn sweep_for(&mut self, stamp: &Stamp, reason: u8, out: &mut Outbox) {
-        let cause = Cause {
-            reason,
-            ..Cause::default()
-        };
-        self.sweep(stamp, cause, out);
     }
 
     /// Whether the open batch can still be proven when it is sealed under `table`: the circuit knows no

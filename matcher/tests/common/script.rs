@@ -44,7 +44,7 @@ const NAMES: [&str; 14] = [
 ];
 const INSTRUMENTS: [(&str, u16); 3] = [("perp", PERP), ("call", CALL), ("put", PUT)];
 const MMP_EVENTS: [&str; 5] = ["quantity", "delta", "vega", "reset", "configured"];
-const CANCELED: [&str; 16] = [
+const CANCELED: [&str; 15] = [
     "requested",
     "ioc",
     "self-trade",
@@ -59,7 +59,6 @@ const CANCELED: [&str; 16] = [
     "mmp",
     "state",
     "operator",
-    "requoted",
     "reduce-only",
 ];
 
