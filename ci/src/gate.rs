@@ -8,7 +8,7 @@ use anyhow::{Result, bail, ensure};
 use crate::place::Place;
 use crate::report::{Row, TestTotals, excerpt, table};
 use crate::step::Step;
-use crate::{contracts, demo, layers, nostd, readers, setup, tidy};
+use crate::{contracts, demo, interleavings, layers, nostd, readers, setup, tidy};
 
 /// One gate: what it looks at, how long it may take on two slow cores, and how it looks.
 pub(crate) struct Gate {
@@ -67,6 +67,12 @@ const GATES: &[Gate] = &[
         about: "firmware and matcher link without std, firmware without an allocator",
         minutes_max: 20,
         check: nostd::check,
+    },
+    Gate {
+        name: "loom",
+        about: "every interleaving of short runs of a lane",
+        minutes_max: 20,
+        check: interleavings::check,
     },
     Gate {
         name: "contracts",

@@ -8,6 +8,7 @@
 mod contracts;
 mod demo;
 mod gate;
+mod interleavings;
 mod layers;
 mod nostd;
 mod place;

@@ -7,9 +7,13 @@
 //!
 //! What may never enter: a lock, an allocation after start, a queue with two writers.
 
+mod event;
 mod park;
 mod pin;
 mod queue;
+#[cfg(loom)]
+mod ring;
+mod sync;
 mod watermark;
 
 pub use park::{Parker, Waker};

@@ -12,20 +12,18 @@
 //! `parked` and writes the eventfd; if it is the sender's, the receiver sees the item and does not
 //! sleep. A sender that finds nobody parked pays one fence and one load, no system call.
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
-use rustix::io::Errno;
-use rustix::time::Timespec;
+use crate::event::Event;
+use crate::sync::{Arc, AtomicBool, Ordering, fence};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+#[cfg(not(loom))]
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 struct Shared {
     /// The receiver sleeps, or is about to. Set by [`Parker::announce`], whose partner is the load in
     /// [`Waker::wake`]; cleared by whichever of `wake` and [`Parker::resume`] comes first.
     parked: AtomicBool,
-    event: OwnedFd,
+    event: Event,
 }
 
 /// A tile's place to sleep: one per tile.
@@ -41,7 +39,7 @@ impl Parker {
     /// # Errors
     /// If the kernel has no descriptor left.
     pub fn new() -> io::Result<Self> {
-        let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        let event = Event::new()?;
         let parked = AtomicBool::new(false);
         Ok(Self(Arc::new(Shared { parked, event })))
     }
@@ -56,7 +54,9 @@ impl Parker {
     /// the eventfd or not, and [`resume`](Self::resume) in both cases.
     pub fn announce(&self) {
         // Relaxed is enough: the fence orders it before the looks that follow. Partner: `Waker::wake`.
-        self.0.parked.store(true, Ordering::Relaxed);
+        // A swap, so that it plainly comes after the swap of a late waker: that a store does too follows
+        // from the one order of all writes to the flag, which loom does not reason through.
+        self.0.parked.swap(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
@@ -64,9 +64,7 @@ impl Parker {
     pub fn resume(&self) {
         // No order needed: a waker that still sees `true` writes the eventfd once for nothing.
         self.0.parked.store(false, Ordering::Relaxed);
-        let mut count = [0; 8];
-        // EAGAIN says that nobody wrote. Nothing else can happen to an eventfd of our own.
-        let _ = rustix::io::read(&self.0.event, &mut count);
+        self.0.event.clear();
     }
 
     /// Sleeps until a waker, `timeout`, or right away if `has_work`. For tiles with nothing to wait for
@@ -79,34 +77,25 @@ impl Parker {
         let slept = if has_work() {
             Ok(())
         } else {
-            self.sleep(timeout)
+            self.0.event.wait(timeout)
         };
         self.resume();
         slept
     }
-
-    fn sleep(&self, timeout: Duration) -> io::Result<()> {
-        let timeout = Timespec::try_from(timeout).map_err(|_| io::ErrorKind::InvalidInput)?;
-        match poll(
-            &mut [PollFd::new(&self.0.event, PollFlags::IN)],
-            Some(&timeout),
-        ) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(e) => Err(e.into()),
-        }
-    }
 }
 
+#[cfg(not(loom))]
 impl AsFd for Parker {
     /// Readable once a waker fired; for io_uring and poll.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.event.as_fd()
+        self.0.event.0.as_fd()
     }
 }
 
+#[cfg(not(loom))]
 impl AsRawFd for Parker {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.event.as_raw_fd()
+        self.0.event.0.as_raw_fd()
     }
 }
 
@@ -123,14 +112,14 @@ impl Waker {
 
     #[cold]
     fn write(&self) {
-        // Of several wakers one swap wins, so one writes. A full counter (EAGAIN) wakes as well.
+        // Of several wakers one swap wins, so one writes.
         if self.0.parked.swap(false, Ordering::Relaxed) {
-            let _ = rustix::io::write(&self.0.event, &1_u64.to_ne_bytes());
+            self.0.event.set();
         }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::Parker;
     use crate::bounded;

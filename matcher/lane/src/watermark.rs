@@ -1,8 +1,7 @@
 //! A number that one tile raises and others read: "durable up to here".
 
+use crate::sync::{Arc, AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The side that raises the number. Not `Clone`: there is one.
 pub struct Watermark(Arc<CachePadded<AtomicU64>>);
@@ -47,7 +46,7 @@ impl WatermarkReader {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::Watermark;
 
