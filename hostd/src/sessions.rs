@@ -231,3 +231,80 @@ impl Default for Connections {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firmware::tag::Suite;
+    use std::net::Ipv4Addr;
+
+    fn login(member: MemberId, n: u32) -> Connection {
+        let key = TagKey::new(Suite::SipHash24, &[n as u8; 16], [0; 4]);
+        let session = NewSession {
+            member,
+            key_id: 1,
+            session_id: u64::from(n),
+            conn_id: conn_id(member, n),
+            keys: TagKeys {
+                c2s: key.clone(),
+                s2c: key,
+            },
+        };
+        let peer = Peer {
+            socket: 0,
+            address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1),
+        };
+        Connection::new(session, peer, TimeNs(0))
+    }
+
+    #[test]
+    fn each_member_is_found_by_its_connections_ids_and_by_no_other() {
+        let mut all = Connections::new();
+        let members = || (1..=MEMBERS as u32).map(MemberId);
+        for member in members() {
+            all.add_pending(member, login(member, 1));
+            assert!(all.promote(member).is_none());
+            all.add_pending(member, login(member, LOGINS_MAX));
+        }
+        assert_eq!(all.live().len(), MEMBERS);
+        for member in members() {
+            for (n, place) in [(1, Place::Live), (LOGINS_MAX, Place::Pending)] {
+                let id = conn_id(member, n);
+                assert_ne!(id, 0, "that is the login's");
+                let found = all.find(id).map(|(m, p, c)| (m, p, c.session_id));
+                assert_eq!(found, Some((member, place, n.into())));
+            }
+            assert!(all.find(conn_id(member, 2)).is_none());
+        }
+        let last = MemberId(MEMBERS as u32);
+        assert_eq!(all.promote(last).map(|c| c.session_id), Some(1));
+        assert!(all.find(conn_id(last, 1)).is_none(), "replaced");
+        assert!(all.close(last).is_some() && all.close(last).is_none());
+        assert_eq!(all.live().len(), MEMBERS - 1);
+    }
+
+    #[test]
+    fn a_new_login_brings_no_new_retransmissions() {
+        let mut all = Connections::new();
+        let (member, now) = (MemberId(7), TimeNs(1));
+        for n in 1..4 {
+            all.add_pending(member, login(member, n));
+            all.promote(member);
+            let c = all.live_of(member).unwrap();
+            let served = (0..2 * RETRANSMISSIONS_PER_SECOND)
+                .filter(|_| c.retransmissions.take(now))
+                .count() as u32;
+            assert_eq!(
+                served,
+                if n == 1 {
+                    RETRANSMISSIONS_PER_SECOND
+                } else {
+                    0
+                }
+            );
+            if n == 2 {
+                all.close(member);
+            }
+        }
+    }
+}

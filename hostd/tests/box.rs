@@ -387,6 +387,34 @@ fn a_full_disk_is_one_clear_line() {
 }
 
 #[test]
+fn a_spool_that_fails_stops_the_box_with_one_clear_line_and_a_restart_goes_on() {
+    let mut w = World::new();
+    w.open();
+    let file = w.data().join("spool/member-0001.reports");
+    std::fs::create_dir(&file).unwrap();
+    let mut maker = w.session(1);
+    for id in 1..=100 {
+        maker
+            .send(&order(id, 1, Side::Buy, "99000", 1).into())
+            .unwrap();
+    }
+    maker.flush(now());
+    let line = w.wait_for_failure();
+    assert!(
+        line.starts_with("hostd: spool: cannot open ") && line.contains("member-0001.reports"),
+        "{line}"
+    );
+    drop(maker);
+    w.start();
+    let mut config = w.session_config(1);
+    config.first_report = Some(1);
+    let mut again = client::Session::connect(config).unwrap();
+    assert!(reports(&mut again, 2).len() == 2);
+    let stopped = w.shutdown();
+    assert_eq!(stopped["state_hash"], w.replay()["state_hash"]);
+}
+
+#[test]
 fn the_admin_socket_answers_nonsense_precisely() {
     let mut w = World::new();
     w.start();

@@ -466,6 +466,8 @@ fn what_a_turn_costs_does_not_grow_with_the_sessions_that_are_open() {
             let mut config = Lab::config(member);
             config.keep_alive_ms = KEEP_ALIVE_MS_MAX;
             lab.start(config, false);
+            // As fast as logins are answered.
+            lab.run_ms(u64::from(member % 20 == 0));
         }
         lab.open(Lab::config(1), false);
         lab.run_until("all open", |l| {
@@ -486,11 +488,11 @@ fn what_a_turn_costs_does_not_grow_with_the_sessions_that_are_open() {
         )
     };
     let (few, _) = looks(2);
-    let (many, timers) = looks(150);
+    let (many, timers) = looks(1_000);
     assert_eq!(few, many, "only who has reports is looked at");
     assert!((190..=500).contains(&many), "{many} looks for 200 orders");
     // In 200 ms each idle session is looked at for one heartbeat at most.
-    assert!(timers <= 160, "{timers} looks at timers");
+    assert!(timers <= 1_010, "{timers} looks at timers");
 }
 
 #[test]

@@ -294,7 +294,8 @@ impl Venue {
         dir: &std::path::Path,
         locked: BTreeSet<MemberId>,
     ) -> Self {
-        let config = venue_config();
+        let mut config = venue_config();
+        config.capacity.members = config.capacity.members.max(members);
         let mut files = SpoolFiles::create(dir).unwrap();
         let mut core = Core::new(&config.capacity);
         let rates = Rates {

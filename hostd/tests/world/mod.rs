@@ -153,6 +153,14 @@ impl World {
         text.lines().last().unwrap_or_default().to_owned()
     }
 
+    /// Waits until the daemon has stopped by itself with an error; its last line on standard error.
+    pub(crate) fn wait_for_failure(&mut self) -> String {
+        let out = self.child.take().unwrap().wait_with_output().unwrap();
+        assert!(!out.status.success(), "it stopped as if it were told to");
+        let text = String::from_utf8(out.stderr).unwrap();
+        text.lines().last().unwrap_or_default().to_owned()
+    }
+
     pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
