@@ -142,11 +142,24 @@ fn revive(lab: &mut Lab) {
     }
 }
 
-fn storms(seeds: std::ops::Range<u64>, both: bool, suite: Suite, crashes: u32) {
+/// Storms by seed. `SESSION_SEEDS=n` runs `n` times as many of each kind, `SESSION_SEED=s` that one alone.
+fn storms(first: u64, count: u64, both: bool, suite: Suite, crashes: u32) {
+    let number = |name: &str| std::env::var(name).ok().map(|v| v.parse::<u64>().unwrap());
+    let seeds = match number("SESSION_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => first..first + count * number("SESSION_SEEDS").unwrap_or(1),
+    };
+    let is_one = seeds.end - seeds.start < count;
     let mut met = [0; 9];
     for seed in seeds {
-        let of_seed = storm(seed, both, SuiteSet::only(suite), crashes);
-        (met.iter_mut().zip(of_seed)).for_each(|(sum, n)| *sum += n);
+        let run = || storm(seed, both, SuiteSet::only(suite), crashes);
+        match std::panic::catch_unwind(run) {
+            Ok(of_seed) => (met.iter_mut().zip(of_seed)).for_each(|(sum, n)| *sum += n),
+            Err(e) => {
+                eprintln!("again with: SESSION_SEED={seed} cargo test -p hostd --test sessions");
+                std::panic::resume_unwind(e);
+            }
+        }
     }
     let names = [
         "gaps",
@@ -160,28 +173,25 @@ fn storms(seeds: std::ops::Range<u64>, both: bool, suite: Suite, crashes: u32) {
         "retransmit requests",
     ];
     for (name, n) in names.iter().zip(met) {
-        assert_eq!(
-            n > 5,
-            both || *name != "first on B",
-            "{name}: {n} of {met:?}"
-        );
+        let is_met = is_one || n > 3 || (!both && *name == "first on B");
+        assert!(is_met, "{name}: {n} of {met:?}");
     }
 }
 
 #[test]
 fn over_a_bad_network_every_report_comes_once_and_every_request_is_settled() {
-    storms(1..5, false, Suite::Aes128Gmac, 0);
+    storms(1, 4, false, Suite::Aes128Gmac, 0);
 }
 
 #[test]
 fn over_two_bad_lines_with_siphash_it_holds_as_well() {
-    storms(10..13, true, Suite::SipHash24, 0);
+    storms(10_000, 3, true, Suite::SipHash24, 0);
 }
 
 #[test]
 fn a_venue_that_crashes_in_the_middle_goes_on_where_its_journal_ends() {
-    storms(20..23, false, Suite::SipHash24, 2);
-    storms(30..31, true, Suite::Aes128Gmac, 2);
+    storms(20_000, 3, false, Suite::SipHash24, 2);
+    storms(30_000, 1, true, Suite::Aes128Gmac, 2);
 }
 
 #[test]
