@@ -86,8 +86,6 @@ pub struct HotTile<N, C> {
     next_timer: u64,
     next_seal: u64,
     next_snapshot: u64,
-    /// Frames of the burst before this one are done.
-    next_frame: usize,
     is_stopping: bool,
 }
 
@@ -114,7 +112,6 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             next_timer: 0,
             next_seal: 0,
             next_snapshot: 0,
-            next_frame: 0,
             is_stopping: false,
         }
     }
@@ -218,23 +215,12 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         if self.is_stopping {
             return Ok(None);
         }
-        let mut count = 0;
-        if self.next_frame == burst.len() {
-            if !self.has_room() {
-                self.note_stall();
-                return Ok(None);
-            }
-            count = self.nic.poll(burst)?;
-            self.next_frame = 0;
+        if !self.has_room() {
+            self.note_stall();
+            return Ok(None);
         }
-        // The rest of a burst waits for room like what is still in the socket.
-        while self.next_frame < burst.len() {
-            if !self.has_room() {
-                self.note_stall();
-                return Ok(None);
-            }
-            let frame = burst.get(self.next_frame);
-            self.next_frame += 1;
+        let count = self.nic.poll(burst)?;
+        for frame in burst.iter() {
             if frame.socket == ORDERS || frame.socket == ORDERS_B {
                 let from = Peer {
                     socket: frame.socket as u16,
@@ -249,7 +235,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         Ok(Some(count))
     }
 
-    /// Whether what one datagram causes can be handed on.
+    /// Whether what one burst causes as a rule can be handed on.
     fn has_room(&self) -> bool {
         self.lanes.journal.room() >= JOURNAL_ROOM
             && self.io.spool.has_room()
@@ -360,7 +346,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
 
     fn push(&mut self, item: ToJournal) {
         let mut left = self.lanes.journal.push(item);
-        // There was room for what one datagram causes as a rule. More than that waits here.
+        // There was room for what one burst causes as a rule. More than that waits here.
         while let Err(item) = left {
             if self.lanes.journal.is_abandoned() {
                 // The loop finds it out and stops the box.

@@ -5,7 +5,7 @@ use firmware::units::MemberId;
 use firmware::wire::report::Report;
 use lane::{Consumer, Producer, Waker};
 
-/// Room that the lane must have before a datagram is taken: the reports of what it may cause as a rule.
+/// Room that the lane must have before a burst is taken: the reports of what it may cause as a rule.
 const ROOM: usize = 8_192;
 /// With less room than this the spool tile is woken; with more it comes by itself in time.
 const ROOM_AT_EASE: usize = 4 * ROOM;
