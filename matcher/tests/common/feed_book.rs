@@ -1,9 +1,12 @@
 //! Books rebuilt from the feed alone, as a subscriber would.
 
 use firmware::units::{InstrumentId, PriceTicks, Side};
-use firmware::wire::feed::{FeedMessage, OrderAdd, OrderExecuted};
+use firmware::wire::feed::{
+    FeedMessage, OrderAdd, OrderExecuted, STATE_AUCTION, STATE_DELIVERED, STATE_OPEN,
+    STATE_PRE_OPEN, STATE_SETTLE,
+};
 use matcher::book::OrderBook;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Orders of one price by age: venue's id and lots.
 type Level = Vec<(u64, i64)>;
@@ -18,6 +21,8 @@ pub(crate) struct FeedBook {
     prices: BTreeMap<u64, i64>,
     ticks: BTreeMap<u16, i64>,
     last_trade: u64,
+    /// Instruments whose orders are collected: they may cross, and trade at one price.
+    collecting: BTreeSet<u16>,
 }
 
 impl FeedBook {
@@ -40,6 +45,15 @@ impl FeedBook {
             }
             FeedMessage::OrderDelete(m) => self.drop(m.instrument, m.side, m.order_id),
             FeedMessage::OrderExecuted(m) => self.execute(m),
+            FeedMessage::TradingStatus(m) => match m.state {
+                STATE_PRE_OPEN | STATE_AUCTION => {
+                    self.collecting.insert(m.instrument);
+                }
+                STATE_OPEN | STATE_SETTLE | STATE_DELIVERED => {
+                    self.collecting.remove(&m.instrument);
+                }
+                _ => {}
+            },
             _ => {}
         }
     }
@@ -55,7 +69,13 @@ impl FeedBook {
     }
 
     fn execute(&mut self, m: &OrderExecuted) {
-        assert_eq!(m.trade_id, self.last_trade + 1, "trades are numbered");
+        // In an auction both orders of a trade rest, and both executions are shown.
+        let is_auction = self.collecting.contains(&m.instrument);
+        let is_second = is_auction && m.trade_id == self.last_trade;
+        assert!(
+            is_second || m.trade_id == self.last_trade + 1,
+            "trades are numbered"
+        );
         self.last_trade = m.trade_id;
         let prices = &self.sides[&(m.instrument, m.side)];
         let best = match m.side {
@@ -63,11 +83,13 @@ impl FeedBook {
             _ => prices.first_key_value(),
         };
         let (price, level) = best.expect("an execution meets an order");
-        assert_eq!(
-            (*price, level[0].0),
-            (m.price, m.order_id),
-            "best price, oldest first"
-        );
+        assert_eq!(level[0].0, m.order_id, "best price, oldest first");
+        let better = if m.side == 0 {
+            price - m.price
+        } else {
+            m.price - price
+        };
+        assert!(better == 0 || is_auction && better > 0, "{m:?} at {price}");
         let order = self.order(m.instrument, m.side, m.order_id);
         order.1 -= m.quantity;
         assert_eq!(order.1, m.leaves, "{m:?}");

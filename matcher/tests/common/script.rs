@@ -3,9 +3,17 @@
 //! ```text
 //! alice a1 buy perp 10 @ 100.0 [gtc|ioc|fok] [post] [reduce] [cod] [stp=maker|taker|both]
 //! alice a1 buy perp 10 market [ioc|fok]
-//! alice replace a1 -> a2 perp 8 @ 99.9 [post]   (id:a1 goes by the venue's name)
+//!     more: [day|gtd=30s] [stp=decrement] [smp=7] [mmp=1]
+//! alice replace a1 -> a2 perp 8 @ 99.9 [post] [total]   (id:a1 goes by the venue's name)
+//! alice reduce a1 perp 3
 //! alice cancel a1 perp | alice cancel id:a1 perp
-//! alice mass-cancel [perp] [buy|sell]           alice withdraw 12.5
+//! alice mass-cancel [perp] [buy|sell] [orders|quotes] [mmp=1] [all]
+//! alice quote q1 perp 5@99.0/6@101.0 call -/0 [post] [mmp=1] [stp=maker] [smp=7]   (- leaves, 0 withdraws)
+//! alice mmp 1 window 10s [qty 5] [delta 1.5] [vega 2.0] [freeze 3s]   alice mmp-reset 1
+//! alice kill [all] | alice unlock [all]         alice dead-man 5s|off
+//! alice open-orders [perp]                      alice positions
+//! venue lock alice | venue unlock alice | venue cancel [perp]   market perp|all auction
+//! alice withdraw 12.5
 //! deposit alice 100                             session alice established|lost [cod=0|1|2]
 //! table [index 103.0] [vol 60] [fees 500 -100]  wait 5s, 5m or 5d
 //! timer [seal|operator]                         oracle
@@ -22,11 +30,14 @@ use bytemuck::Zeroable;
 use firmware::reject::RejectCode;
 use firmware::units::{AccountId, MemberId};
 use firmware::wire::feed::FeedMessage;
-use firmware::wire::input::{TIMER_OPERATOR, TIMER_SEAL};
+use firmware::wire::input::{InLock, InOperatorCancel, InTradingState, TIMER_OPERATOR, TIMER_SEAL};
 use firmware::wire::order::{
-    Cancel, FLAG_CANCEL_ON_DISCONNECT, FLAG_POST_ONLY, FLAG_REDUCE_ONLY, MassCancel, NewOrder,
-    ORD_LIMIT, ORD_MARKET, Replace, TIF_FOK, TIF_GTC, TIF_IOC, Withdraw,
+    Cancel, DeadManTimer, FLAG_CANCEL_ON_DISCONNECT, FLAG_POST_ONLY, FLAG_REDUCE_ONLY,
+    FLAG_TOTAL_QUANTITY, KillSwitch, MassCancel, MmpConfig, MmpReset, NewOrder, ORD_LIMIT,
+    ORD_MARKET, OpenOrdersRequest, PositionsRequest, ReduceQty, Replace, SCOPE_ALL, SCOPE_ORDERS,
+    SCOPE_QUOTES, TIF_DAY, TIF_FOK, TIF_GTC, TIF_GTD, TIF_IOC, Withdraw,
 };
+use firmware::wire::quote::{MassQuote, QUANTITY_NULL, QuoteEntry};
 use firmware::wire::report::{
     QUOTE_ACCEPTED, QUOTE_KEPT, QUOTE_REDUCED, QUOTE_UNTOUCHED, QUOTE_WITHDRAWN, Report,
 };
@@ -34,7 +45,7 @@ use firmware::wire::sbe::{BYTE_NULL, ID16_NULL, ID32_NULL, PRICE_NULL};
 use matcher::book::{LadderBook, OrderBook};
 use matcher::outbox::Outcome;
 use matcher::reference::ReferenceBook;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// Accounts by name: account `k + 1`. `alice2` belongs to alice, the others to a member of their own.
@@ -43,6 +54,15 @@ const NAMES: [&str; 14] = [
     "niaj", "olivia", "alice2",
 ];
 const INSTRUMENTS: [(&str, u16); 3] = [("perp", PERP), ("call", CALL), ("put", PUT)];
+const STATES: [&str; 7] = [
+    "pre-open",
+    "auction",
+    "open",
+    "cancel-only",
+    "halt",
+    "settle",
+    "delivered",
+];
 const MMP_EVENTS: [&str; 5] = ["quantity", "delta", "vega", "reset", "configured"];
 const CANCELED: [&str; 15] = [
     "requested",
@@ -121,6 +141,8 @@ struct Run<B> {
     names: BTreeMap<String, u64>,
     /// The name in the script, by the venue's name.
     ids: BTreeMap<u64, String>,
+    /// Client's names of mass quotes.
+    quotes: BTreeSet<u64>,
     feed: bool,
 }
 
@@ -140,6 +162,7 @@ impl<B: OrderBook> Run<B> {
             watch,
             names: BTreeMap::new(),
             ids: BTreeMap::new(),
+            quotes: BTreeSet::new(),
             feed: false,
         }
     }
@@ -167,13 +190,7 @@ impl<B: OrderBook> Run<B> {
             }
             ("table", rest) => self.table(rest),
             ("wait", [time]) => {
-                let (n, unit) = time.split_at(time.len() - 1);
-                let unit = match unit {
-                    "s" => SECOND,
-                    "m" => 60 * SECOND,
-                    _ => super::DAY,
-                };
-                self.venue.now += n.parse::<u64>().expect("a number") * unit;
+                self.venue.now += span(time);
                 return Vec::new();
             }
             ("timer", rest) => self.venue.timer(match rest {
@@ -189,6 +206,19 @@ impl<B: OrderBook> Run<B> {
                     .position(|e| e == event);
                 let event = event.expect("an event") as u8;
                 self.venue.session(member(account(who)), event, policy);
+            }
+            ("venue", rest) => self.operator(rest),
+            ("market", [which, state]) => {
+                let state = STATES.iter().position(|s| s == state).expect("a state");
+                self.venue.venue(&InTradingState {
+                    instrument: if *which == "all" {
+                        ID16_NULL
+                    } else {
+                        id_of(which)
+                    },
+                    state: state as u8,
+                    ..InTradingState::zeroed()
+                });
             }
             ("state", [who]) => return vec![self.state(who)],
             (onoff @ ("show" | "hide"), ["feed"]) => {
@@ -229,8 +259,156 @@ impl<B: OrderBook> Run<B> {
         self.venue.adopt();
     }
 
-    fn request(&mut self, account: u32, member: u32, w: &[&str]) {
+    fn operator(&mut self, w: &[&str]) {
         match w {
+            [action @ ("lock" | "unlock"), who] => self.venue.venue(&InLock {
+                member: member(account(who)),
+                account: account(who),
+                action: u8::from(*action == "unlock"),
+                ..InLock::zeroed()
+            }),
+            ["cancel", rest @ ..] => self.venue.venue(&InOperatorCancel {
+                member: 0,
+                account: ID32_NULL,
+                instrument: rest.first().map_or(ID16_NULL, |t| id_of(t)),
+                ..InOperatorCancel::zeroed()
+            }),
+            other => panic!("not the operator's: {other:?}"),
+        }
+    }
+
+    fn quote(&mut self, account: u32, member: u32, name: &str, w: &[&str]) {
+        let mut head = MassQuote {
+            cl_ord_id: self.name(name),
+            account,
+            ..MassQuote::zeroed()
+        };
+        self.quotes.insert(head.cl_ord_id);
+        let mut entries = Vec::new();
+        let mut rest = w;
+        while let [token, more @ ..] = rest {
+            rest = more;
+            match token.split_once('=') {
+                Some(("mmp", group)) => head.mmp_group = number(group) as u8,
+                Some(("smp", id)) => head.smp_id = number(id) as u64,
+                Some(("stp", mode)) => head.stp_mode = stp_mode(mode),
+                _ if *token == "post" => head.flags |= FLAG_POST_ONLY,
+                _ => {
+                    let [sides, more @ ..] = more else {
+                        panic!("an entry has two sides: {w:?}")
+                    };
+                    rest = more;
+                    let (bid, ask) = sides.split_once('/').expect("bid/ask");
+                    let ((bid_quantity, bid_price), (ask_quantity, ask_price)) =
+                        (quote_side(bid), quote_side(ask));
+                    entries.push(QuoteEntry {
+                        bid_price,
+                        bid_quantity,
+                        ask_price,
+                        ask_quantity,
+                        instrument: id_of(token),
+                        pad1: 0,
+                        pad2: 0,
+                    });
+                }
+            }
+        }
+        self.venue.quote(member, &head, &entries);
+    }
+
+    /// Requests that are about more than one order.
+    fn protect(&mut self, account: u32, member: u32, w: &[&str]) -> bool {
+        let whose = |rest: &[&str]| {
+            if rest == ["all"] { ID32_NULL } else { account }
+        };
+        match w {
+            ["quote", name, rest @ ..] => self.quote(account, member, name, rest),
+            ["mmp-reset", group] => self.venue.request(
+                member,
+                MmpReset {
+                    cl_ord_id: 9_003,
+                    account,
+                    mmp_group: number(group) as u8,
+                    ..MmpReset::zeroed()
+                },
+            ),
+            ["mmp", group, rest @ ..] => {
+                let of = |key: &str| {
+                    let at = rest.iter().position(|t| *t == key)?;
+                    Some(rest[at + 1])
+                };
+                let config = MmpConfig {
+                    cl_ord_id: 9_004,
+                    window_ns: of("window").map_or(0, span),
+                    freeze_ns: of("freeze").map_or(0, span),
+                    quantity_limit: of("qty").map_or(0, number),
+                    delta_limit: of("delta").map_or(0, |t| micro(t) * 1_000),
+                    vega_limit: of("vega").map_or(0, micro),
+                    account,
+                    mmp_group: number(group) as u8,
+                    ..MmpConfig::zeroed()
+                };
+                self.venue.request(member, config);
+            }
+            [action @ ("kill" | "unlock"), rest @ ..] => self.venue.request(
+                member,
+                KillSwitch {
+                    cl_ord_id: 9_005,
+                    account: whose(rest),
+                    action: u8::from(*action == "unlock"),
+                    ..KillSwitch::zeroed()
+                },
+            ),
+            ["dead-man", time] => self.venue.request(
+                member,
+                DeadManTimer {
+                    cl_ord_id: 9_006,
+                    timeout_ns: if *time == "off" { 0 } else { span(time) },
+                },
+            ),
+            ["open-orders", rest @ ..] => self.venue.request(
+                member,
+                OpenOrdersRequest {
+                    cl_ord_id: 9_007,
+                    after: 0,
+                    account,
+                    instrument: rest.first().map_or(ID16_NULL, |t| id_of(t)),
+                    pad1: 0,
+                },
+            ),
+            ["positions"] => self.venue.request(
+                member,
+                PositionsRequest {
+                    cl_ord_id: 9_008,
+                    account,
+                    pad1: 0,
+                },
+            ),
+            _ => return false,
+        }
+        true
+    }
+
+    fn request(&mut self, account: u32, member: u32, w: &[&str]) {
+        if self.protect(account, member, w) {
+            return;
+        }
+        match w {
+            ["reduce", which, instrument, lots] => {
+                let (order_id, orig_cl_ord_id) = self.which(which);
+                self.venue.request(
+                    member,
+                    ReduceQty {
+                        cl_ord_id: 9_009,
+                        order_id,
+                        orig_cl_ord_id,
+                        quantity: number(lots),
+                        account,
+                        instrument: id_of(instrument),
+                        pad1: 0,
+                    },
+                );
+            }
             ["cancel", which, instrument] => {
                 let (order_id, orig_cl_ord_id) = self.which(which);
                 self.venue.request(
@@ -247,15 +425,24 @@ impl<B: OrderBook> Run<B> {
             }
             ["mass-cancel", rest @ ..] => {
                 let side = rest.iter().find_map(|t| side_of(t));
-                let instrument = rest.iter().find(|t| side_of(t).is_none());
+                let known = |t: &&&str| INSTRUMENTS.iter().any(|(n, _)| n == *t);
+                let instrument = rest.iter().find(known);
+                let group = rest.iter().find_map(|t| t.strip_prefix("mmp="));
+                let scope = [("orders", SCOPE_ORDERS), ("quotes", SCOPE_QUOTES)];
+                let scope = scope.iter().find(|(n, _)| rest.contains(n));
                 self.venue.request(
                     member,
                     MassCancel {
                         cl_ord_id: 9_001,
-                        account,
+                        account: if rest.contains(&"all") {
+                            ID32_NULL
+                        } else {
+                            account
+                        },
+                        scope: scope.map_or(SCOPE_ALL, |s| s.1),
                         instrument: instrument.map_or(ID16_NULL, |t| id_of(t)),
                         side: side.unwrap_or(BYTE_NULL),
-                        mmp_group: BYTE_NULL,
+                        mmp_group: group.map_or(BYTE_NULL, |g| number(g) as u8),
                         ..MassCancel::zeroed()
                     },
                 );
@@ -292,14 +479,24 @@ impl<B: OrderBook> Run<B> {
                         quantity: number(lots),
                         account,
                         instrument: id_of(instrument),
-                        flags: u8::from(flags.contains(&"post")) * FLAG_POST_ONLY,
+                        flags: u8::from(flags.contains(&"post")) * FLAG_POST_ONLY
+                            | u8::from(flags.contains(&"total")) * FLAG_TOTAL_QUANTITY,
                         pad1: 0,
                     },
                 );
             }
             [name, side, instrument, lots, rest @ ..] => {
                 let cl_ord_id = self.name(name);
-                let order = new_order(cl_ord_id, account, side, instrument, number(lots), rest);
+                let now = self.venue.now;
+                let order = new_order(
+                    cl_ord_id,
+                    account,
+                    side,
+                    instrument,
+                    number(lots),
+                    rest,
+                    now,
+                );
                 self.venue.request(member, order);
             }
             other => panic!("not a request: {other:?}"),
@@ -373,6 +570,12 @@ impl<B: OrderBook> Run<B> {
                         let name = self.named(m.cl_ord_id).to_owned();
                         self.ids.insert(m.order_id, name);
                     }
+                    Report::QuoteStatus(m) => {
+                        let name = self.named(m.cl_ord_id).to_owned();
+                        for id in [m.bid_order_id, m.ask_order_id] {
+                            self.ids.insert(id, name.clone());
+                        }
+                    }
                     _ => {}
                 }
                 Some(self.report(*to, report))
@@ -428,9 +631,11 @@ impl<B: OrderBook> Run<B> {
                 m.account,
             ),
             Report::Filled(m) => {
-                assert_eq!(
-                    self.ids.get(&m.order_id).map(String::as_str),
-                    Some(self.named(m.cl_ord_id)),
+                // Quotes have one client's name, and their own is told after their fills.
+                assert!(
+                    self.quotes.contains(&m.cl_ord_id)
+                        || self.ids.get(&m.order_id).map(String::as_str)
+                            == Some(self.named(m.cl_ord_id)),
                     "names of {m:?}"
                 );
                 (
@@ -446,7 +651,14 @@ impl<B: OrderBook> Run<B> {
                     m.account,
                 )
             }
-            Report::MassCancelAck(m) => (format!("mass-canceled {}", m.count), m.account),
+            Report::MassCancelAck(m) => {
+                let whose = if m.account == ID32_NULL {
+                    to.0
+                } else {
+                    m.account
+                };
+                (format!("mass-canceled {}", m.count), whose)
+            }
             Report::DepositReport(m) => (
                 format!(
                     "deposited {} number {} cash {}",
@@ -626,7 +838,11 @@ impl<B: OrderBook> Run<B> {
             ),
             FeedMessage::InstrumentDefinition(m) => format!("feed lists {}", name_of(m.instrument)),
             FeedMessage::TradingStatus(m) => {
-                format!("feed state {} {}", name_of(m.instrument), m.state)
+                format!(
+                    "feed state {} {}",
+                    name_of(m.instrument),
+                    STATES[m.state as usize]
+                )
             }
             FeedMessage::AuctionUpdate(m) => format!(
                 "feed auction {} {} @ {} imbalance {}",
@@ -650,6 +866,7 @@ fn new_order(
     instrument: &str,
     quantity: i64,
     rest: &[&str],
+    now: u64,
 ) -> NewOrder {
     let (market, limit, rest) = match rest {
         ["market", rest @ ..] => (true, PRICE_NULL, rest),
@@ -683,10 +900,45 @@ fn new_order(
             "stp=maker" => order.stp_mode = 0,
             "stp=taker" => order.stp_mode = 1,
             "stp=both" => order.stp_mode = 2,
-            other => panic!("not of an order: {other}"),
+            "day" => order.time_in_force = TIF_DAY,
+            other => match other.split_once('=') {
+                Some(("stp", mode)) => order.stp_mode = stp_mode(mode),
+                Some(("smp", id)) => order.smp_id = number(id) as u64,
+                Some(("mmp", group)) => order.mmp_group = number(group) as u8,
+                Some(("gtd", time)) => {
+                    order.time_in_force = TIF_GTD;
+                    order.expire_time = now + span(time);
+                }
+                _ => panic!("not of an order: {other}"),
+            },
         }
     }
     order
+}
+
+fn stp_mode(name: &str) -> u8 {
+    let modes = ["maker", "taker", "both", "decrement"];
+    modes.iter().position(|m| *m == name).expect("a mode") as u8
+}
+
+/// `5@99.0`, `0` or `-`: quantity and price.
+fn quote_side(text: &str) -> (i64, i64) {
+    match text.split_once('@') {
+        Some((lots, price)) => (number(lots), price_e9(price)),
+        None if text == "-" => (QUANTITY_NULL, 0),
+        None => (number(text), 0),
+    }
+}
+
+/// A span such as `5s`, `5m` or `5d`, in ns.
+fn span(text: &str) -> u64 {
+    let (n, unit) = text.split_at(text.len() - 1);
+    let unit = match unit {
+        "s" => SECOND,
+        "m" => 60 * SECOND,
+        _ => super::DAY,
+    };
+    n.parse::<u64>().expect("a number") * unit
 }
 
 fn account(name: &str) -> u32 {
