@@ -1,6 +1,8 @@
 //! What all tests of the referee's interface share: the slow twin, and the two ways to our engine.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod stream;
+
 use firmware::units::Side;
 use referee::abi::{self, Cancel, Message, Modify, NewOrder, Report, ReportKind};
 use referee::exports::Transport;
