@@ -75,7 +75,7 @@ impl Core {
             gate: Box::new(Gate::new()),
             engine: Engine::new(capacity.engine())
                 .expect("the capacity is within the books' bounds"),
-            outbox: Outbox::new(),
+            outbox: Outbox::of(&capacity.engine()),
             members: (0..=capacity.members).map(|_| None).collect(),
             // One event, were it a mass cancel of all orders, never overwrites what was not handed on.
             feed: Log::new(2 * FEED_LAG_MAX as usize + capacity.orders as usize),
@@ -105,6 +105,7 @@ impl Core {
             .expect("sizes are checked with the configuration");
         let fresh = Self::new(&capacity);
         self.engine = fresh.engine;
+        self.outbox = fresh.outbox;
         self.feed = fresh.feed;
         self.members
             .resize_with(capacity.members as usize + 1, || None);

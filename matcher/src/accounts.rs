@@ -28,6 +28,8 @@ pub struct Account {
     pub member: MemberId,
     /// What the state tree commits to.
     pub leaf: Leaf,
+    /// Instruments in which a position is open, so that those without any are passed over.
+    positions_open: u16,
     /// Sum of position x mark: kept up to date, so that no check walks all instruments.
     value: i64,
     /// The least of `held`.
@@ -60,6 +62,7 @@ impl Account {
         Self {
             member: MemberId(0),
             leaf: Leaf::unfunded(instruments),
+            positions_open: 0,
             value: 0,
             held_least: 0,
             at_risk: 0,
@@ -91,8 +94,8 @@ impl Account {
 
     /// Whether any position is open.
     #[must_use]
-    pub fn has_position(&self) -> bool {
-        self.leaf.positions.iter().any(|p| *p != 0)
+    pub const fn has_position(&self) -> bool {
+        self.positions_open != 0
     }
 
     /// Claim at the marks of the table in force: cash plus the value of all positions.
@@ -218,7 +221,10 @@ impl Account {
         signed_lots: i64,
         cash_pico: Pico,
     ) {
-        self.leaf.positions[instrument] += signed_lots;
+        let position = &mut self.leaf.positions[instrument];
+        let was_open = u16::from(*position != 0);
+        *position += signed_lots;
+        self.positions_open = self.positions_open + u16::from(*position != 0) - was_open;
         self.leaf.cash_pico += cash_pico;
         let column = margin.column(instrument);
         self.value += signed_lots * column.mark_micro;
@@ -231,16 +237,25 @@ impl Account {
     fn rebase(&mut self, table: &RiskTable) {
         self.held = Lanes::of(&self.held_under(table));
         self.held_least = self.held.least();
-        self.value = (self.leaf.positions.iter().zip(&table.columns))
-            .map(|(p, c)| p * c.mark_micro)
-            .sum();
+        self.value = self.value_under(table);
         self.all = self.held;
         self.at_risk = 0;
         self.open.fill([0; 2]);
     }
 
+    fn value_under(&self, table: &RiskTable) -> i64 {
+        if !self.has_position() {
+            return 0;
+        }
+        let worth = self.leaf.positions.iter().zip(&table.columns);
+        worth.map(|(p, c)| p * c.mark_micro).sum()
+    }
+
     fn held_under(&self, table: &RiskTable) -> [i64; SCENARIOS] {
         let mut held = [0; SCENARIOS];
+        if !self.has_position() {
+            return held;
+        }
         for (p, c) in self.leaf.positions.iter().zip(&table.columns) {
             if *p != 0 {
                 for (h, v) in held.iter_mut().zip(&c.scenario_micro) {
@@ -330,11 +345,9 @@ impl Accounts {
     #[must_use]
     pub fn contracts(&self) -> [i64; INSTRUMENTS] {
         let mut sums = [0; INSTRUMENTS];
-        for id in &self.funded {
-            for (s, p) in sums
-                .iter_mut()
-                .zip(&self.table[id.0 as usize].leaf.positions)
-            {
+        let accounts = self.funded.iter().map(|id| &self.table[id.0 as usize]);
+        for account in accounts.filter(|a| a.has_position()) {
+            for (s, p) in sums.iter_mut().zip(&account.leaf.positions) {
                 *s += p;
             }
         }

@@ -1,5 +1,6 @@
 //! What one input caused, in order. The memory is taken once; the egress side drains it after each input.
 
+use crate::engine::EngineLimits;
 use crate::memory::reserved;
 use alloc::vec::Vec;
 use firmware::limits::FILLS_PER_ORDER_MAX;
@@ -26,12 +27,25 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// An outbox with room for the largest event; only a margin or session event that cancels more
-    /// orders than that makes it grow.
+    /// An outbox with room for the largest event of an order; one that cancels more orders than that makes it
+    /// grow.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_room(4 * FILLS_PER_ORDER_MAX + 16)
+    }
+
+    /// An outbox with room for any event of an engine of these limits, were it one that cancels all orders or
+    /// settles all accounts.
+    #[must_use]
+    pub fn of(limits: &EngineLimits) -> Self {
+        let canceled = 2 * limits.orders as usize;
+        let told = limits.accounts + 4 * usize::from(limits.instruments);
+        Self::with_room(canceled + told + 4 * FILLS_PER_ORDER_MAX + 16)
+    }
+
+    fn with_room(outcomes: usize) -> Self {
         Self {
-            outcomes: reserved(4 * FILLS_PER_ORDER_MAX + 16),
+            outcomes: reserved(outcomes),
             sealed: reserved(256 << 10),
             sealed_ends: Vec::with_capacity(64),
             last_feed: None,
