@@ -38,6 +38,10 @@ messages! {
         band_low: i64,
         /// Highest price of the band x 1e-9.
         band_high: i64,
+        /// From this price x 1e-9 on the tick is `coarse_tick`; null: one tick for all prices.
+        coarse_from: i64,
+        /// Tick from `coarse_from` on x 1e-9; null: none.
+        coarse_tick: i64,
         /// Name, padded with zero bytes.
         symbol: [u8; 16],
         /// Instrument.

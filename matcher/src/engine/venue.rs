@@ -68,6 +68,10 @@ impl<B: OrderBook> Engine<B> {
             "position limits are checked with the configuration"
         );
         let tick_value = i128::from(m.tick_micro) * i128::from(m.lot_e9) / 1_000_000_000;
+        let coarse = |ticks: i64| match m.tick2_multiple {
+            0 => firmware::wire::sbe::PRICE_NULL,
+            _ => ticks * tick_e9,
+        };
         out.feed(InstrumentDefinition {
             engine_seq: stamp.seq.0,
             engine_time: stamp.time.0,
@@ -81,6 +85,8 @@ impl<B: OrderBook> Engine<B> {
             lot_size: m.lot_e9,
             band_low: i64::from(m.base_ticks) * tick_e9,
             band_high: i64::from(m.base_ticks + m.width_ticks - 1) * tick_e9,
+            coarse_from: coarse(i64::from(m.tick2_from_ticks)),
+            coarse_tick: coarse(i64::from(m.tick2_multiple)),
             symbol: m.symbol,
             instrument: m.instrument,
             kind: m.kind,
