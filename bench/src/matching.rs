@@ -26,7 +26,9 @@ use matcher::reference::ReferenceBook;
 use recording::Recording;
 use serde::Serialize;
 use std::marker::PhantomData;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 use workload::Workload;
 
 /// What part of the venue the commands go through.
@@ -62,6 +64,10 @@ pub(crate) struct Args {
     /// Core to stay on. Without it the kernel may move the thread.
     #[arg(long)]
     core: Option<usize>,
+    /// Asks the C library for huge pages, as a venue with deep books should be started: runs itself again
+    /// under `GLIBC_TUNABLES`.
+    #[arg(long)]
+    huge_pages: bool,
     /// Plays the workload through the slow twin too, and fails if anything differs.
     #[arg(long)]
     check: bool,
@@ -69,6 +75,11 @@ pub(crate) struct Args {
     #[arg(long)]
     json: Option<PathBuf>,
 }
+
+/// Where glibc looks for what it is to do, from 2.35 on; other C libraries do not.
+const TUNABLES: &str = "GLIBC_TUNABLES";
+/// Large pieces of memory are marked for transparent huge pages.
+const HUGE: &str = "glibc.malloc.hugetlb=1";
 
 /// What was measured. Times are in ns.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -101,6 +112,12 @@ pub(crate) struct Measured {
 /// # Errors
 /// If the file is not a workload, runs or twins disagree, or a timed part allocates.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.huge_pages && std::env::var_os(TUNABLES).is_none() {
+        let again = std::env::current_exe().context("finding this program")?;
+        let mut again = Command::new(again);
+        again.args(std::env::args_os().skip(1)).env(TUNABLES, HUGE);
+        return Err(again.exec()).context("running again for huge pages");
+    }
     if let Some(core) = args.core {
         lane::pin_to_core(core)?;
     }
@@ -237,6 +254,7 @@ mod tests {
             accounts: 8,
             runs: 1,
             core: None,
+            huge_pages: false,
             check: true,
             json: None,
         }

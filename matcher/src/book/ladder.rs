@@ -1,12 +1,14 @@
 //! The fast book: a dense array of levels an instrument, orders in one arena.
 //!
-//! A node is 16 bytes, a level is 16 bytes; what only the engine needs lies apart, at the same index:
+//! An order is one cache line, a level is 16 bytes:
 //!
 //! ```text
 //! node   next u32 | prev u32 | side:1 0:7 lots:24 | instrument:8 level:24
-//! level  head u32 | tail u32 | lots:44 orders:20
 //! rest   account u32 | session u32 | cl_ord_id u64 | flags u32 | generation u32
+//! level  head u32 | tail u32 | lots:44 orders:20
 //! ```
+//!
+//! Node and rest lie side by side: a cancel reads both, and in a deep book each line it reads is a miss.
 //!
 //! Bids and asks of an instrument share its levels and its bitmap: the book is never crossed, so
 //! every level at or below the best bid is a bid and every level at or above the best ask an ask.
@@ -20,7 +22,7 @@ use crate::memory::taken;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use firmware::limits::{ORDER_LOTS_MAX, PRICE_BITS};
-use firmware::units::{InstrumentId, OrderId, PriceTicks, Side};
+use firmware::units::{AccountId, ClOrdId, InstrumentId, OrderId, PriceTicks, Side};
 
 /// No order: slot 0 is never handed out.
 const NIL: u32 = 0;
@@ -33,7 +35,7 @@ const NONE: [i32; 2] = [-1, i32::MAX];
 
 const _: () = assert!((BOOK_INSTRUMENTS_MAX as u64) << PRICE_BITS <= 1 << 32);
 const _: () = assert!(ORDER_LOTS_MAX < SIDE_BIT as i64);
-const _: () = assert!(size_of::<Node>() == 16 && size_of::<Level>() == 16);
+const _: () = assert!(size_of::<Slot>() == 64 && size_of::<Level>() == 16);
 
 /// What matching and cancelling read of an order. Dead: `lots` is zero and `next` is the free list.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +83,29 @@ impl Node {
 struct Rest {
     info: OrderInfo,
     generation: u32,
+}
+
+/// A place in the arena.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Slot {
+    node: Node,
+    rest: Rest,
+}
+
+impl Slot {
+    const FREE: Self = Self {
+        node: Node::DEAD,
+        rest: Rest {
+            info: OrderInfo {
+                account: AccountId(0),
+                session: 0,
+                cl_ord_id: ClOrdId(0),
+                flags: 0,
+            },
+            generation: 1,
+        },
+    };
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -236,8 +261,7 @@ impl Instrument {
 /// The fast book. See the [module's page](super) for the rules that it shares with its twin.
 #[derive(Debug)]
 pub struct LadderBook {
-    nodes: Box<[Node]>,
-    rest: Box<[Rest]>,
+    slots: Box<[Slot]>,
     instruments: Box<[Instrument]>,
     /// Slot that the next order gets; the others follow through `next`.
     free: u32,
@@ -249,13 +273,14 @@ impl LadderBook {
     #[inline]
     fn slot(&self, id: OrderId) -> Option<u32> {
         let slot = id.slot();
-        let known = self.rest.get(slot as usize)?.generation == id.generation();
-        (known && self.nodes[slot as usize].lots() != 0).then_some(slot)
+        let held = self.slots.get(slot as usize)?;
+        let known = held.rest.generation == id.generation();
+        (known && held.node.lots() != 0).then_some(slot)
     }
 
     #[inline]
     fn order(&self, slot: u32) -> Order {
-        let (node, rest) = (&self.nodes[slot as usize], &self.rest[slot as usize]);
+        let Slot { node, rest } = &self.slots[slot as usize];
         Order {
             id: OrderId::new(slot, rest.generation),
             instrument: InstrumentId(node.instrument() as u16),
@@ -267,32 +292,32 @@ impl LadderBook {
     }
 
     fn id(&self, slot: u32) -> Option<OrderId> {
-        (slot != NIL).then(|| OrderId::new(slot, self.rest[slot as usize].generation))
+        (slot != NIL).then(|| OrderId::new(slot, self.slots[slot as usize].rest.generation))
     }
 
     /// Takes a live order out of its level and its slot back.
     #[inline]
     fn remove(&mut self, slot: u32) {
-        let node = self.nodes[slot as usize];
+        let node = self.slots[slot as usize].node;
         let instrument = &mut self.instruments[node.instrument()];
         let level = &mut instrument.ladder_mut(node.side()).levels[node.offset() as usize];
         match node.prev {
             NIL => level.head = node.next,
-            prev => self.nodes[prev as usize].next = node.next,
+            prev => self.slots[prev as usize].node.next = node.next,
         }
         match node.next {
             NIL => level.tail = node.prev,
-            next => self.nodes[next as usize].prev = node.prev,
+            next => self.slots[next as usize].node.prev = node.prev,
         }
         level.sum -= share(node.lots()) + 1;
         if level.head == NIL {
             instrument.emptied(node.side(), node.offset());
         }
-        self.nodes[slot as usize] = Node {
+        self.slots[slot as usize].node = Node {
             next: self.free,
             ..Node::DEAD
         };
-        let generation = &mut self.rest[slot as usize].generation;
+        let generation = &mut self.slots[slot as usize].rest.generation;
         *generation = generation.wrapping_add(1);
         self.free = slot;
         self.live -= 1;
@@ -301,7 +326,7 @@ impl LadderBook {
     /// Takes `lots`, fewer than are open, off a live order.
     #[inline]
     fn shrink(&mut self, slot: u32, lots: u32) {
-        let node = &mut self.nodes[slot as usize];
+        let node = &mut self.slots[slot as usize].node;
         node.lots -= lots;
         let ladder = self.instruments[node.instrument()].ladder_mut(node.side());
         ladder.levels[node.offset() as usize].sum -= share(lots);
@@ -318,7 +343,7 @@ impl LadderBook {
         let level = &instrument.ladder(side).levels[offset as usize];
         let (mut prev, mut slot, mut total) = (NIL, level.head, LevelTotal::default());
         while slot != NIL {
-            let node = &self.nodes[slot as usize];
+            let node = &self.slots[slot as usize].node;
             assert_eq!(node.prev, prev, "links of slot {slot} disagree");
             assert!(node.lots() != 0, "dead order {slot} in a level");
             assert_eq!(
@@ -343,10 +368,10 @@ impl OrderBook for LadderBook {
         {
             return Err(BookError::BadLimits);
         }
-        let slots = limits.orders as usize + 1;
-        let mut nodes = taken(Node::DEAD, slots);
-        for (slot, node) in nodes.iter_mut().enumerate().skip(1) {
-            node.next = if slot + 1 < slots {
+        let count = limits.orders as usize + 1;
+        let mut slots = taken(Slot::FREE, count);
+        for (slot, held) in slots.iter_mut().enumerate().skip(1) {
+            held.node.next = if slot + 1 < count {
                 slot as u32 + 1
             } else {
                 NIL
@@ -357,14 +382,7 @@ impl OrderBook for LadderBook {
             width_ticks: 0,
         };
         Ok(Self {
-            nodes,
-            rest: taken(
-                Rest {
-                    info: OrderInfo::default(),
-                    generation: 1,
-                },
-                slots,
-            ),
+            slots,
             instruments: (0..limits.instruments)
                 .map(|_| Instrument::new(unlisted))
                 .collect::<Vec<_>>()
@@ -428,9 +446,9 @@ impl OrderBook for LadderBook {
             level.head = slot;
             at.filled(side, offset);
         } else {
-            self.nodes[tail as usize].next = slot;
+            self.slots[tail as usize].node.next = slot;
         }
-        let node = &mut self.nodes[slot as usize];
+        let node = &mut self.slots[slot as usize].node;
         self.free = node.next;
         *node = Node {
             next: NIL,
@@ -438,7 +456,7 @@ impl OrderBook for LadderBook {
             lots: lots | (side as u32) << SIDE_SHIFT,
             place: u32::from(instrument.0) << PRICE_BITS | offset,
         };
-        let rest = &mut self.rest[slot as usize];
+        let rest = &mut self.slots[slot as usize].rest;
         rest.info = info;
         self.live += 1;
         Ok(OrderId::new(slot, rest.generation))
@@ -480,7 +498,7 @@ impl OrderBook for LadderBook {
     #[inline]
     fn fill(&mut self, id: OrderId, lots: i64) -> i64 {
         let slot = self.slot(id).expect("a fill of a dead order");
-        let open = i64::from(self.nodes[slot as usize].lots());
+        let open = i64::from(self.slots[slot as usize].node.lots());
         assert!(0 < lots && lots <= open, "a fill of {lots} lots of {open}");
         if lots == open {
             self.remove(slot);
@@ -501,7 +519,7 @@ impl OrderBook for LadderBook {
     #[inline]
     fn reduce(&mut self, id: OrderId, new_lots: i64) -> Result<i64, BookError> {
         let slot = self.slot(id).ok_or(BookError::DeadOrder)?;
-        let open = i64::from(self.nodes[slot as usize].lots());
+        let open = i64::from(self.slots[slot as usize].node.lots());
         if !(1..open).contains(&new_lots) {
             return Err(BookError::BadLots);
         }
@@ -517,7 +535,7 @@ impl OrderBook for LadderBook {
     #[inline]
     fn info_mut(&mut self, id: OrderId) -> Option<&mut OrderInfo> {
         let slot = self.slot(id)?;
-        Some(&mut self.rest[slot as usize].info)
+        Some(&mut self.slots[slot as usize].rest.info)
     }
 
     #[inline]
@@ -582,7 +600,7 @@ impl OrderBook for LadderBook {
     #[inline]
     fn next_in_level(&self, id: OrderId) -> Option<OrderId> {
         let slot = self.slot(id)?;
-        self.id(self.nodes[slot as usize].next)
+        self.id(self.slots[slot as usize].node.next)
     }
 
     fn next_id(&self) -> Option<OrderId> {
@@ -594,7 +612,7 @@ impl OrderBook for LadderBook {
     }
 
     fn capacity(&self) -> usize {
-        self.nodes.len() - 1
+        self.slots.len() - 1
     }
 
     fn check_invariants(&self) {
@@ -640,12 +658,12 @@ impl OrderBook for LadderBook {
         let (mut free, mut slot) = (0, self.free);
         while slot != NIL {
             assert!(
-                self.nodes[slot as usize].lots == 0,
+                self.slots[slot as usize].node.lots == 0,
                 "live order {slot} on the free list"
             );
             free += 1;
             assert!(free as usize <= self.capacity(), "the free list is a ring");
-            slot = self.nodes[slot as usize].next;
+            slot = self.slots[slot as usize].node.next;
         }
         assert_eq!(free as usize + self.live(), self.capacity(), "slots lost");
     }
