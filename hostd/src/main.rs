@@ -84,7 +84,7 @@ fn replay(data: &std::path::Path, json: bool) -> anyhow::Result<()> {
     let r = recover(&dir, Core::default(), None, |core| {
         for outcome in core.outbox.outcomes() {
             if let matcher::outbox::Outcome::Feed(m) = outcome {
-                feed_hash.push(&[bytemuck::bytes_of(&m.header()), m.block()].concat());
+                feed_hash.push_parts(m.header(), m.block());
             }
         }
         Ok(())

@@ -56,7 +56,11 @@ fn two_clients_trade_and_the_replay_agrees() {
         pad1: 0,
     };
     taker.send(&gone.into()).unwrap();
-    assert!(matches!(reports(&mut taker, 1)[0], Report::WithdrawReport(m) if m.batch_no == 1));
+    let paid = reports(&mut taker, 1);
+    assert!(
+        matches!(paid[0], Report::WithdrawReport(m) if m.batch_no == 1),
+        "{paid:?}"
+    );
     assert_eq!(w.admin("POST", "/v1/seal", "").1["batch_no"], 1);
     let stopped = w.shutdown();
     let replay = w.replay();

@@ -103,7 +103,12 @@ impl SnapshotReader {
                 });
             }
             SnapshotMessage::SnapshotOrder(m) => {
-                self.open.as_mut()?.orders.push(m);
+                let open = self.open.as_mut()?;
+                if open.orders.len() < open.header.orders as usize {
+                    open.orders.push(m);
+                } else {
+                    self.open = None;
+                }
             }
             SnapshotMessage::SnapshotTrailer(m) => {
                 let open = self.open.take()?;

@@ -3,6 +3,7 @@
 use crate::{DOMAIN_CHECKPOINT, PublicKey, SecretKey};
 use core::mem::offset_of;
 use firmware::wire::feed::FeedCheckpoint;
+use firmware::wire::sbe::MessageHeader;
 
 fn signed_part(checkpoint: &FeedCheckpoint) -> &[u8] {
     &bytemuck::bytes_of(checkpoint)[..offset_of!(FeedCheckpoint, signature)]
@@ -56,6 +57,14 @@ impl FeedHash {
         self.0.update(message);
     }
 
+    /// Adds a message, put together from its SBE header and its block.
+    pub fn push_parts(&mut self, header: MessageHeader, block: &[u8]) {
+        let len = (size_of::<MessageHeader>() + block.len()) as u16;
+        self.0.update(&len.to_be_bytes());
+        self.0.update(bytemuck::bytes_of(&header));
+        self.0.update(block);
+    }
+
     /// The hash of everything so far.
     #[must_use]
     pub fn value(&self) -> [u8; 32] {
@@ -67,6 +76,7 @@ impl FeedHash {
 mod tests {
     use super::*;
     use bytemuck::Zeroable;
+    use firmware::wire::sbe::Message;
 
     #[test]
     fn each_bit_of_a_checkpoint_is_signed() {
@@ -96,5 +106,14 @@ mod tests {
         hash.push(b"abc");
         hash.push(b"");
         assert_eq!(hash.value(), *blake3::hash(b"\0\x03abc\0\0").as_bytes());
+        let message = FeedCheckpoint::zeroed();
+        let (mut parts, mut whole) = (hash.clone(), hash);
+        let bytes = [
+            bytemuck::bytes_of(&FeedCheckpoint::HEADER),
+            bytemuck::bytes_of(&message),
+        ];
+        whole.push(&bytes.concat());
+        parts.push_parts(FeedCheckpoint::HEADER, bytes[1]);
+        assert_eq!(parts.value(), whole.value());
     }
 }

@@ -52,7 +52,9 @@ pub struct RequestsSection {
     /// Answers a second to one address.
     #[serde(default = "per_requester_default")]
     pub per_requester: u32,
-    /// Networks that may ask, as `10.1.0.0/16`; all when empty.
+    /// Networks that may ask, as `10.1.0.0/16`; all when empty. An answer is up to 70 times as long as its request,
+    /// so on a network where source addresses can be forged this list keeps the venue from being used against
+    /// others.
     #[serde(default)]
     pub requesters: Vec<Ipv4Net>,
 }

@@ -27,6 +27,9 @@ const RX_BUFFERS: u16 = 256;
 const TX_SLOTS: u16 = 1024;
 /// Sockets of one ring.
 const SOCKETS_MAX: usize = 8;
+/// A port that is in use is tried again so often, with this pause: for half a second.
+const BIND_TRIES: u32 = 50;
+const BIND_PAUSE: Duration = Duration::from_millis(10);
 /// What is asked of the kernel for each socket, in each direction.
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
@@ -297,9 +300,21 @@ impl Drop for UringNic {
     }
 }
 
+/// Binds a socket. The kernel takes a ring down after its process is gone, and holds the ring's ports until then:
+/// a restart right after a crash waits for them.
+fn bind(local: Endpoint) -> io::Result<UdpSocket> {
+    for _ in 0..BIND_TRIES {
+        match UdpSocket::bind(local) {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => std::thread::sleep(BIND_PAUSE),
+            other => return other,
+        }
+    }
+    UdpSocket::bind(local)
+}
+
 fn open_socket(local: Endpoint) -> Result<(UdpSocket, Endpoint), NicError> {
     let failed = |op| move |source| NicError::Io { op, local, source };
-    let socket = UdpSocket::bind(local).map_err(|source| match source.kind() {
+    let socket = bind(local).map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => NicError::Busy(local),
         _ => NicError::Io {
             op: "bind",

@@ -108,7 +108,13 @@ impl World {
                 &format!("data_dir = \"{}\"", path("run")),
             )
             .replace("keys/venue.key", &path("venue.key"))
-            .replace("run/admin.sock", &path("admin.sock"));
+            .replace("run/admin.sock", &path("admin.sock"))
+            // Nothing settles or seals by itself while a test runs, however slowly.
+            .replace(
+                "settlement_interval_ms = 5000",
+                "settlement_interval_ms = 600000",
+            )
+            .replace("batch_interval_ms = 6000", "batch_interval_ms = 600000");
         let ports = (4000..).zip(self.ports);
         ports.fold(text, |text, (from, to)| {
             text.replace(&format!("127.0.0.1:{from}"), &format!("127.0.0.1:{to}"))
