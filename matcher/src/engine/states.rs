@@ -108,7 +108,9 @@ impl<B: OrderBook> Engine<B> {
         if !self.is_collecting(instrument) {
             return;
         }
-        if let Some(clearing) = self.clearing(instrument) {
+        // Once as a rule. Self-trade prevention can take out orders that the price was made with: what still
+        // crosses then is cleared anew, for an open book is never crossed.
+        while let Some(clearing) = self.clearing(instrument) {
             let price = clearing.price;
             while let (Some(bid), Some(ask)) = (
                 self.book.front(instrument, Side::Buy),
