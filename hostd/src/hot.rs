@@ -101,16 +101,17 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         batch_interval_ns: u64,
     ) -> Self {
         let egress = Egress::new(feed, lanes.durable.get());
+        let now = clock.now();
         Self {
             nic,
-            io: TileIo::new(egress, spool, clock.now()),
+            io: TileIo::new(egress, spool, now),
             clock,
             core,
             lanes,
             batch_interval_ns,
             next_housekeeping: 0,
             next_timer: 0,
-            next_seal: 0,
+            next_seal: now.0 + batch_interval_ns,
             next_snapshot: 0,
             is_stopping: false,
         }

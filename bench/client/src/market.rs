@@ -84,9 +84,9 @@ impl Instrument {
             FeedMessage::OrderDelete(m) => return self.book.set(m.order_id, side(m.side)?, 0),
             FeedMessage::OrderExecuted(m) => {
                 let order = self.book.order(m.order_id).ok_or(Inconsistent)?;
-                if order.quantity.checked_sub(m.leaves) != Some(m.quantity)
-                    || order.price != m.price
-                {
+                // In an auction all trade at one price, which is not that of the order.
+                let is_own_price = order.price == m.price || self.state() != STATE_OPEN;
+                if order.quantity.checked_sub(m.leaves) != Some(m.quantity) || !is_own_price {
                     return Err(Inconsistent);
                 }
                 return self.book.set(m.order_id, side(m.side)?, m.leaves);

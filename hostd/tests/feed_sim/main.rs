@@ -17,7 +17,7 @@ use std::time::Duration;
 use venue::{INSTRUMENTS, Levels, MS, START, Venue, venue_key};
 
 /// Runs by default.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 16;
 /// Rounds of trade and quiet in a run.
 const ROUNDS: usize = 3;
 /// Milliseconds in which a quiet feed must be whole at every client.
@@ -161,6 +161,8 @@ fn compare(venue: &Venue, clients: &[Client]) {
             });
             assert_eq!(levels(book), venue.book(instrument), "{name}: {instrument}");
             let known = feed.instrument(instrument).unwrap();
+            let told = (known.state(), known.auction().copied());
+            assert_eq!(told, venue.state(instrument), "{name}: {instrument}");
             let definition = known.definition().unwrap();
             let listed = &venue.core.listings[&instrument];
             assert_eq!(definition.symbol, listed.symbol, "{name}");

@@ -6,8 +6,8 @@ use client::{Side, cancel, limit_order, mass_cancel};
 use firmware::gate::Command;
 use firmware::limits::DATAGRAM_MAX;
 use firmware::units::{InstrumentId, MemberId, TimeNs};
-use firmware::wire::feed::FeedMessage;
-use firmware::wire::input::{InDeposit, InOracle, InTimer, TIMER_SEAL};
+use firmware::wire::feed::{AuctionUpdate, FeedMessage, STATE_OPEN};
+use firmware::wire::input::{InDeposit, InOracle, InTimer, InTradingState, TIMER_SEAL};
 use firmware::wire::order::{Replace, Request, TIF_GTC, TIF_IOC};
 use handshake::SecretKey;
 use hostd::config::{Config, spec};
@@ -180,6 +180,17 @@ impl Venue {
                 };
                 self.input(&seal, now);
             }
+            6..9 => {
+                // Open more often than not; auctions collect a crossed book before.
+                let state = [0, 1, 2, 2, 2, 3, 4][self.rng.below(7) as usize];
+                let instrument = INSTRUMENTS[self.rng.below(2) as usize];
+                let change = InTradingState {
+                    instrument,
+                    state,
+                    ..Zeroable::zeroed()
+                };
+                self.input(&change, now);
+            }
             _ => {}
         }
     }
@@ -265,6 +276,22 @@ impl Venue {
         let tick = self.core.listings[&instrument].tick_micro * 1_000;
         let middle = (low + high) / 2 / tick;
         (middle + self.rng.below(16) as i64 - 8) * tick
+    }
+
+    /// State and indicative auction of an instrument, as the feed told them last.
+    pub(crate) fn state(&self, instrument: u16) -> (u8, Option<AuctionUpdate>) {
+        let (mut state, mut auction) = (STATE_OPEN, None);
+        let log = &self.core.feed;
+        for (_, message) in (log.first()..log.next()).filter_map(|n| log.get(n)) {
+            match message {
+                FeedMessage::TradingStatus(m) if m.instrument == instrument => {
+                    (state, auction) = (m.state, None);
+                }
+                FeedMessage::AuctionUpdate(m) if m.instrument == instrument => auction = Some(*m),
+                _ => {}
+            }
+        }
+        (state, auction)
     }
 
     /// Lets out what is durable; `lag`: the newest records are not.
