@@ -328,6 +328,30 @@ fn orders_that_rest_when_an_auction_begins_keep_names_and_places() {
 }
 
 #[test]
+fn what_self_trade_prevention_leaves_crossed_is_cleared_again() {
+    check(
+        "
+        deposit alice 1000
+            alice deposited 1000.000000 number 0 cash 1000.000000
+        deposit bob 1000
+            bob deposited 1000.000000 number 1 cash 1000.000000
+        table
+        market perp auction
+        alice a1 sell perp 5 @ 99.0
+            alice accepted a1 sell perp 5 @ 99.0
+        alice a2 buy perp 5 @ 101.0   // with a1 it makes a price of 100.0, at which b1 does not trade
+            alice accepted a2 buy perp 5 @ 101.0
+        bob b1 sell perp 5 @ 100.5
+            bob accepted b1 sell perp 5 @ 100.5
+        market perp open
+            alice canceled a1 5 self-trade
+            bob filled b1 5 @ 100.5 leaves 0 taker fee 0.002513
+            alice filled a2 5 @ 100.5 leaves 0 maker fee -0.000502
+        ",
+    );
+}
+
+#[test]
 fn orders_of_one_account_do_not_trade_in_an_auction() {
     check(
         "
