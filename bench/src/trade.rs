@@ -30,7 +30,7 @@ const BURST: usize = 32;
 /// How long sessions may take to open and marks to appear.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
 /// What the feed says of an answered request is here after this time.
-const SETTLE: Duration = Duration::from_millis(5);
+const SETTLE: Duration = Duration::from_millis(50);
 /// How long the last answers may take.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -286,10 +286,12 @@ impl Floor {
                 told_ns += 1_000_000_000;
                 say(&self.tally.progress(now - start_ns));
             }
-            self.look(start_ns, false);
             for _ in 0..BURST {
+                let now = now_ns();
+                // Before every send: a step behind the moment must not come first.
+                self.look(start_ns, false);
                 let due = self.next_due(start_ns);
-                if due > now_ns() {
+                if due > now {
                     break;
                 }
                 self.send_next(start_ns, due);
