@@ -181,17 +181,28 @@ impl Instrument {
     /// Where the orders of a side rest.
     #[inline]
     fn ladder(&self, side: Side) -> &Ladder {
+        // Asked first, for it hardly ever changes: sides are as good as random.
         match &self.asks {
-            Some(asks) if side == Side::Sell => asks,
-            _ => &self.ladder,
+            None => &self.ladder,
+            Some(asks) => Self::apart(&self.ladder, asks, side),
         }
     }
 
     #[inline]
     fn ladder_mut(&mut self, side: Side) -> &mut Ladder {
         match &mut self.asks {
-            Some(asks) if side == Side::Sell => asks,
-            _ => &mut self.ladder,
+            None => &mut self.ladder,
+            Some(asks) => Self::apart(&mut self.ladder, asks, side),
+        }
+    }
+
+    /// The one of two ladders that holds `side` while crossing orders are collected.
+    #[cold]
+    #[inline(never)]
+    fn apart<T>(bids: T, asks: T, side: Side) -> T {
+        match side {
+            Side::Buy => bids,
+            Side::Sell => asks,
         }
     }
 
