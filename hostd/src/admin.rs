@@ -5,13 +5,21 @@
 //! |---|---|
 //! | `GET /v1/status` | counts, percentiles, journal |
 //! | `POST /v1/deposits` | takes final L1 deposits, in queue order; what was taken before is skipped |
+//! | `POST /v1/state` | `{"instrument": 3 or "all", "state": "halt"}`: moves instruments to a trading state |
+//! | `POST /v1/lock` | `{"member": 2, "account": 7 or "all", "action": "lock" or "unlock"}` |
+//! | `POST /v1/cancel` | `{"member", "account", "instrument"}`: cancels orders; what is left out means all |
 //! | `POST /v1/seal` | closes the open batch |
 //! | `POST /v1/shutdown` | stops taking requests, makes everything durable, says the state hash, exits |
+//!
+//! The operator's commands (state, lock, cancel) answer with the number of their record in the journal; a refused
+//! one is answered with a problem and changes nothing.
 
 use crate::lanes::FromHot;
+use crate::operator::{CancelBody, Command, CommandRefused, LockBody, StateBody};
 use crate::status::Status;
 use anyhow::Context;
 use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -30,6 +38,8 @@ pub enum AdminRequest {
     Status(oneshot::Sender<Box<Status>>),
     /// Sequence a deposit.
     Deposit(DepositBody, oneshot::Sender<Result<u64, DepositError>>),
+    /// Sequence a command of the operator; the answer is its number in the journal.
+    Operate(Command, oneshot::Sender<Result<u64, CommandRefused>>),
     /// Close the open batch.
     Seal(oneshot::Sender<u64>),
     /// Stop.
@@ -106,6 +116,9 @@ pub fn serve(path: &Path, desk: Desk) -> anyhow::Result<()> {
     let routes = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/deposits", post(deposits))
+        .route("/v1/state", post(state))
+        .route("/v1/lock", post(lock))
+        .route("/v1/cancel", post(cancel))
         .route("/v1/seal", post(seal))
         .route("/v1/shutdown", post(shutdown))
         .with_state(desk);
@@ -147,6 +160,35 @@ async fn deposits(State(desk): State<Desk>, Json(body): Json<Vec<DepositBody>>) 
         }
     }
     Json(serde_json::json!({ "next_queue_index": next })).into_response()
+}
+
+type Body<T> = Result<Json<T>, JsonRejection>;
+
+async fn state(State(desk): State<Desk>, body: Body<StateBody>) -> Response {
+    operate(&desk, body.map(|Json(b)| Command::State(b))).await
+}
+
+async fn lock(State(desk): State<Desk>, body: Body<LockBody>) -> Response {
+    operate(&desk, body.map(|Json(b)| Command::Lock(b))).await
+}
+
+async fn cancel(State(desk): State<Desk>, body: Body<CancelBody>) -> Response {
+    operate(&desk, body.map(|Json(b)| Command::Cancel(b))).await
+}
+
+async fn operate(desk: &Desk, command: Result<Command, JsonRejection>) -> Response {
+    let command = match command {
+        Ok(command) => command,
+        Err(e) => return problem(e.status(), "bad_request", e.body_text()),
+    };
+    match ask(desk, |tx| AdminRequest::Operate(command, tx)).await {
+        Ok(Ok(seq)) => Json(serde_json::json!({ "engine_seq": seq })).into_response(),
+        Ok(Err(why)) => {
+            let status = StatusCode::from_u16(why.status()).unwrap_or(StatusCode::BAD_REQUEST);
+            problem(status, why.code(), why.to_string())
+        }
+        Err(r) => r,
+    }
 }
 
 async fn seal(State(desk): State<Desk>) -> Response {

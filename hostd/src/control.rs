@@ -7,6 +7,7 @@ use crate::feed::FeedCounters;
 use crate::journal_tile::JournalStats;
 use crate::lanes::{ControlDatagram, FromHot, Snapshot, StageTimes, ToHot};
 use crate::logins::LoginDesk;
+use crate::operator::{CommandRefused, Roll};
 use crate::status::{ControlCounts, Stages, Status};
 use firmware::limits::INSTRUMENTS;
 use firmware::session::{is_fresh, read_control};
@@ -51,6 +52,8 @@ pub struct ControlTile<C> {
     pub logins: LoginDesk,
     /// Oracle.
     pub oracle: OracleDesk,
+    /// What the operator's commands are checked against.
+    pub roll: Roll,
     /// What is shown.
     pub stages: Stages,
     /// Name of the durability mode.
@@ -68,6 +71,7 @@ pub struct Desk {
     snapshot: Option<Snapshot>,
     deposits: VecDeque<oneshot::Sender<Result<u64, DepositError>>>,
     seals: VecDeque<oneshot::Sender<u64>>,
+    commands: VecDeque<oneshot::Sender<Result<u64, CommandRefused>>>,
     stop: Option<oneshot::Sender<FromHot>>,
     bad_control: u64,
     bad_reports: u64,
@@ -81,6 +85,7 @@ impl Desk {
             snapshot: None,
             deposits: VecDeque::new(),
             seals: VecDeque::new(),
+            commands: VecDeque::new(),
             stop: None,
             bad_control: 0,
             bad_reports: 0,
@@ -325,6 +330,11 @@ impl<C: Clock> ControlTile<C> {
                     let _ = reply.send(answer);
                 }
             }
+            FromHot::Operated(seq) => {
+                if let Some(reply) = self.desk.commands.pop_front() {
+                    let _ = reply.send(Ok(seq));
+                }
+            }
             FromHot::Sealed(batch_no) => {
                 if let Some(reply) = self.desk.seals.pop_front() {
                     let _ = reply.send(batch_no);
@@ -372,6 +382,15 @@ impl<C: Clock> ControlTile<C> {
                 self.desk.deposits.push_back(reply);
                 self.send(ToHot::Deposit(deposit_input(&body)));
             }
+            AdminRequest::Operate(command, reply) => match self.roll.check(&command) {
+                Ok(input) => {
+                    // Without room the asker hears that the box does not answer.
+                    if self.send(ToHot::Operator(input)) {
+                        self.desk.commands.push_back(reply);
+                    }
+                }
+                Err(why) => drop(reply.send(Err(why))),
+            },
             AdminRequest::Seal(reply) => {
                 self.desk.seals.push_back(reply);
                 self.send(ToHot::Seal);

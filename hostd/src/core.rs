@@ -13,7 +13,7 @@ use matcher::book::LadderBook;
 use matcher::engine::Engine;
 use matcher::outbox::{Outbox, Outcome};
 use matcher::sequencer::{Input, ReplayError, Sequenced, Sequencer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rates of a member before its configuration is read.
 const RATES_UNTIL_CONFIGURED: Rates = Rates {
@@ -33,6 +33,8 @@ pub struct MemberFlow {
     pub reports: ReportLog,
     /// The session that is open, if one is.
     pub session: Option<u64>,
+    /// Members that get a copy of each report.
+    pub copies: Vec<MemberId>,
 }
 
 /// The deterministic part.
@@ -57,6 +59,8 @@ pub struct Core {
     pub listings: BTreeMap<u16, InInstrument>,
     /// What the journal binds: account to member.
     pub accounts: BTreeMap<u32, u32>,
+    /// Who gets copies in the journal, and whose reports they are.
+    pub drop_copies: BTreeSet<(u32, u32)>,
     /// The journal's domain record.
     pub domain: Option<InDomain>,
 }
@@ -82,6 +86,7 @@ impl Core {
             rejects: [0; 64],
             listings: BTreeMap::new(),
             accounts: BTreeMap::new(),
+            drop_copies: BTreeSet::new(),
             domain: None,
         }
     }
@@ -124,6 +129,7 @@ impl Core {
                 inbound: Inbound::default(),
                 reports: Log::new(REPORTS),
                 session: None,
+                copies: Vec::new(),
             });
         }
     }
@@ -190,15 +196,35 @@ impl Core {
         }
     }
 
-    /// Reports of the last input, in order, of members that have a flow.
+    /// Reports of the last input, in order, each for the member that it was made for and then for those that
+    /// get copies. Members without a flow are left out.
     pub fn told(&self) -> impl Iterator<Item = (MemberId, &Report)> {
-        self.outbox.outcomes().iter().filter_map(|o| match o {
+        let reports = self.outbox.outcomes().iter().filter_map(|o| match o {
             Outcome::Report(member, report) => {
-                let flow = self.members.get(member.0 as usize)?;
-                flow.is_some().then_some((*member, report))
+                let flow = self.members.get(member.0 as usize)?.as_ref()?;
+                Some((*member, report, &flow.copies))
             }
             Outcome::Feed(_) => None,
+        });
+        reports.flat_map(|(member, report, copies)| {
+            let told = std::iter::once(member).chain(copies.iter().copied());
+            told.map(move |m| (m, report))
         })
+    }
+
+    /// From now on `member`, who may ask for nothing, gets a copy of each report of `of`.
+    fn copy_reports(&mut self, member: MemberId, of: MemberId) {
+        for id in [member, of] {
+            if self.members[id.0 as usize].is_none() {
+                self.add_member(id, RATES_UNTIL_CONFIGURED);
+            }
+        }
+        self.gate.make_read_only(member);
+        if self.drop_copies.insert((member.0, of.0))
+            && let Some(flow) = &mut self.members[of.0 as usize]
+        {
+            flow.copies.push(member);
+        }
     }
 
     /// Applies a sequenced input: venue records set up gate and members, then the engine runs, then
@@ -215,6 +241,7 @@ impl Core {
                     self.add_member(MemberId(m.member), RATES_UNTIL_CONFIGURED);
                 }
             }
+            Input::DropCopy(m) => self.copy_reports(MemberId(m.member), MemberId(m.of)),
             Input::Instrument(m) => {
                 let listed = GateInstrument {
                     tick_e9: m.tick_micro * 1_000,
@@ -248,15 +275,30 @@ impl Core {
                     if let Report::Rejected(r) = report {
                         self.rejects[r.reason as usize % 64] += 1;
                     }
-                    if let Some(Some(flow)) = self.members.get_mut(member.0 as usize) {
-                        flow.reports.push(*report);
-                    }
+                    tell(&mut self.members, *member, report);
                 }
                 Outcome::Feed(message) => {
                     self.feed.push((input.seq().0, *message));
                 }
             }
         }
+    }
+}
+
+/// Numbers a report in its member's flow and in the flows of those who get copies.
+fn tell(members: &mut [Option<MemberFlow>], member: MemberId, report: &Report) {
+    let Some(Some(flow)) = members.get_mut(member.0 as usize) else {
+        return;
+    };
+    flow.reports.push(*report);
+    let mut at = 0;
+    while let Some(Some(flow)) = members.get(member.0 as usize)
+        && let Some(copy) = flow.copies.get(at).copied()
+    {
+        if let Some(Some(flow)) = members.get_mut(copy.0 as usize) {
+            flow.reports.push(*report);
+        }
+        at += 1;
     }
 }
 
@@ -270,8 +312,114 @@ impl Default for Core {
 mod tests {
     use super::*;
     use bytemuck::Zeroable;
+    use firmware::gate::Command;
+    use firmware::reject::RejectCode;
     use firmware::units::TimeNs;
+    use firmware::wire::input::{InAccount, InDropCopy, InGap};
+    use firmware::wire::journal::RecordHeader;
+    use firmware::wire::order::{MassCancel, Request};
     use matcher::book::OrderBook;
+
+    /// A core, and its journal: head and body of each record.
+    struct Written(Core, Vec<(RecordHeader, Vec<u64>)>);
+
+    impl Written {
+        fn new() -> Self {
+            Self(Core::default(), Vec::new())
+        }
+
+        fn keep(&mut self, s: &Sequenced<'_>) {
+            let bytes = s.input().bytes();
+            let mut body = vec![0; bytes.len().div_ceil(8)];
+            bytemuck::cast_slice_mut(&mut body)[..bytes.len()].copy_from_slice(bytes);
+            let header = RecordHeader {
+                seq: s.seq().0,
+                time_ns: s.time().0,
+                template: s.input().template(),
+                session: s.member().0,
+                ..RecordHeader::default()
+            };
+            self.1.push((header, body));
+            self.0.apply(s);
+        }
+
+        fn venue<'a>(&mut self, input: impl Into<Input<'a>>) {
+            let s = self.0.sequencer.venue(input, TimeNs(1));
+            self.keep(&s);
+        }
+
+        fn member<'a>(&mut self, member: u32, input: impl Into<Input<'a>>) {
+            let s = (self.0.sequencer).session(MemberId(member), input, TimeNs(1));
+            self.keep(&s);
+        }
+
+        fn replayed(&self) -> Core {
+            let mut core = Core::default();
+            for (header, body) in &self.1 {
+                let view = RecordView {
+                    header: *header,
+                    body: bytemuck::cast_slice(body),
+                    chain: [0; 32],
+                };
+                core.replay(&view).unwrap();
+            }
+            core
+        }
+    }
+
+    fn told(core: &Core, member: usize) -> Vec<Report> {
+        let flow = core.members[member].as_ref().unwrap();
+        (1..flow.reports.next())
+            .map(|n| *flow.reports.get(n).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_drop_copy_has_the_reports_of_its_members_in_order_and_may_ask_for_nothing() {
+        let mut w = Written::new();
+        for (account, member) in [(1, 1), (2, 2), (3, 3)] {
+            w.venue(&InAccount { account, member });
+        }
+        for of in [1, 3] {
+            w.venue(&InDropCopy { member: 7, of });
+        }
+        // A second one of the same member, and a relation that comes twice.
+        w.venue(&InDropCopy { member: 8, of: 3 });
+        w.venue(&InDropCopy { member: 8, of: 3 });
+        for (n, member) in [(1, 1), (1, 2), (1, 3), (2, 1)] {
+            w.member(
+                member,
+                &InGap {
+                    from_seq_no: 100 * u64::from(member) + n,
+                    count: 1,
+                },
+            );
+        }
+        let handed: Vec<_> = w.0.told().map(|(m, _)| m.0).collect();
+        assert_eq!(handed, [1, 7]);
+        let ask = Command {
+            member: MemberId(7),
+            client_seq: 1,
+            rx_time: TimeNs(1),
+            request: Request::MassCancel(MassCancel {
+                account: 1,
+                ..MassCancel::zeroed()
+            }),
+        };
+        let refused = w.0.gate.check(&ask, TimeNs(1)).unwrap_err();
+        assert_eq!(refused.reason, RejectCode::ReadOnly as u16);
+        w.member(7, &refused);
+        for core in [&w.0, &w.replayed()] {
+            let [one, two, three, copy, other] = [1, 2, 3, 7, 8].map(|m| told(core, m));
+            assert_eq!((one.len(), two.len(), three.len()), (2, 1, 1));
+            assert_eq!(copy[..3], [one[0], three[0], one[1]]);
+            assert!(matches!(copy[3], Report::Rejected(r) if r.reason == refused.reason));
+            assert_eq!((copy.len(), other), (4, three));
+        }
+        // What the gate learns it learns from the journal too.
+        let again = w.replayed().gate.check(&ask, TimeNs(1)).unwrap_err();
+        assert_eq!(again.reason, RejectCode::ReadOnly as u16);
+    }
 
     #[test]
     fn a_journal_is_replayed_in_the_sizes_that_it_was_written_in() {

@@ -18,6 +18,7 @@ use crate::lanes::{
     WireCounters,
 };
 use crate::nic::{BURST, Nic, RxBurst};
+use crate::operator::OperatorInput;
 use crate::recover::Listing;
 use crate::sessions::{Authentic, Connection, Peer, Place};
 use firmware::gate::{Command, QuoteCommand, refuse_malformed};
@@ -43,6 +44,8 @@ const CONTROL_BURST: usize = 16;
 const SPINS: u32 = 64;
 /// Longest sleep: heartbeats and timers are looked at when it ends.
 const PARK: Duration = Duration::from_millis(5);
+/// Shortest sleep: something may be due that there is no room for.
+const PARK_MIN: Duration = Duration::from_micros(50);
 /// How often sessions and timers are looked at, ns.
 const HOUSEKEEPING_NS: u64 = 2_000_000;
 /// How often the time is sequenced, ns: interval settlements run then.
@@ -84,6 +87,8 @@ pub struct HotTile<N, C> {
     batch_interval_ns: u64,
     next_housekeeping: u64,
     next_timer: u64,
+    /// When the engine has something to do by itself, ns.
+    next_deadline: u64,
     next_seal: u64,
     next_snapshot: u64,
     is_stopping: bool,
@@ -102,6 +107,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
     ) -> Self {
         let egress = Egress::new(feed, lanes.durable.get());
         let now = clock.now();
+        let next_deadline = core.engine.next_deadline().0;
         Self {
             nic,
             io: TileIo::new(egress, spool, now),
@@ -111,6 +117,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             batch_interval_ns,
             next_housekeeping: 0,
             next_timer: 0,
+            next_deadline,
             next_seal: now.0 + batch_interval_ns,
             next_snapshot: 0,
             is_stopping: false,
@@ -125,6 +132,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         }
         listing.instruments.iter().for_each(|i| self.venue(i, now));
         listing.accounts.iter().for_each(|a| self.venue(a, now));
+        (listing.drop_copies.iter()).for_each(|c| self.venue(c, now));
         self.end_sessions_of_before(now);
         self.lanes.journal_waker.wake();
     }
@@ -164,7 +172,9 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         let durable_moved =
             self.io.egress.is_waiting() && self.lanes.durable.get() > self.io.egress.durable();
         if self.lanes.control_in.is_empty() && !durable_moved && !self.io.spool.has_answers() {
-            self.nic.wait(&self.lanes.parker, PARK)?;
+            let left = self.next_deadline.saturating_sub(self.clock.now().0);
+            let pause = Duration::from_nanos(left).clamp(PARK_MIN, PARK);
+            self.nic.wait(&self.lanes.parker, pause)?;
         }
         self.lanes.parker.resume();
         Ok(())
@@ -190,6 +200,11 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         let now = self.clock.now();
         let mut work = self.take_control(now);
         let taken = self.take_datagrams(burst, now)?;
+        // After the datagrams: one of them may put the deadline off.
+        if now.0 >= self.next_deadline && taken.is_some() && self.has_room() {
+            self.pass_time(0, now);
+            work += 1;
+        }
         if now.0 >= self.next_housekeeping {
             self.next_housekeeping = now.0 + HOUSEKEEPING_NS;
             self.housekeeping(now);
@@ -285,14 +300,16 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
                 });
                 self.answer(FromHot::Deposit(answer));
             }
+            ToHot::Operator(command) => {
+                match &command {
+                    OperatorInput::State(m) => self.venue(m, now),
+                    OperatorInput::Lock(m) => self.venue(m, now),
+                    OperatorInput::Cancel(m) => self.venue(m, now),
+                }
+                self.answer(FromHot::Operated(self.core.engine.last_seq().0));
+            }
             ToHot::Seal => {
-                self.venue(
-                    &InTimer {
-                        flags: TIMER_SEAL | TIMER_OPERATOR,
-                        pad1: 0,
-                    },
-                    now,
-                );
+                self.pass_time(TIMER_SEAL | TIMER_OPERATOR, now);
                 self.answer(FromHot::Sealed(self.core.engine.batch_no() - 1));
             }
             ToHot::Stop => self.is_stopping = true,
@@ -314,6 +331,11 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         let sequenced = self.core.sequencer.venue(input, now);
         self.journal(&sequenced);
         self.apply(&sequenced);
+    }
+
+    /// Sequences the time: what is due happens.
+    fn pass_time(&mut self, flags: u32, now: TimeNs) {
+        self.venue(&InTimer { flags, pad1: 0 }, now);
     }
 
     fn adopt(&mut self, table: Box<matcher::table::RiskTable>, now: TimeNs) {
@@ -363,6 +385,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
     /// Applies an input whose record the journal has been given.
     fn apply(&mut self, s: &Sequenced<'_>) {
         self.core.apply(s);
+        self.next_deadline = self.core.engine.next_deadline().0;
         self.io.note_reports(&self.core);
         if !matches!(s.input(), Input::RiskTable(_)) {
             for batch in self.take_sealed() {
@@ -563,13 +586,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             if seal {
                 self.next_seal = now.0 + self.batch_interval_ns;
             }
-            self.venue(
-                &InTimer {
-                    flags: if seal { TIMER_SEAL } else { 0 },
-                    pad1: 0,
-                },
-                now,
-            );
+            self.pass_time(if seal { TIMER_SEAL } else { 0 }, now);
             self.lanes.journal_waker.wake();
         }
         if now.0 >= self.next_snapshot {

@@ -1,5 +1,6 @@
 //! What travels between tiles.
 
+use crate::operator::OperatorInput;
 use crate::sessions::Peer;
 use firmware::units::MemberId;
 use firmware::wire::datagram::BODY_MAX;
@@ -58,6 +59,8 @@ pub enum ToHot {
     RiskTable(Box<RiskTable>),
     /// A deposit that is final on L1.
     Deposit(InDeposit),
+    /// A command of the operator.
+    Operator(OperatorInput),
     /// The operator asks for a seal.
     Seal,
     /// Stop taking requests, make everything durable, answer with [`FromHot::Stopped`].
@@ -75,6 +78,8 @@ pub enum FromHot {
     Control(ControlDatagram),
     /// Answer to a deposit: the next place in the queue, or why not.
     Deposit(Result<u64, DepositError>),
+    /// Answer to a command of the operator: its number in the journal.
+    Operated(u64),
     /// Answer to a seal: the number of the batch that was sealed last.
     Sealed(u64),
     /// Everything is durable and sent.

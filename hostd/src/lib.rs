@@ -21,6 +21,7 @@ pub mod logins;
 pub mod logs;
 pub mod member_set;
 pub mod nic;
+pub mod operator;
 pub mod recover;
 pub mod sessions;
 pub mod spool;

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::journal_tile::{SealedFile, batch_name, with_chain, write_batch};
 use anyhow::{Context, bail};
-use firmware::wire::input::{InAccount, InDomain, InInstrument};
+use firmware::wire::input::{InAccount, InDomain, InDropCopy, InInstrument};
 use journal::{End, Reader, Tail};
 use std::path::Path;
 
@@ -117,6 +117,8 @@ pub struct Listing {
     pub instruments: Vec<InInstrument>,
     /// New accounts.
     pub accounts: Vec<InAccount>,
+    /// New receivers of copies.
+    pub drop_copies: Vec<InDropCopy>,
 }
 
 /// Compares the configuration with what the journal holds.
@@ -167,5 +169,35 @@ pub fn missing(config: &Config, core: &Core) -> anyhow::Result<Listing> {
             }
         }
     }
+    drop_copies(config, core, &mut listing)?;
     Ok(listing)
+}
+
+/// Who gets copies of whose reports.
+fn drop_copies(config: &Config, core: &Core, listing: &mut Listing) -> anyhow::Result<()> {
+    let wanted = |member: u32, of: u32| {
+        let m = config.members.iter().find(|m| m.id == member);
+        m.is_some_and(|m| m.drop_copy_of.contains(&of))
+    };
+    if let Some((member, of)) = core.drop_copies.iter().find(|(m, of)| !wanted(*m, *of)) {
+        bail!(
+            "member {member} gets copies of member {of}'s reports in the journal but not in the configuration"
+        );
+    }
+    for m in config.members.iter().filter(|m| !m.drop_copy_of.is_empty()) {
+        if let Some((account, _)) = core.accounts.iter().find(|(_, member)| **member == m.id) {
+            bail!(
+                "member {}: drop_copy_of: it trades for account {account} in the journal, and who gets copies may not trade",
+                m.id
+            );
+        }
+        let new = |of: &&u32| !core.drop_copies.contains(&(m.id, **of));
+        listing
+            .drop_copies
+            .extend(m.drop_copy_of.iter().filter(new).map(|of| InDropCopy {
+                member: m.id,
+                of: *of,
+            }));
+    }
+    Ok(())
 }

@@ -35,6 +35,7 @@ use crate::hot::{HotLanes, HotTile, JOURNAL_ROOM, SPOOL_READS_MAX, SpoolLink};
 use crate::journal_tile::{JournalStats, JournalTile, SealTile};
 use crate::logins::LoginDesk;
 use crate::nic::UringNic;
+use crate::operator::Roll;
 use crate::recover::{Listing, missing, recover, tail_note};
 use crate::spool::{SpoolFiles, SpoolTile};
 use crate::status::Stages;
@@ -175,6 +176,7 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
     let spool_tile = spawn("spool", 0, move || spool_tile.run())?;
 
     let oracle = oracle_desk(config, &core, &listing);
+    let roll = Roll::of(config, &core, &listing);
     let lanes = HotLanes {
         control_in: hot_from_control,
         control_out: hot_to_control,
@@ -206,6 +208,7 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
         clock: RealClock::starting_after(floor),
         logins: login(config, key)?,
         oracle,
+        roll,
         stages: Stages::new(),
         durability: match config.journal.durability {
             Durability::Fsync => "fsync",

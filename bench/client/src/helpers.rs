@@ -3,9 +3,11 @@
 use core::fmt;
 use firmware::units::{Side, TimeNs};
 use firmware::wire::order::{
-    Cancel, MassCancel, NewOrder, ORD_LIMIT, ORD_MARKET, SCOPE_ALL, TIF_GTC, TIF_IOC,
+    Cancel, DeadManTimer, KILL_LOCK, KILL_UNLOCK, KillSwitch, MassCancel, NewOrder, ORD_LIMIT,
+    ORD_MARKET, OpenOrdersRequest, PositionsRequest, ReduceQty, SCOPE_ALL, TIF_GTC, TIF_IOC,
 };
-use firmware::wire::sbe::{BYTE_NULL, ID16_NULL, PRICE_NULL};
+use firmware::wire::quote::{MassQuote, QUANTITY_NULL, QuoteEntry};
+use firmware::wire::sbe::{BYTE_NULL, ID16_NULL, ID32_NULL, PRICE_NULL};
 use std::time::SystemTime;
 
 /// One, in the wire's fixed point.
@@ -197,6 +199,139 @@ pub const fn mass_cancel(
         pad1: 0,
         pad2: 0,
         pad3: 0,
+    }
+}
+
+/// Lowers the open quantity of the order that the client named `orig_cl_ord_id` to `quantity` lots; it keeps its
+/// place in the queue.
+#[must_use]
+pub const fn reduce(
+    cl_ord_id: u64,
+    account: u32,
+    instrument: u16,
+    orig_cl_ord_id: u64,
+    quantity: i64,
+) -> ReduceQty {
+    ReduceQty {
+        cl_ord_id,
+        order_id: 0,
+        orig_cl_ord_id,
+        quantity,
+        account,
+        instrument,
+        pad1: 0,
+    }
+}
+
+/// The head of a mass quote; its entries are made by [`quote`], and
+/// [`Session::send_quote`](crate::Session::send_quote) sends both.
+#[must_use]
+pub const fn mass_quote(cl_ord_id: u64, account: u32) -> MassQuote {
+    MassQuote {
+        cl_ord_id,
+        smp_id: 0,
+        account,
+        mmp_group: 0,
+        stp_mode: 0,
+        flags: 0,
+        pad1: 0,
+        pad2: 0,
+        // Filled in when it is encoded.
+        block_length: 0,
+        num_in_group: 0,
+    }
+}
+
+/// Both sides of one instrument, each with price x 1e-9 and lots. A side of zero lots is withdrawn, one that is
+/// `None` stays as it is.
+#[must_use]
+pub const fn quote(
+    instrument: u16,
+    bid: Option<(i64, i64)>,
+    ask: Option<(i64, i64)>,
+) -> QuoteEntry {
+    const UNTOUCHED: (i64, i64) = (PRICE_NULL, QUANTITY_NULL);
+    let (bid_price, bid_quantity) = match bid {
+        Some(side) => side,
+        None => UNTOUCHED,
+    };
+    let (ask_price, ask_quantity) = match ask {
+        Some(side) => side,
+        None => UNTOUCHED,
+    };
+    QuoteEntry {
+        bid_price,
+        bid_quantity,
+        ask_price,
+        ask_quantity,
+        instrument,
+        pad1: 0,
+        pad2: 0,
+    }
+}
+
+/// Cancels everything of the account, of all the member's accounts if `None`, and locks: only cancels and
+/// reduce-only orders pass until [`unlock`].
+#[must_use]
+pub const fn kill_switch(cl_ord_id: u64, account: Option<u32>) -> KillSwitch {
+    KillSwitch {
+        cl_ord_id,
+        account: match account {
+            Some(id) => id,
+            None => ID32_NULL,
+        },
+        action: KILL_LOCK,
+        pad1: 0,
+        pad2: 0,
+    }
+}
+
+/// Takes the lock of a [`kill_switch`] off.
+#[must_use]
+pub const fn unlock(cl_ord_id: u64, account: Option<u32>) -> KillSwitch {
+    KillSwitch {
+        action: KILL_UNLOCK,
+        ..kill_switch(cl_ord_id, account)
+    }
+}
+
+/// Cancels all orders of the member in `timeout_ns`, unless it is sent again before; zero disarms it.
+#[must_use]
+pub const fn dead_man_timer(cl_ord_id: u64, timeout_ns: u64) -> DeadManTimer {
+    DeadManTimer {
+        cl_ord_id,
+        timeout_ns,
+    }
+}
+
+/// Asks for a page of the account's open orders, of one instrument if given. The next page begins after the
+/// `after` of the answer's end; the first after zero.
+#[must_use]
+pub const fn open_orders(
+    cl_ord_id: u64,
+    account: u32,
+    instrument: Option<u16>,
+    after: u64,
+) -> OpenOrdersRequest {
+    OpenOrdersRequest {
+        cl_ord_id,
+        after,
+        account,
+        instrument: match instrument {
+            Some(i) => i,
+            None => ID16_NULL,
+        },
+        pad1: 0,
+    }
+}
+
+/// Asks for positions and margin of the account.
+#[must_use]
+pub const fn positions(cl_ord_id: u64, account: u32) -> PositionsRequest {
+    PositionsRequest {
+        cl_ord_id,
+        account,
+        pad1: 0,
     }
 }
 

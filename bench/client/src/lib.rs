@@ -9,6 +9,7 @@
 //! Start with `examples/hello.rs`.
 #![forbid(unsafe_code)]
 
+mod answers;
 mod book;
 mod checkpoint;
 mod feed;
@@ -24,7 +25,8 @@ pub use book::{Book, BookOrder, Level};
 pub use checkpoint::Verdict;
 pub use feed::{Checkpoints, Feed, FeedConfig, FeedCounters, FeedEvent, LineCounters, Start};
 pub use helpers::{
-    E9, OrderIds, ParseE9Error, cancel, limit_order, market_order, mass_cancel, now, parse_e9,
+    E9, OrderIds, ParseE9Error, cancel, dead_man_timer, kill_switch, limit_order, market_order,
+    mass_cancel, mass_quote, now, open_orders, parse_e9, positions, quote, reduce, unlock,
 };
 pub use market::Instrument;
 pub use session::{Config, EndReason, Event, SendError, Sent, Session, SessionCounters};

@@ -1,5 +1,6 @@
 //! The order-entry session: login, requests out, reports in.
 
+use crate::answers::{answered, is_last_answer};
 use crate::link::{Dropped, Link};
 use crate::ordered::Ordered;
 use crate::wire::{Udp, Wire};
@@ -15,7 +16,7 @@ use firmware::wire::datagram::{
 use firmware::wire::order::Request;
 use firmware::wire::quote::{MassQuote, QuoteEntry, encode_quote};
 use firmware::wire::report::{NotApplied, Report};
-use firmware::wire::sbe::{ID16_NULL, Message, MessageHeader};
+use firmware::wire::sbe::{Message, MessageHeader};
 use firmware::wire::session::{
     Establish, EstablishmentAck, RetransmitReject, RetransmitRequest, SessionMessage, Terminate,
 };
@@ -61,6 +62,8 @@ pub struct Config {
     pub retransmit_retry: Duration,
     /// Requests without a report at a time; [`SendError::TooManyPending`] beyond.
     pub pending_max: usize,
+    /// The member gets copies of others' reports: they answer no request of this session, which sends none.
+    pub is_drop_copy: bool,
 }
 
 impl Config {
@@ -77,6 +80,7 @@ impl Config {
             login_timeout: Duration::from_secs(10),
             retransmit_retry: Duration::from_millis(50),
             pending_max: 1 << 16,
+            is_drop_copy: false,
         }
     }
 }
@@ -185,6 +189,8 @@ impl std::error::Error for EndReason {}
 pub enum SendError {
     /// The session is not open.
     NotEstablished,
+    /// A session that gets copies may ask for nothing; see [`Config::is_drop_copy`].
+    DropCopy,
     /// Too many requests wait for their report.
     TooManyPending,
     /// A mass quote of more than [`QUOTE_ENTRIES_MAX`](firmware::wire::quote::QUOTE_ENTRIES_MAX) entries.
@@ -195,6 +201,7 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotEstablished => "the session is not open",
+            Self::DropCopy => "a session that gets copies may ask for nothing",
             Self::TooManyPending => "too many requests wait for their report",
             Self::TooManyEntries => "a mass quote holds at most 32 entries",
         })
@@ -405,6 +412,9 @@ impl<W: Wire> Session<W> {
         block: &[u8],
         request: Sent,
     ) -> Result<u64, SendError> {
+        if self.config.is_drop_copy {
+            return Err(SendError::DropCopy);
+        }
         if !self.is_open() {
             return Err(SendError::NotEstablished);
         }
@@ -775,42 +785,5 @@ impl<W: Wire> Session<W> {
             self.outbox.clear();
             self.events.push_back(Event::Ended(reason));
         }
-    }
-}
-
-/// Number of the request that a report answers.
-const fn answered(report: &Report) -> Option<u64> {
-    match report {
-        Report::Accepted(m) => Some(m.client_seq),
-        Report::Rejected(m) => Some(m.client_seq),
-        Report::Replaced(m) => Some(m.client_seq),
-        Report::Canceled(m) => Some(m.client_seq),
-        Report::MassCancelAck(m) => Some(m.client_seq),
-        Report::WithdrawReport(m) => Some(m.client_seq),
-        Report::MassQuoteAck(m) => Some(m.client_seq),
-        Report::MmpEvent(m) => Some(m.client_seq),
-        Report::PositionMargin(m) => Some(m.client_seq),
-        Report::KillSwitchAck(m) => Some(m.client_seq),
-        Report::OpenOrdersEnd(m) => Some(m.client_seq),
-        Report::DeadManReport(m) => Some(m.client_seq),
-        Report::NotApplied(_)
-        | Report::Filled(_)
-        | Report::OpenOrder(_)
-        | Report::QuoteStatus(_)
-        | Report::DepositReport(_)
-        | Report::SettlementReport(_) => None,
-    }
-}
-
-/// Whether the report is the last answer to the request: each order of a mass cancel or of the kill switch
-/// has a report of its own before, each position too.
-const fn is_last_answer(report: &Report, request: &Sent) -> bool {
-    let Sent::Request(request) = request else {
-        return matches!(report, Report::MassQuoteAck(_) | Report::Rejected(_));
-    };
-    match (request, report) {
-        (Request::MassCancel(_) | Request::KillSwitch(_), Report::Canceled(_)) => false,
-        (Request::PositionsRequest(_), Report::PositionMargin(m)) => m.instrument == ID16_NULL,
-        _ => true,
     }
 }

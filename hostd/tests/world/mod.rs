@@ -1,5 +1,8 @@
 //! A venue for tests: the real daemon in its own process, real clients, a real oracle, on loopback.
 
+// Each test binary uses a part of it.
+#![allow(dead_code)]
+
 use client::{Config, Credentials, Event, Report, Session, now};
 use firmware::session::control_datagram;
 use firmware::tag::SuiteSet;

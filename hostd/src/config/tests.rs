@@ -1,0 +1,188 @@
+//! What is refused, and with which words.
+
+use super::*;
+
+fn example() -> String {
+    let key = handshake::SecretKey::from_seed(&[7; 32]).public();
+    let key: String = key.to_bytes().iter().map(|b| format!("{b:02x}")).collect();
+    include_str!("../../tests/example.toml").replace("PUBLIC_KEY", &key)
+}
+
+#[test]
+fn the_example_is_accepted() {
+    let c = Config::parse(&example()).unwrap();
+    let perp = c.instruments[0].listing().unwrap();
+    assert_eq!(
+        (perp.tick_micro, perp.lot_e9, perp.base_ticks),
+        (500_000, 1_000_000, 20_000)
+    );
+}
+
+#[test]
+fn each_mistake_gets_one_precise_line() {
+    let table = [
+        (
+            "name = \"shared\"",
+            "name = \"pinned\"",
+            "unknown variant `pinned`",
+        ),
+        (
+            "order_entry = \"127.0.0.1:4000\"",
+            "order_entry = \"192.0.2.1:4000\"",
+            "allow_untagged needs order ports on loopback",
+        ),
+        (
+            "[topology]",
+            "[topology]\ncolour = 1",
+            "unknown field `colour`",
+        ),
+        ("tick = \"0.5\"", "tick = \"0.3\"", "whole ticks"),
+        (
+            "tick = \"0.5\"",
+            "tick = \"abc\"",
+            "'abc' is not a decimal number",
+        ),
+        ("id = 1\nname", "id = 0\nname", "id must be in 1..=256"),
+        (
+            "accounts = [1, 2]",
+            "accounts = [1, 1]",
+            "account 1 belongs to two members",
+        ),
+        (
+            "session = \"DELTA00001\"",
+            "session = \"X\"",
+            "feed.session must be ten ASCII characters",
+        ),
+        (
+            "session = \"DELTASNAP1\"",
+            "session = \"DELTA00001\"",
+            "name of another session",
+        ),
+        (
+            "heartbeat_ms = 1000",
+            "heartbeat_ms = 99",
+            "feed.heartbeat_ms must be in 100..=10000",
+        ),
+        (
+            "requesters = [\"127.0.0.0/8\"]",
+            "requesters = [\"127.0.0.1/8\"]",
+            "is no network such as",
+        ),
+        (
+            "durability = \"fsync\"",
+            "durability = \"maybe\"",
+            "unknown variant `maybe`",
+        ),
+        ("127.0.0.1:4000", "localhost", "invalid IPv4 socket address"),
+        (
+            "kind = \"call\"",
+            "kind = \"perpetual\"",
+            "perpetuals have none",
+        ),
+    ];
+    for (from, to, want) in table {
+        let text = example();
+        assert!(text.contains(from), "{from}");
+        let error = Config::parse(&text.replacen(from, to, 1)).unwrap_err();
+        assert!(
+            error.contains(want) && !error.contains('\n'),
+            "{to}: {error}"
+        );
+    }
+}
+
+#[test]
+fn sizes_beyond_the_release_and_ids_beyond_the_sizes_are_refused() {
+    let max = Capacity::MAX;
+    let orders = format!("capacity.orders: 1048576 is not in 1..={}", max.orders);
+    let cases = [
+        ("orders = 1048576", orders.as_str()),
+        ("orders = 0", "capacity.orders: 0 is not in"),
+        (
+            "accounts = 65537",
+            "capacity.accounts: 65537 is not in 1..=65536",
+        ),
+        (
+            "members = 4097",
+            "capacity.members: 4097 is not in 1..=4096",
+        ),
+        (
+            "instruments = 257",
+            "capacity.instruments: 257 is not in 1..=256",
+        ),
+        (
+            "instruments = 1",
+            "instrument 1 (BTC-100000-C): id must be below capacity.instruments, 1",
+        ),
+        ("members = 1", "member 2: id must be in 1..=1"),
+        ("accounts = 3", "account 3 must be in 1..3"),
+        ("sessions = 1", "unknown field `sessions`"),
+    ];
+    for (key, want) in cases {
+        let error = Config::parse(&format!("{}\n[capacity]\n{key}", example())).unwrap_err();
+        assert!(
+            error.contains(want) && !error.contains('\n'),
+            "{key}: {error}"
+        );
+    }
+    let wide = example().replacen("id = 1\nsymbol", "id = 16\nsymbol", 1);
+    let wide = format!("{wide}\n[capacity]\ninstruments = 17");
+    let error = Config::parse(&wide).unwrap_err();
+    assert!(error.contains("id must be below 16"), "{error}");
+    let unproven = wide.replacen("[domain]", "[domain]\nproofs = false", 1);
+    assert!(Config::parse(&unproven).is_ok());
+    let most = format!(
+        "{}\n[capacity]\norders = {}\naccounts = {}\nmembers = {}\ninstruments = {}",
+        example(),
+        max.orders,
+        max.accounts,
+        max.members,
+        max.instruments
+    );
+    assert_eq!(Config::parse(&most).unwrap().capacity, max);
+}
+
+#[test]
+fn who_gets_copies_has_members_to_copy_and_no_accounts() {
+    let key = handshake::SecretKey::from_seed(&[7; 32]).public();
+    let key: String = key.to_bytes().iter().map(|b| format!("{b:02x}")).collect();
+    let with = |rest: &str| {
+        let member =
+            format!("[[members]]\nid = 3\nname = \"copy\"\npublic_key = \"{key}\"\n{rest}\n");
+        Config::parse(&format!("{}\n{member}", example()))
+    };
+    assert_eq!(
+        with("drop_copy_of = [1, 2]").unwrap().members[2].drop_copy_of,
+        [1, 2]
+    );
+    let cases = [
+        (
+            "accounts = [4]\ndrop_copy_of = [1]",
+            "member 3: drop_copy_of: who gets copies may not trade: accounts must be empty",
+        ),
+        (
+            "drop_copy_of = [4]",
+            "member 3: drop_copy_of: no member 4 is configured",
+        ),
+        (
+            "drop_copy_of = [3]",
+            "member 3: drop_copy_of: member 3 gets copies itself",
+        ),
+        (
+            "drop_copy_of = [2, 2]",
+            "member 3: drop_copy_of: member 2 stands there twice",
+        ),
+    ];
+    for (rest, want) in cases {
+        assert_eq!(with(rest).unwrap_err(), want);
+    }
+}
+
+#[test]
+fn decimals_are_exact_or_refused() {
+    assert_eq!(decimal("100000.5", 6), Ok(100_000_500_000));
+    assert_eq!(decimal("0.000001", 6), Ok(1));
+    for bad in ["", "-1", "1e3", "0.0000001", ".5", "99999999999999999999"] {
+        assert!(decimal(bad, 6).is_err(), "{bad}");
+    }
+}
