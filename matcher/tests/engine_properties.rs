@@ -2,113 +2,30 @@
 //! contracts are conserved, sealed batches prove themselves to an auditor that knows nothing else, the feed
 //! rebuilds the book, no account has orders that it cannot carry, and the journal gives the same state.
 //!
-//! Streams come from a fixed seed, so every run sees the same ones; set `ENGINE_SEED` to see others. A
-//! failure prints the seed and the shortest stream that still fails.
+//! Streams come from a fixed seed, so every run sees the same ones; set `ENGINE_SEED` to see others, and
+//! `ENGINE_SEEDS` to see so many venues from that one on (`cargo ci sim` does). A failure prints the seed,
+//! the command that runs it again, and the shortest stream that still fails.
 
 mod common;
 
-use bytemuck::Zeroable;
+use common::machine::{Entry, Mix, RESTS, Step, check};
 use common::watch::Watch;
-use common::{ALL, Market, PERP, Record, SECOND, Venue, specs};
 use firmware::reject::RejectCode;
-use firmware::units::{InstrumentId, OrderId};
-use firmware::wire::input::{TIMER_OPERATOR, TIMER_SEAL};
-use firmware::wire::order::{
-    Cancel, MassCancel, NewOrder, ORD_LIMIT, ORD_MARKET, Replace, TIF_FOK, TIF_GTC, TIF_IOC,
-    Withdraw,
+use firmware::wire::feed::{
+    STATE_AUCTION, STATE_CANCEL_ONLY, STATE_DELIVERED, STATE_HALT, STATE_OPEN, STATE_PRE_OPEN,
+    STATE_SETTLE,
 };
-use firmware::wire::report::{CANCEL_COLLAR, CANCEL_DISCONNECT, CANCEL_MARGIN, CANCEL_STP, Report};
-use firmware::wire::sbe::{BYTE_NULL, ID16_NULL};
-use matcher::book::{LadderBook, OrderBook};
-use matcher::engine::{Engine, EngineLimits};
-use matcher::outbox::{Outbox, Outcome};
-use matcher::reference::ReferenceBook;
-use matcher::sequencer::Sequencer;
+use firmware::wire::order::{FLAG_POST_ONLY, FLAG_TOTAL_QUANTITY};
+use firmware::wire::report::{
+    CANCEL_COLLAR, CANCEL_DEAD_MAN, CANCEL_DISCONNECT, CANCEL_EXPIRED, CANCEL_KILL_SWITCH,
+    CANCEL_MARGIN, CANCEL_MASS, CANCEL_MMP, CANCEL_OPERATOR, CANCEL_STATE, CANCEL_STP,
+};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use std::cell::RefCell;
 
 /// Orders that can rest: few, so that the book is full at times.
 const ORDERS: u32 = 24;
-/// Kinds of orders from here on rest.
-const RESTS: u8 = 4;
-
-/// One input. Accounts, instruments and orders are picked from what is there, so that most requests are
-/// sensible and every shorter stream is one, too.
-#[derive(Clone, Debug)]
-enum Step {
-    Order {
-        who: u8,
-        at: u8,
-        sell: bool,
-        lots: i64,
-        /// Ticks from the mark.
-        away: i64,
-        kind: u8,
-        flags: u8,
-        stp: u8,
-    },
-    Replace {
-        who: u8,
-        pick: u8,
-        by_id: bool,
-        lots: i64,
-        away: i64,
-        post: bool,
-    },
-    Cancel {
-        who: u8,
-        pick: u8,
-        by_id: bool,
-    },
-    MassCancel {
-        who: u8,
-        at: Option<u8>,
-        side: Option<bool>,
-    },
-    Withdraw {
-        who: u8,
-        /// Of the cash and of what the worst scenario leaves.
-        percent: i64,
-    },
-    Deposit {
-        who: u8,
-        amount: u64,
-    },
-    Table {
-        /// Change of the index.
-        move_ppm: i64,
-        vol_percent: i64,
-        fees: Option<(i32, i32)>,
-    },
-    Oracle,
-    Wait {
-        seconds: u64,
-    },
-    Timer {
-        flags: u8,
-    },
-    Session {
-        who: u8,
-        event: u8,
-        policy: u8,
-    },
-}
-
-/// What a stream is about.
-#[derive(Clone, Copy)]
-struct Mix {
-    /// Accounts that act: 8 of them fit a batch.
-    accounts: u8,
-    /// Deposit of each at the start, micro-units.
-    stake: u64,
-    /// Weight of the steps that trade, against 20 of all the others.
-    trading: u32,
-    /// The index often jumps.
-    wild: bool,
-    steps: usize,
-    cases: u32,
-}
 
 fn lots() -> impl Strategy<Value = i64> {
     prop_oneof![20 => 1i64..30, 4 => 30i64..400, 1 => 400i64..7_000]
@@ -122,10 +39,11 @@ fn trade(accounts: u8) -> impl Strategy<Value = Step> {
     let who = move || 0..accounts;
     let order = (
         (who(), any::<u8>(), any::<bool>(), lots(), away()),
-        (0u8..12, 0u8..20, 0u8..20),
+        (0u8..14, 0u8..20, 0u8..24),
+        (smp_id(), group(), 1u64..60),
     );
     let order = order.prop_map(
-        |((who, at, sell, lots, away), (kind, flags, stp))| Step::Order {
+        |((who, at, sell, lots, away), (kind, flags, stp), (smp_id, group, life))| Step::Order {
             who,
             at,
             sell,
@@ -144,9 +62,13 @@ fn trade(accounts: u8) -> impl Strategy<Value = Step> {
             stp: match stp {
                 0..=9 => 0,
                 10..=13 => 1,
-                14..=18 => 2,
-                _ => 3,
+                14..=17 => 2,
+                18..=22 => 3,
+                _ => 4,
             },
+            smp_id,
+            group,
+            life,
         },
     );
     let replace = (
@@ -155,29 +77,168 @@ fn trade(accounts: u8) -> impl Strategy<Value = Step> {
         any::<bool>(),
         lots(),
         away(),
-        any::<bool>(),
+        prop_oneof![
+            6 => Just(0),
+            4 => Just(FLAG_POST_ONLY),
+            3 => Just(FLAG_TOTAL_QUANTITY),
+        ],
     )
-        .prop_map(|(who, pick, by_id, lots, away, post)| Step::Replace {
+        .prop_map(|(who, pick, by_id, lots, away, flags)| Step::Replace {
             who,
             pick,
             by_id,
             lots,
             away,
-            post,
+            flags,
+        });
+    let reduce =
+        (who(), any::<u8>(), any::<bool>(), 1i64..20).prop_map(|(who, pick, by_id, lots)| {
+            Step::Reduce {
+                who,
+                pick,
+                by_id,
+                lots,
+            }
         });
     let cancel = (who(), any::<u8>(), any::<bool>()).prop_map(|(who, pick, by_id)| Step::Cancel {
         who,
         pick,
         by_id,
     });
-    prop_oneof![10 => order, 3 => replace, 2 => cancel]
+    prop_oneof![10 => order, 3 => replace, 1 => reduce, 2 => cancel, 3 => quote(accounts)]
+}
+
+fn smp_id() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => Just(0), 1 => 1u64..3]
+}
+
+/// Protection groups are 1 to 16; most orders have none.
+fn group() -> impl Strategy<Value = u8> {
+    prop_oneof![5 => Just(0u8), 4 => 1u8..3]
+}
+
+fn quote(accounts: u8) -> impl Strategy<Value = Step> {
+    // Bids mostly below the mark and asks above it, so that quotes rest.
+    let side = |low: i64, high: i64| {
+        prop_oneof![
+            8 => (1i64..30, low..=high).prop_map(Some),
+            1 => (30i64..400, -8i64..=8).prop_map(Some),
+            1 => Just(Some((0, 0))),
+            2 => Just(None),
+        ]
+    };
+    let entry =
+        (any::<u8>(), side(-6, 1), side(-1, 6)).prop_map(|(at, bid, ask)| Entry { at, bid, ask });
+    let quote = (
+        0..accounts,
+        proptest::collection::vec(entry, 1..4),
+        prop_oneof![6 => Just(0u8), 2 => Just(FLAG_POST_ONLY), 2 => Just(4u8), 1 => Just(2u8)],
+        0u8..5,
+        smp_id(),
+        group(),
+    );
+    quote.prop_map(|(who, entries, flags, stp, smp_id, group)| Step::Quote {
+        who,
+        entries,
+        flags,
+        stp,
+        smp_id,
+        group,
+    })
+}
+
+/// What protects a member, and what it asks.
+fn protect(accounts: u8) -> impl Strategy<Value = Step> {
+    let who = move || 0..accounts;
+    let limit = || prop_oneof![1 => Just(0i64), 4 => 1i64..40, 1 => 40i64..400];
+    let config = (
+        who(),
+        prop_oneof![1 => 0u8..18, 8 => 1u8..3],
+        1u64..60,
+        0u64..20,
+        limit(),
+        limit(),
+        limit(),
+    )
+        .prop_map(
+            |(who, group, window_s, freeze_s, lots, delta, vega)| Step::MmpConfig {
+                who,
+                group,
+                window_s,
+                freeze_s,
+                lots,
+                delta_e9: delta * 10_000_000,
+                vega: vega * 10_000,
+            },
+        );
+    let kill = (who(), any::<bool>(), 0u8..5).prop_map(|(who, all, unlock)| Step::KillSwitch {
+        who,
+        all,
+        unlock: unlock > 0,
+    });
+    let at = || proptest::option::of(any::<u8>());
+    prop_oneof![
+        5 => config,
+        2 => (who(), 0u8..4).prop_map(|(who, group)| Step::MmpReset { who, group }),
+        1 => kill,
+        1 => (who(), 0u64..20).prop_map(|(who, seconds)| Step::DeadMan { who, seconds }),
+        1 => (who(), at(), 0u64..200).prop_map(|(who, at, after)| Step::OpenOrders { who, at, after }),
+        1 => who().prop_map(|who| Step::Positions { who }),
+        1 => (who(), 1u64..1_000).prop_map(|(who, count)| Step::Gap { who, count }),
+    ]
+}
+
+/// What the operator does: mostly, instruments open again.
+fn operate(accounts: u8) -> impl Strategy<Value = Step> {
+    let who = move || 0..accounts;
+    let at = || proptest::option::weighted(0.9, any::<u8>());
+    let state = prop_oneof![
+        2 => Just(STATE_PRE_OPEN),
+        3 => Just(STATE_AUCTION),
+        1 => Just(STATE_CANCEL_ONLY),
+        1 => Just(STATE_HALT),
+        1 => Just(STATE_SETTLE),
+        1 => Just(STATE_DELIVERED),
+    ];
+    let cancel = (
+        proptest::option::of(who()),
+        proptest::option::of(who()),
+        at(),
+    )
+        .prop_map(|(member, who, at)| Step::OperatorCancel { member, who, at });
+    let lock = (who(), any::<bool>(), 0u8..5).prop_map(|(who, all, unlock)| Step::Lock {
+        who,
+        all,
+        unlock: unlock > 0,
+    });
+    prop_oneof![
+        8 => proptest::option::weighted(0.3, any::<u8>())
+            .prop_map(|at| Step::State { at, state: STATE_OPEN }),
+        4 => (at(), state).prop_map(|(at, state)| Step::State { at, state }),
+        1 => cancel,
+        2 => lock,
+    ]
 }
 
 fn other(accounts: u8, wild: bool) -> impl Strategy<Value = Step> {
     let who = move || 0..accounts;
     let side = proptest::option::of(any::<bool>());
-    let mass = (who(), proptest::option::of(any::<u8>()), side)
-        .prop_map(|(who, at, side)| Step::MassCancel { who, at, side });
+    let mass = (
+        who(),
+        proptest::bool::weighted(0.3),
+        proptest::option::of(any::<u8>()),
+        side,
+        prop_oneof![3 => Just(0u8), 1 => 1u8..3],
+        proptest::option::weighted(0.2, group()),
+    );
+    let mass = mass.prop_map(|(who, all, at, side, scope, group)| Step::MassCancel {
+        who,
+        all,
+        at,
+        side,
+        scope,
+        group,
+    });
     let withdraw = (who(), 1i64..=110).prop_map(|(who, percent)| Step::Withdraw { who, percent });
     let amount = prop_oneof![1u64..100_000, 1u64..20_000_000];
     let deposit = (who(), amount).prop_map(|(who, amount)| Step::Deposit { who, amount });
@@ -204,6 +265,8 @@ fn other(accounts: u8, wild: bool) -> impl Strategy<Value = Step> {
         policy,
     });
     prop_oneof![
+        2 => protect(accounts),
+        2 => operate(accounts),
         2 => mass,
         2 => withdraw,
         2 => deposit,
@@ -223,284 +286,17 @@ fn stream(mix: Mix) -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..mix.steps)
 }
 
-/// A stream on one kind of book.
-struct Run<B> {
-    venue: Venue<B>,
-    watch: Watch,
-    /// Client's name, venue's name and instrument of every order that rested, by account.
-    orders: Vec<Vec<(u64, u64, u16)>>,
-    cl_ord_id: u64,
+/// A number from the environment.
+fn asked(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is a number, not {text}")),
+    )
 }
 
-impl<B: OrderBook> Run<B> {
-    fn new(mix: Mix) -> Self {
-        let mut watch = Watch::default();
-        watch.list(&specs());
-        let mut run = Self {
-            venue: Venue::new(ORDERS),
-            watch,
-            orders: vec![Vec::new(); usize::from(mix.accounts)],
-            cl_ord_id: 0,
-        };
-        for who in 0..mix.accounts {
-            run.venue.bind(account(who), member(who));
-            let deposited = run.venue.deposit(account(who), mix.stake);
-            deposited.expect("a deposit that follows");
-            run.watch.check(&run.venue);
-        }
-        run.venue.adopt();
-        run.venue.oracle();
-        run.watch.check(&run.venue);
-        run
-    }
-
-    fn step(&mut self, step: &Step) {
-        match *step {
-            Step::Order {
-                who,
-                at,
-                sell,
-                lots,
-                away,
-                kind,
-                flags,
-                stp,
-            } => {
-                let (ord_type, time_in_force) = match kind {
-                    0 => (ORD_MARKET, TIF_IOC),
-                    1 => (ORD_MARKET, TIF_FOK),
-                    2 => (ORD_LIMIT, TIF_IOC),
-                    3 => (ORD_LIMIT, TIF_FOK),
-                    RESTS.. => (ORD_LIMIT, TIF_GTC),
-                };
-                let instrument = ALL[usize::from(at) % ALL.len()];
-                let order = NewOrder {
-                    cl_ord_id: self.next_name(),
-                    price: self.price(instrument, away),
-                    quantity: lots,
-                    expire_time: 0,
-                    smp_id: 0,
-                    account: account(who),
-                    instrument,
-                    side: u8::from(sell),
-                    ord_type,
-                    time_in_force,
-                    flags,
-                    stp_mode: stp,
-                    mmp_group: 0,
-                    pad1: 0,
-                };
-                self.venue.request(member(who), order);
-            }
-            Step::Replace {
-                who,
-                pick,
-                by_id,
-                lots,
-                away,
-                post,
-            } => {
-                let (name, id, instrument) = self.pick(who, pick);
-                let replace = Replace {
-                    cl_ord_id: self.next_name(),
-                    order_id: if by_id { id } else { 0 },
-                    orig_cl_ord_id: name,
-                    price: self.price(instrument, away),
-                    quantity: lots,
-                    account: account(who),
-                    instrument,
-                    flags: u8::from(post),
-                    pad1: 0,
-                };
-                self.venue.request(member(who), replace);
-            }
-            Step::Cancel { who, pick, by_id } => {
-                let (name, id, instrument) = self.pick(who, pick);
-                let cancel = Cancel {
-                    cl_ord_id: 1,
-                    order_id: if by_id { id } else { 0 },
-                    orig_cl_ord_id: name,
-                    account: account(who),
-                    instrument,
-                    pad1: 0,
-                };
-                self.venue.request(member(who), cancel);
-            }
-            Step::MassCancel { who, at, side } => {
-                let mass = MassCancel {
-                    cl_ord_id: 1,
-                    account: account(who),
-                    instrument: at.map_or(ID16_NULL, |i| ALL[usize::from(i) % ALL.len()]),
-                    side: side.map_or(BYTE_NULL, u8::from),
-                    mmp_group: BYTE_NULL,
-                    ..MassCancel::zeroed()
-                };
-                self.venue.request(member(who), mass);
-            }
-            Step::Withdraw { who, percent } => {
-                let id = firmware::units::AccountId(account(who));
-                let a = self.venue.engine.accounts().get(id).expect("it exists");
-                let free = a.worst_with_orders_micro().min(a.cash_micro());
-                let withdraw = Withdraw {
-                    cl_ord_id: 1,
-                    // One in eleven asks for more than there is.
-                    amount: free / 100 * if percent > 100 { percent } else { percent / 4 },
-                    account: account(who),
-                    pad1: 0,
-                };
-                self.venue.request(member(who), withdraw);
-            }
-            Step::Deposit { who, amount } => {
-                let deposited = self.venue.deposit(account(who), amount);
-                deposited.expect("a deposit that follows");
-            }
-            Step::Table {
-                move_ppm,
-                vol_percent,
-                fees,
-            } => self.table(move_ppm, vol_percent, fees),
-            Step::Oracle => self.venue.oracle(),
-            Step::Wait { seconds } => {
-                self.venue.now += seconds * SECOND;
-                self.venue.out.clear();
-                return;
-            }
-            Step::Timer { flags } => self.venue.timer(match flags {
-                0 => TIMER_SEAL,
-                1 => TIMER_SEAL | TIMER_OPERATOR,
-                _ => 0,
-            }),
-            Step::Session { who, event, policy } => {
-                self.venue.session(member(who), event, policy);
-            }
-        }
-        self.watch.check(&self.venue);
-        self.learn();
-    }
-
-    fn next_name(&mut self) -> u64 {
-        self.cl_ord_id += 1;
-        self.cl_ord_id
-    }
-
-    /// Ticks from the mark, as a price of the wire, inside the band.
-    fn price(&self, instrument: u16, away: i64) -> i64 {
-        let specs = specs();
-        let spec = specs.iter().find(|s| s.id == InstrumentId(instrument));
-        let spec = spec.expect("a listed instrument");
-        let mark =
-            self.venue.engine.table().expect("a table").columns[instrument as usize].mark_micro;
-        let tick_value = i64::from(spec.tick_value_micro().expect("a tick"));
-        let base = i64::from(spec.book_base_ticks);
-        let top = base + i64::from(spec.book_width_ticks) - 1;
-        (mark / tick_value + away).clamp(base, top) * spec.tick_micro * 1_000
-    }
-
-    /// One of an account's live orders or, now and then, of all that it ever had, or a name that nobody has.
-    fn pick(&self, who: u8, pick: u8) -> (u64, u64, u16) {
-        let pick = usize::from(pick);
-        let live = |o: &&(u64, u64, u16)| {
-            pick.is_multiple_of(8) || self.venue.engine.book().get(OrderId(o.1)).is_some()
-        };
-        let orders = &self.orders[usize::from(who)];
-        let found: Vec<_> = orders.iter().filter(live).collect();
-        let back = found
-            .len()
-            .checked_sub(1)
-            .map(|last| last - pick % found.len());
-        back.map_or((pick as u64, 0, PERP), |at| *found[at])
-    }
-
-    fn learn(&mut self) {
-        for outcome in self.venue.out.outcomes() {
-            let Outcome::Report(_, report) = outcome else {
-                continue;
-            };
-            let named = match report {
-                Report::Accepted(m) => (m.account, (m.cl_ord_id, m.order_id, m.instrument)),
-                Report::Replaced(m) => (m.account, (m.cl_ord_id, m.order_id, m.instrument)),
-                _ => continue,
-            };
-            self.orders[named.0 as usize - 1].push(named.1);
-        }
-    }
-
-    fn table(&mut self, move_ppm: i64, vol_percent: i64, fees: Option<(i32, i32)>) {
-        let old = self.venue.market;
-        let moved = old.index_micro + old.index_micro * move_ppm / 1_000_000;
-        let (taker_fee_ppm, maker_fee_ppm) = fees.unwrap_or((old.taker_fee_ppm, old.maker_fee_ppm));
-        self.venue.market = Market {
-            index_micro: moved.clamp(60_000_000, 140_000_000),
-            vol_e9: vol_percent * 10_000_000,
-            taker_fee_ppm,
-            maker_fee_ppm,
-        };
-        self.venue.oracle();
-        self.watch.check(&self.venue);
-        self.venue.adopt();
-    }
-}
-
-const fn account(who: u8) -> u32 {
-    who as u32 + 1
-}
-
-/// The first two accounts belong to one member.
-const fn member(who: u8) -> u32 {
-    if who == 0 { 2 } else { account(who) }
-}
-
-/// Runs a stream on both books, ends it with a seal and replays its journal.
-fn check(mix: Mix, steps: &[Step]) -> Watch {
-    let (mut fast, mut slow) = (Run::<LadderBook>::new(mix), Run::<ReferenceBook>::new(mix));
-    let mut sealed = Vec::new();
-    let end = Step::Timer { flags: 1 };
-    for step in steps.iter().chain([&end]) {
-        fast.step(step);
-        slow.step(step);
-        assert_eq!(fast.venue.out.outcomes(), slow.venue.out.outcomes());
-        assert!(
-            fast.venue.out.sealed().eq(slow.venue.out.sealed()),
-            "the books seal different bytes"
-        );
-        assert_eq!(
-            fast.venue.engine.state_hash(),
-            slow.venue.engine.state_hash(),
-            "the books lead to different states"
-        );
-        sealed.extend(fast.venue.out.sealed().map(<[u8]>::to_vec));
-    }
-    fast.venue.engine.book().check_invariants();
-    let (accounts, fund) = (fast.venue.engine.accounts(), fast.venue.engine.fund_pico());
-    fast.watch.auditor.assert_equals(accounts, fund);
-    replay(&fast.venue, &sealed);
-    fast.watch
-}
-
-/// The journal alone gives the same batches and the same state.
-fn replay<B: OrderBook>(venue: &Venue<B>, sealed: &[Vec<u8>]) {
-    let limits = EngineLimits {
-        accounts: common::ACCOUNTS,
-        orders: ORDERS,
-        ..EngineLimits::default()
-    };
-    let mut engine = Engine::<LadderBook>::new(limits).expect("the limits are sound");
-    let (mut sequencer, mut out, mut again) = (Sequencer::new(), Outbox::new(), Vec::new());
-    let journal: &[Record] = venue.journal.as_deref().expect("a journal is kept");
-    for record in journal {
-        record.replay(&mut sequencer, |input| engine.apply(input, &mut out));
-        again.extend(out.sealed().map(<[u8]>::to_vec));
-    }
-    assert_eq!(engine.state_hash(), venue.engine.state_hash());
-    // Batches of the setup were sealed before the caller began to count.
-    assert!(again.ends_with(sealed), "a replay seals other bytes");
-}
-
-/// Runs the streams of a mix and tells what they met; `None` for streams that were asked for, which may
-/// meet anything.
-fn all_streams(mix: Mix) -> Option<Watch> {
-    let asked = std::env::var("ENGINE_SEED").ok();
-    let seed = asked.as_ref().map_or(1, |s| s.parse().expect("a number"));
+/// Runs the streams of a mix that a seed gives, and tells what they met.
+fn streams_of(seed: u64, mix: Mix, again: &str) -> Watch {
     let mut bytes = [0u8; 32];
     bytes[..8].copy_from_slice(&u64::to_le_bytes(seed));
     let config = Config {
@@ -518,11 +314,53 @@ fn all_streams(mix: Mix) -> Option<Watch> {
         Ok(())
     });
     match result {
-        Ok(()) => asked.is_none().then(|| met.into_inner()),
+        Ok(()) => met.into_inner(),
         Err(TestError::Fail(reason, steps)) => {
-            panic!("ENGINE_SEED={seed}: {reason}\nthe shortest stream: {steps:#?}")
+            panic!(
+                "seed {seed}: {reason}\nthe shortest stream of {mix:?}: {steps:#?}\nagain: {again}"
+            )
         }
-        Err(abort) => panic!("ENGINE_SEED={seed}: {abort}"),
+        Err(abort) => panic!("seed {seed}: {abort}\nagain: {again}"),
+    }
+}
+
+/// `None` for streams that were asked for, which may meet anything.
+fn all_streams(mix: Mix) -> Option<Watch> {
+    let wanted = asked("ENGINE_SEED");
+    let seed = wanted.unwrap_or(1);
+    let again = format!("ENGINE_SEED={seed} cargo test -p matcher --test engine_properties");
+    let met = streams_of(seed, mix, &again);
+    wanted.is_none().then_some(met)
+}
+
+/// The venue of a seed.
+fn any_mix(seed: u64) -> Mix {
+    let mut state = seed;
+    // SplitMix64.
+    let mut draw = |below: u64| {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % below
+    };
+    Mix {
+        accounts: 2 + draw(13) as u8,
+        stake: [12_000_000, 60_000_000, 300_000_000, 2_000_000_000][draw(4) as usize],
+        trading: [20, 60, 200, 400][draw(4) as usize],
+        wild: draw(3) == 0,
+        orders: [6, ORDERS, 100, 400][draw(4) as usize],
+        steps: 400,
+        cases: 3,
+    }
+}
+
+#[test]
+fn any_venue_of_any_seed_keeps_every_promise() {
+    let from = asked("ENGINE_SEED").unwrap_or(1);
+    for seed in from..from + asked("ENGINE_SEEDS").unwrap_or(6) {
+        let again = format!("cargo ci sim --seeds 1 --from {seed}");
+        streams_of(seed, any_mix(seed), &again);
     }
 }
 
@@ -533,6 +371,7 @@ fn streams_of_few_accounts_keep_every_promise() {
         stake: 400_000_000,
         trading: 400,
         wild: false,
+        orders: ORDERS,
         steps: 600,
         cases: 60,
     });
@@ -562,10 +401,22 @@ fn streams_of_many_accounts_keep_every_promise() {
         stake: 300_000_000,
         trading: 60,
         wild: false,
+        orders: ORDERS,
         steps: 500,
         cases: 60,
     });
     let Some(met) = met else { return };
+    for reason in [
+        CANCEL_MASS,
+        CANCEL_EXPIRED,
+        CANCEL_MMP,
+        CANCEL_KILL_SWITCH,
+        CANCEL_DEAD_MAN,
+        CANCEL_OPERATOR,
+        CANCEL_STATE,
+    ] {
+        assert!(met.canceled[reason as usize] > 0, "{reason}: {met:?}");
+    }
     assert!(met.auditor.by_reason.iter().all(|n| *n > 20), "{met:?}");
     assert!(
         met.rejected.contains_key(&(RejectCode::OracleStale as u16)),
@@ -580,6 +431,7 @@ fn streams_of_poor_accounts_in_a_wild_market_keep_every_promise() {
         stake: 12_000_000,
         trading: 60,
         wild: true,
+        orders: ORDERS,
         steps: 500,
         cases: 80,
     });

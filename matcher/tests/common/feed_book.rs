@@ -2,8 +2,8 @@
 
 use firmware::units::{InstrumentId, PriceTicks, Side};
 use firmware::wire::feed::{
-    FeedMessage, OrderAdd, OrderExecuted, STATE_AUCTION, STATE_DELIVERED, STATE_OPEN,
-    STATE_PRE_OPEN, STATE_SETTLE,
+    FeedMessage, OrderAdd, OrderExecuted, STATE_AUCTION, STATE_OPEN, STATE_PRE_OPEN, STATE_SETTLE,
+    TradingStatus,
 };
 use matcher::book::OrderBook;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +21,10 @@ pub(crate) struct FeedBook {
     prices: BTreeMap<u64, i64>,
     ticks: BTreeMap<u16, i64>,
     last_trade: u64,
-    /// Instruments whose orders are collected: they may cross, and trade at one price.
+    /// Instruments whose orders may cross: they trade at the price of an auction.
     collecting: BTreeSet<u16>,
+    /// The first half of an auction's trade, until the other side follows.
+    half: Option<OrderExecuted>,
 }
 
 impl FeedBook {
@@ -33,6 +35,11 @@ impl FeedBook {
 
     /// Takes a message; panics where a careful subscriber would complain.
     pub(crate) fn take(&mut self, message: &FeedMessage) {
+        let is_execution = matches!(message, FeedMessage::OrderExecuted(_));
+        assert!(
+            is_execution || self.half.is_none(),
+            "half a trade: {message:?}"
+        );
         match message {
             FeedMessage::InstrumentDefinition(m) => {
                 self.ticks.insert(m.instrument, m.tick_size);
@@ -45,15 +52,7 @@ impl FeedBook {
             }
             FeedMessage::OrderDelete(m) => self.drop(m.instrument, m.side, m.order_id),
             FeedMessage::OrderExecuted(m) => self.execute(m),
-            FeedMessage::TradingStatus(m) => match m.state {
-                STATE_PRE_OPEN | STATE_AUCTION => {
-                    self.collecting.insert(m.instrument);
-                }
-                STATE_OPEN | STATE_SETTLE | STATE_DELIVERED => {
-                    self.collecting.remove(&m.instrument);
-                }
-                _ => {}
-            },
+            FeedMessage::TradingStatus(m) => self.turn(m),
             _ => {}
         }
     }
@@ -68,14 +67,31 @@ impl FeedBook {
             .push((m.order_id, m.quantity));
     }
 
+    fn turn(&mut self, m: &TradingStatus) {
+        match m.state {
+            STATE_PRE_OPEN | STATE_AUCTION => {
+                self.collecting.insert(m.instrument);
+            }
+            STATE_OPEN | STATE_SETTLE.. => {
+                self.collecting.remove(&m.instrument);
+            }
+            _ => {}
+        }
+    }
+
     fn execute(&mut self, m: &OrderExecuted) {
-        // In an auction both orders of a trade rest, and both executions are shown.
-        let is_auction = self.collecting.contains(&m.instrument);
-        let is_second = is_auction && m.trade_id == self.last_trade;
-        assert!(
-            is_second || m.trade_id == self.last_trade + 1,
-            "trades are numbered"
-        );
+        let in_auction = self.collecting.contains(&m.instrument);
+        match self.half.take() {
+            Some(first) => {
+                let same = |m: &OrderExecuted| (m.trade_id, m.instrument, m.price, m.quantity);
+                assert_eq!(same(m), same(&first), "two halves of a trade");
+                assert_ne!(m.side, first.side, "{m:?}");
+            }
+            None => {
+                assert_eq!(m.trade_id, self.last_trade + 1, "trades are numbered");
+                self.half = in_auction.then_some(*m);
+            }
+        }
         self.last_trade = m.trade_id;
         let prices = &self.sides[&(m.instrument, m.side)];
         let best = match m.side {
@@ -84,12 +100,11 @@ impl FeedBook {
         };
         let (price, level) = best.expect("an execution meets an order");
         assert_eq!(level[0].0, m.order_id, "best price, oldest first");
-        let better = if m.side == 0 {
-            price - m.price
-        } else {
-            m.price - price
-        };
-        assert!(better == 0 || is_auction && better > 0, "{m:?} at {price}");
+        match (in_auction, m.side) {
+            (false, _) => assert_eq!(*price, m.price, "{m:?}"),
+            (true, 0) => assert!(*price >= m.price, "{m:?}"),
+            (true, _) => assert!(*price <= m.price, "{m:?}"),
+        }
         let order = self.order(m.instrument, m.side, m.order_id);
         order.1 -= m.quantity;
         assert_eq!(order.1, m.leaves, "{m:?}");

@@ -4,6 +4,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod feed_book;
+pub(crate) mod machine;
 pub(crate) mod script;
 pub(crate) mod watch;
 
@@ -13,7 +14,7 @@ use firmware::limits::{MEMBERS, TIER_INSTRUMENTS};
 use firmware::units::{AccountId, InstrumentId, MemberId, PriceTicks, TimeNs};
 use firmware::wire::feed::STATE_OPEN;
 use firmware::wire::input::{
-    InAccount, InDeposit, InDomain, InInstrument, InOracle, InSession, InTimer,
+    InAccount, InDeposit, InDomain, InGap, InInstrument, InOracle, InSession, InTimer,
 };
 use firmware::wire::order::Request;
 use firmware::wire::quote::{MassQuote, QuoteEntry, QuoteView, encode_quote};
@@ -330,6 +331,16 @@ impl<B: OrderBook> Venue<B> {
             pad1: 0,
             pad2: 0,
         };
+        let now = TimeNs(self.now);
+        let input = self.sequencer.session(MemberId(member), &body, now);
+        self.run(&input);
+    }
+
+    /// A member's flow skips numbers.
+    pub(crate) fn gap(&mut self, member: u32, count: u64) {
+        let from_seq_no = self.client_seq[member as usize] + 1;
+        self.client_seq[member as usize] += count;
+        let body = InGap { from_seq_no, count };
         let now = TimeNs(self.now);
         let input = self.sequencer.session(MemberId(member), &body, now);
         self.run(&input);
