@@ -565,7 +565,7 @@ def shown(schema, name, values):
         )
     if name == "Canceled":
         reason = schema.enums["CancelReason"].get(values["reason"], values["reason"])
-        return f"canceled: order {values['orderId']}, {values['quantity']} lots, {reason}"
+        return f"canceled: order {values['orderId']}, {values['quantity']} lots, {values['leaves']} left, {reason}"
     if name == "Rejected":
         return f"rejected with code {values['reason']}: {schema.enums['RejectCode'].get(values['reason'])}"
     return f"{name} {values}"
@@ -618,9 +618,10 @@ def main(arguments):
         while leaves > 0 and time.monotonic() < until + 5:
             for number, name, values in session.poll(0.1):
                 print(f"{number} {shown(session.schema, name, values)}", flush=True)
-                if name == "Filled" and values["clOrdId"] == order_name:
+                # Lots can be taken off an order that stays: it is gone when nothing is left.
+                if name in ("Filled", "Canceled") and values["clOrdId"] == order_name:
                     leaves = values["leaves"]
-                elif name in ("Canceled", "Rejected", "NotApplied"):
+                elif name in ("Rejected", "NotApplied"):
                     leaves = 0
             if leaves > 0 and not cancelling and time.monotonic() >= until:
                 cancelling = True

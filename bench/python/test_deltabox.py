@@ -298,7 +298,7 @@ class Client(unittest.TestCase):
         code, text = self.ended(maker)
         self.assertEqual(code, 0, text)
         self.assertRegex(text, r"filled: order \d+, 2 lots at 100000.5, 3 left, as maker, trade \d+\n")
-        self.assertRegex(text, r"canceled: order \d+, 3 lots, Requested\n$")
+        self.assertRegex(text, r"canceled: order \d+, 3 lots, 0 left, Requested\n$")
 
     def test_a_bad_order_is_told_by_its_code(self):
         code, text = self.ended(self.start(1, "1", "buy", "1", "100000.3"))

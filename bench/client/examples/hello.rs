@@ -83,7 +83,10 @@ fn show(seq: u64, report: &Report) {
             E9(m.price),
             m.leaves
         ),
-        Report::Canceled(m) => println!("report {seq}: order {} is gone", m.order_id),
+        Report::Canceled(m) => println!(
+            "report {seq}: order {} canceled for {} lots, {} left",
+            m.order_id, m.quantity, m.leaves
+        ),
         Report::Rejected(m) => {
             let why = firmware::reject::RejectCode::from_wire(m.reason);
             let why = why.map_or("of a newer release", |c| c.sentence());

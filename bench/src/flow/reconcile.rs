@@ -238,7 +238,8 @@ impl Reconciler {
                 }
             }
             Report::Rejected(m) => self.rejected(member, m.cl_ord_id, code_name(m.reason)),
-            Report::Canceled(m) => self.cancelled(member, m.cl_ord_id, m.reason),
+            // With leaves it lost lots only.
+            Report::Canceled(m) if m.leaves == 0 => self.cancelled(member, m.cl_ord_id, m.reason),
             Report::Filled(m) => {
                 let Some((at, order, deed)) = self.step(member, m.cl_ord_id) else {
                     return;

@@ -302,17 +302,13 @@ impl Maker {
         match report {
             Report::Accepted(m) => self.opened(m.cl_ord_id),
             Report::Replaced(m) => self.changed(m.cl_ord_id, m.quantity),
-            Report::Canceled(m) => self.gone(m.cl_ord_id),
+            Report::Canceled(m) => self.left(m.cl_ord_id, m.leaves),
             Report::Rejected(m) => self.refused(m.cl_ord_id),
             Report::Filled(m) => {
                 if let (Some(at), Some(side)) = (at(m.instrument), Side::from_wire(m.side)) {
                     self.inventory[at] += side.sign() * m.quantity;
                 }
-                if m.leaves == 0 {
-                    self.gone(m.cl_ord_id);
-                } else if let Some(Slot::Live { lots, .. }) = self.slot_mut(m.cl_ord_id) {
-                    *lots = m.leaves;
-                }
+                self.left(m.cl_ord_id, m.leaves);
             }
             _ => {}
         }
@@ -346,6 +342,15 @@ impl Maker {
                 lots,
             };
             self.names.remove(&name);
+        }
+    }
+
+    /// So much of the order of this name is left; without any it left the book.
+    fn left(&mut self, name: u64, leaves: i64) {
+        if leaves == 0 {
+            self.gone(name);
+        } else if let Some(Slot::Live { lots, .. }) = self.slot_mut(name) {
+            *lots = leaves;
         }
     }
 
@@ -539,6 +544,31 @@ mod tests {
         (0..1_000u64)
             .filter_map(|k| taker.act(k * 100_000_000, &market(600_000)))
             .collect()
+    }
+
+    #[test]
+    fn an_order_that_is_only_cut_stays() {
+        let mut maker = Maker::new(1, 1, 2);
+        let order = maker.act(1, &market(600_000)).unwrap();
+        let at = |i| Some(usize::from(i));
+        maker.on_report(&granted(1, &order), at);
+        let is_live = |maker: &Maker, of: i64| {
+            let slots = maker.slots.iter();
+            let live =
+                slots.filter(|s| matches!(s, Slot::Live { name: 1, lots, .. } if *lots == of));
+            live.count() == 1
+        };
+        let cut = |leaves| {
+            Report::Canceled(Canceled {
+                cl_ord_id: 1,
+                leaves,
+                ..Canceled::zeroed()
+            })
+        };
+        maker.on_report(&cut(3), at);
+        assert!(is_live(&maker, 3));
+        maker.on_report(&cut(0), at);
+        assert!(!is_live(&maker, 3) && maker.names.is_empty());
     }
 
     #[test]

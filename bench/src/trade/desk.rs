@@ -250,7 +250,7 @@ impl Desk {
                 self.venue_names.retain(|_, id| *id != m.prev_order_id);
                 self.venue_names.insert(m.cl_ord_id, m.order_id);
             }
-            Report::Canceled(m) => {
+            Report::Canceled(m) if m.leaves == 0 => {
                 self.venue_names.remove(&m.cl_ord_id);
             }
             Report::Filled(m) if m.leaves == 0 => {
