@@ -433,6 +433,37 @@ class Client(unittest.TestCase):
         # The first session said goodbye, and asked for all orders to be cancelled then.
         self.assertIn("Canceled", names)
 
+    def test_a_mass_quote_is_answered_side_by_side(self):
+        session = self.session(MAKER)
+        schema, untouched = session.schema, -(2**63)
+        name = time.time_ns()
+        self.mine.add(name)
+
+        def entry(instrument, bid, ask):
+            (bid_price, bid_lots), (ask_price, ask_lots) = bid, ask
+            prices = {"bidPrice": bid_price * deltabox.E9, "askPrice": ask_price * deltabox.E9}
+            return {"instrument": instrument, "bidQuantity": bid_lots, "askQuantity": ask_lots} | prices
+
+        both = entry(0, (99_000, 2), (101_000, 3))
+        # The second one's ask is outside the collar, and its bid is not named.
+        number = session.send("MassQuote", clOrdId=name, account=1, entries=[both, entry(1, (0, untouched), (1, 1))])
+        (one, perp), (two, option), (end, ack) = self.reports(session, 3)
+        self.assertEqual((one, two, end), ("QuoteStatus", "QuoteStatus", "MassQuoteAck"))
+        self.assertEqual([(m["clientSeq"], m["entry"]) for m in (perp, option)], [(number, 0), (number, 1)])
+        self.assertEqual((ack["clientSeq"], ack["entries"], ack["refused"]), (number, 2, 1))
+        self.assertEqual((perp["bidStatus"], perp["askStatus"]), (1000, 1000))
+        refused = schema.enums["RejectCode"][option["askStatus"]]
+        self.assertEqual((option["bidStatus"], refused), (0, "PriceOutOfCollar"))
+        self.venue.wait(lambda status: status["live_orders"] == 2)
+        # The bid again keeps its place and its name; the ask is withdrawn.
+        number = session.send("MassQuote", clOrdId=name + 1, account=1, entries=[both | {"askQuantity": 0}])
+        (_, again), (_, ack) = self.reports(session, 2)
+        self.assertEqual((again["bidStatus"], again["askStatus"]), (1001, 1002))
+        self.assertEqual((again["bidOrderId"], again["askOrderId"]), (perp["bidOrderId"], 0))
+        self.assertEqual((ack["clientSeq"], ack["refused"]), (number, 0))
+        self.mine.add(name + 1)
+        session.terminate()
+
     # What tshark sees of it
 
     def test_tshark_shows_a_session_as_it_went(self):
