@@ -4,7 +4,9 @@
 mod lab;
 
 use client::{OrderIds, Side, cancel, limit_order, mass_cancel, parse_e9};
+use firmware::wire::input::InDropCopy;
 use hostd::lanes::ToHot;
+use hostd::recover::Listing;
 use lab::{Faults, IN_TILE, Lab, Rng};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -48,6 +50,12 @@ static ALLOCATOR: Counting = Counting;
 #[test]
 fn a_hot_tile_with_open_sessions_takes_no_memory() {
     let mut lab = Lab::new(60, 40);
+    // The last one gets copies of all that the first two are told.
+    let copies = [1, 2].map(|of| InDropCopy { member: 40, of });
+    lab.venue.tile.open_day(&Listing {
+        drop_copies: copies.into(),
+        ..Listing::default()
+    });
     for member in 1..=40 {
         lab.start(Lab::config(member), member % 2 == 0);
     }
@@ -95,6 +103,11 @@ fn a_hot_tile_with_open_sessions_takes_no_memory() {
     }
     let tile = &lab.venue.tile;
     assert_eq!(TAKEN.get() - before, 0, "allocations of the hot tile");
+    let told = |member: usize| {
+        let flow = tile.core().members[member].as_ref().unwrap();
+        flow.reports.next() - 1
+    };
+    assert_eq!(told(40), told(1) + told(2));
     let c = tile.counters();
     // All of it happened meanwhile.
     assert!(tile.core().engine.counters().fills - fills > 200);
