@@ -8,7 +8,7 @@ use anyhow::{Result, bail, ensure};
 use crate::place::Place;
 use crate::report::{Row, TestTotals, excerpt, table};
 use crate::step::Step;
-use crate::{contracts, demo, interleavings, layers, nostd, readers, setup, tidy};
+use crate::{contracts, demo, fuzz, interleavings, layers, miri, nostd, readers, setup, tidy};
 
 /// One gate: what it looks at, how long it may take on two slow cores, and how it looks.
 pub(crate) struct Gate {
@@ -75,6 +75,12 @@ const GATES: &[Gate] = &[
         check: interleavings::check,
     },
     Gate {
+        name: "fuzz",
+        about: "the fuzzers, a fixed number of inputs each",
+        minutes_max: 30,
+        check: fuzz::short,
+    },
+    Gate {
         name: "contracts",
         about: "committed contract artifacts match their sources",
         minutes_max: 20,
@@ -100,22 +106,31 @@ const GATES: &[Gate] = &[
     },
 ];
 
+/// Gates that run only when they are named.
+const BY_NAME: &[Gate] = &[Gate {
+    name: "miri",
+    about: "unsafe code under Miri, where a nightly toolchain has it (only when named)",
+    minutes_max: 60,
+    check: miri::check,
+}];
+
 /// The gates as a list for people.
 pub(crate) fn list() -> String {
     GATES
         .iter()
+        .chain(BY_NAME)
         .map(|gate| format!("{:<10} {}\n", gate.name, gate.about))
         .collect()
 }
 
-/// The gates of these names, each once; all of them for no name.
+/// The gates of these names, each once; for no name all but those that must be named.
 pub(crate) fn select(names: &[String]) -> Result<Vec<&'static Gate>> {
     if names.is_empty() {
         return Ok(GATES.iter().collect());
     }
     let mut picked: Vec<&Gate> = Vec::new();
     for name in names {
-        let Some(gate) = GATES.iter().find(|gate| gate.name == name) else {
+        let Some(gate) = GATES.iter().chain(BY_NAME).find(|gate| gate.name == name) else {
             bail!(
                 "no gate is called {name}; there are:\n{}",
                 list().trim_end()
@@ -134,28 +149,51 @@ pub(crate) fn run_all(place: &Place, gates: &[&Gate]) -> Result<ExitCode> {
     let mut tests = TestTotals::default();
     for gate in gates {
         println!("== {}: {}", gate.name, gate.about);
-        let mut step = Step::start(place, gate.name, Duration::from_secs(60 * gate.minutes_max))?;
-        let result = (gate.check)(&mut step).map_err(|error| one_line(&error));
+        let limit = Duration::from_secs(60 * gate.minutes_max);
+        let mut step = Step::start(place, gate.name, limit)?;
+        let result = (gate.check)(&mut step);
+        rows.push(row(gate.name, &step, result));
         tests.add(step.tests);
-        if let Err(why) = &result {
-            show_failure(&step, why);
-        }
-        rows.push(Row {
-            gate: gate.name,
-            seconds: step.seconds(),
-            result,
-        });
     }
-    println!("\n{}", table(&rows));
+    Ok(close(&rows, tests))
+}
+
+/// Runs one thing that takes as long as it was asked to, and closes like a run of gates.
+pub(crate) fn run_long(
+    place: &Place,
+    name: &'static str,
+    minutes_max: u64,
+    check: impl FnOnce(&mut Step<'_>) -> Result<String>,
+) -> Result<ExitCode> {
+    let mut step = Step::start(place, name, Duration::from_secs(60 * minutes_max))?;
+    let result = check(&mut step);
+    let rows = [row(name, &step, result)];
+    Ok(close(&rows, step.tests))
+}
+
+/// The line of one gate in the table; a failure is shown at once.
+fn row(gate: &'static str, step: &Step<'_>, result: Result<String>) -> Row {
+    let result = result.map_err(|error| one_line(&error));
+    if let Err(why) = &result {
+        show_failure(step, why);
+    }
+    Row {
+        gate,
+        seconds: step.seconds(),
+        result,
+    }
+}
+
+fn close(rows: &[Row], tests: TestTotals) -> ExitCode {
+    println!("\n{}", table(rows));
     if let Some(line) = tests.closing_line() {
         println!("{line}");
     }
-    let failed = rows.iter().any(|row| row.result.is_err());
-    Ok(if failed {
+    if rows.iter().any(|row| row.result.is_err()) {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
-    })
+    }
 }
 
 fn one_line(error: &anyhow::Error) -> String {
@@ -177,8 +215,11 @@ fn show_failure(step: &Step<'_>, why: &str) {
 }
 
 fn fmt(step: &mut Step<'_>) -> Result<String> {
-    let mut command = step.place.cargo();
-    step.run(command.args("fmt --all --check -- --color=never".split(' ')))?;
+    for workspace in ["Cargo.toml", "ci/fuzz/Cargo.toml"] {
+        let mut command = step.place.cargo();
+        command.args(["fmt", "--all", "--manifest-path", workspace]);
+        step.run(command.args(["--check", "--", "--color=never"]))?;
+    }
     Ok(String::new())
 }
 
@@ -232,6 +273,7 @@ mod tests {
         let all = names(&[]).expect("all");
         assert_eq!(all.len(), GATES.len());
         assert_eq!(all.last(), Some(&"test"));
+        assert!(!all.contains(&"miri") && names(&["miri"]).expect("named") == ["miri"]);
     }
 
     #[test]

@@ -7,9 +7,12 @@
 
 mod contracts;
 mod demo;
+mod fuzz;
 mod gate;
 mod interleavings;
 mod layers;
+mod long;
+mod miri;
 mod nostd;
 mod place;
 mod readers;
@@ -28,6 +31,8 @@ const USAGE: &str = "\
 cargo ci                 every gate, in order
 cargo ci NAME...         the named gates, in the order given
 cargo ci --list          what gates there are
+cargo ci fuzz --minutes N [--target T]   the fuzzers for so long together, on until something breaks
+cargo ci sim --seeds N [--from S]        so many venues, each drawn from its seed
 cargo demo -- ARGS       build and run the main job (cargo demo -- --help)";
 
 fn main() -> ExitCode {
@@ -47,6 +52,9 @@ fn run(args: &[String]) -> Result<ExitCode> {
         return demo::run_for_user(&Place::find()?, without_dashes(rest));
     }
     let names = without_dashes(args);
+    if let Some(long) = long::Long::of(names)? {
+        return long.run(&Place::find()?);
+    }
     if let Some(flag) = names.iter().find(|name| name.starts_with('-')) {
         match flag.as_str() {
             "--list" => print!("{}", gate::list()),

@@ -28,6 +28,7 @@ pub(crate) fn everything(step: &mut Step<'_>) -> Result<String> {
     l1_tools(step)?;
     readers_python(step)?;
     tshark(step)?;
+    cxx(step)?;
     cargo_deny(step)?;
     Ok("all in place".into())
 }
@@ -168,6 +169,17 @@ pub(crate) fn tshark(step: &mut Step<'_>) -> Result<()> {
         apt_install(step, &["tshark"])?;
     }
     let version = version().context("tshark is still missing after apt-get")?;
+    step.say(&version);
+    Ok(())
+}
+
+/// A compiler for libFuzzer, which is C++.
+pub(crate) fn cxx(step: &mut Step<'_>) -> Result<()> {
+    let version = || first_line(Command::new("c++").arg("--version"));
+    if version().is_none() {
+        apt_install(step, &["g++"])?;
+    }
+    let version = version().context("c++ is still missing after apt-get")?;
     step.say(&version);
     Ok(())
 }
