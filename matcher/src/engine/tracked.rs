@@ -12,12 +12,15 @@ use firmware::units::{AccountId, OrderId, TimeNs};
 
 /// No order: the book hands out slots from 1.
 const NIL: u32 = 0;
-/// Not in the heap of expiries.
-const NOWHERE: u32 = u32::MAX;
+/// Set in a link's `prev` while the order is in the heap of expiries: a cancel then knows without a look at
+/// what is kept of the order that there is nothing to do there.
+const EXPIRES: u32 = 1 << 31;
 /// Index of the list of orders among an account's lists.
 pub(super) const ORDERS: usize = 0;
 /// Index of the list of quotes.
 pub(super) const QUOTES: usize = 1;
+
+const _: () = assert!(crate::book::BOOK_ORDERS_MAX < EXPIRES);
 
 /// What is kept of an order.
 #[derive(Clone, Copy, Debug)]
@@ -31,10 +34,6 @@ pub(super) struct Tracked {
     pub(super) smp_id: u64,
     /// Lots filled since the order came in.
     pub(super) filled: i64,
-    next: u32,
-    prev: u32,
-    /// Place in the heap of expiries.
-    heap: u32,
 }
 
 const DEAD: Tracked = Tracked {
@@ -43,9 +42,19 @@ const DEAD: Tracked = Tracked {
     expire_time: 0,
     smp_id: 0,
     filled: 0,
+};
+
+/// An order's place in its list. Apart from the rest: a cancel writes three of them, and small as they are they
+/// stay in the nearer caches.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    next: u32,
+    prev: u32,
+}
+
+const LOOSE: Link = Link {
     next: NIL,
     prev: NIL,
-    heap: NOWHERE,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +66,10 @@ struct List {
 /// All resting orders, by slot.
 #[derive(Debug)]
 pub(super) struct Orders {
+    links: Box<[Link]>,
     slots: Box<[Tracked]>,
+    /// Places in the heap of expiries, of the orders that are in it.
+    places: Box<[u32]>,
     lists: Box<[[List; 2]]>,
     /// Slots of the orders that expire: a binary heap by expiry and slot.
     expiries: Vec<u32>,
@@ -71,7 +83,9 @@ impl Orders {
             tail: NIL,
         };
         Self {
+            links: taken(LOOSE, orders as usize + 1),
             slots: taken(DEAD, orders as usize + 1),
+            places: taken(0, orders as usize + 1),
             lists: taken([empty; 2], accounts),
             expiries: reserved(orders as usize),
             next_entry: 1,
@@ -113,17 +127,19 @@ impl Orders {
         if prev == NIL {
             ends.head = slot;
         } else {
-            self.slots[prev as usize].next = slot;
+            self.links[prev as usize].next = slot;
         }
+        let expires = if expire_time == 0 { 0 } else { EXPIRES };
+        self.links[slot as usize] = Link {
+            next: NIL,
+            prev: prev | expires,
+        };
         self.slots[slot as usize] = Tracked {
             id,
             entry: self.next_entry,
             expire_time,
             smp_id,
             filled,
-            next: NIL,
-            prev,
-            heap: NOWHERE,
         };
         self.next_entry += 1;
         if expire_time != 0 {
@@ -136,19 +152,24 @@ impl Orders {
     #[inline]
     pub(super) fn remove(&mut self, account: AccountId, list: usize, id: OrderId) {
         let slot = id.slot();
-        let t = core::mem::replace(&mut self.slots[slot as usize], DEAD);
-        debug_assert_eq!(t.id, id, "an order that is not tracked");
+        debug_assert_eq!(self.of(id).id, id, "an order that is not tracked");
+        let Link { next, prev } = self.links[slot as usize];
+        let expires = prev & EXPIRES != 0;
+        let prev = prev & !EXPIRES;
         let ends = &mut self.lists[account.0 as usize][list];
-        match t.prev {
-            NIL => ends.head = t.next,
-            prev => self.slots[prev as usize].next = t.next,
+        match prev {
+            NIL => ends.head = next,
+            prev => self.links[prev as usize].next = next,
         }
-        match t.next {
-            NIL => ends.tail = t.prev,
-            next => self.slots[next as usize].prev = t.prev,
+        match next {
+            NIL => ends.tail = prev,
+            next => {
+                let link = &mut self.links[next as usize].prev;
+                *link = *link & EXPIRES | prev;
+            }
         }
-        if t.heap != NOWHERE {
-            self.leave_heap(t.heap as usize);
+        if expires {
+            self.leave_heap(self.places[slot as usize] as usize);
         }
     }
 
@@ -156,10 +177,9 @@ impl Orders {
     pub(super) fn list(&self, account: AccountId, list: usize) -> impl Iterator<Item = &Tracked> {
         let lists = self.lists.get(account.0 as usize);
         let head = lists.map_or(NIL, |l| l[list].head);
-        let first = (head != NIL).then(|| &self.slots[head as usize]);
-        core::iter::successors(first, |t| {
-            (t.next != NIL).then(|| &self.slots[t.next as usize])
-        })
+        let slot = |slot: u32| (slot != NIL).then_some(slot);
+        core::iter::successors(slot(head), move |at| slot(self.links[*at as usize].next))
+            .map(|at| &self.slots[at as usize])
     }
 
     /// The oldest order of one of an account's lists. With [`Self::next`], asked for before an order is
@@ -171,7 +191,7 @@ impl Orders {
 
     /// The order behind another in its list.
     pub(super) fn next(&self, id: OrderId) -> Option<OrderId> {
-        self.id(self.of(id).next)
+        self.id(self.links[id.slot() as usize].next)
     }
 
     fn id(&self, slot: u32) -> Option<OrderId> {
@@ -191,7 +211,7 @@ impl Orders {
     }
 
     fn put(&mut self, at: usize) {
-        self.slots[self.expiries[at] as usize].heap = at as u32;
+        self.places[self.expiries[at] as usize] = at as u32;
     }
 
     fn rise(&mut self, mut at: usize) {
@@ -225,7 +245,7 @@ impl Orders {
         if at < self.expiries.len() {
             // The order that took the place may belong above it or below it.
             self.rise(at);
-            let at = self.slots[self.expiries[at] as usize].heap as usize;
+            let at = self.places[self.expiries[at] as usize] as usize;
             self.sink(at);
         }
     }
