@@ -54,6 +54,13 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
 
 /// The gate: the same inputs each time, from the same seeds.
 pub(crate) fn short(step: &mut Step<'_>) -> Result<String> {
+    let mut clippy = step.place.cargo();
+    clippy
+        .args("clippy --locked --manifest-path ci/fuzz/Cargo.toml".split(' '))
+        .args(["--all-targets", "--", "-D", "warnings"])
+        .env("CARGO_TARGET_DIR", step.place.target.join("fuzz"));
+    // Theirs is a workspace that the `lint` gate does not see.
+    step.run(&mut clippy)?;
     let programs = build(step)?;
     let mut inputs = 0;
     for target in TARGETS {

@@ -170,7 +170,7 @@ impl Logins {
                 member: MemberId(u32::from(n)),
                 key_id: 1,
                 key,
-                venue: pinned.clone(),
+                venue: pinned,
                 suites: SuiteSet::SAFE,
             }
         });
@@ -189,7 +189,7 @@ impl Logins {
 
     fn start(&mut self, bytes: &mut Bytes<'_>) {
         // Mostly a new id; now and then one of before, which must not open a session again.
-        let id = if bytes.byte() % 8 == 0 {
+        let id = if bytes.byte().is_multiple_of(8) {
             self.last_id
         } else {
             self.last_id + 1
@@ -204,7 +204,7 @@ impl Logins {
         self.clients.push((login, port, id));
     }
 
-    fn to_venue(&mut self, request: Negotiate, port: u16, open: bool) {
+    fn deliver_to_venue(&mut self, request: Negotiate, port: u16, open: bool) {
         let from = SocketAddr::from(([127, 0, 0, 1], port));
         let conn_id = self.opened.len() as u32 + 1;
         let give = |_: MemberId| {
@@ -254,7 +254,7 @@ impl Logins {
         }
     }
 
-    fn to_client(&mut self, at: usize, message: &SessionMessage) {
+    fn deliver_to_client(&mut self, at: usize, message: &SessionMessage) {
         let (login, port, _) = &mut self.clients[at];
         match login.on_message(message) {
             Ok(LoginStep::Send) => {
@@ -322,7 +322,7 @@ fn login(bytes: &mut Bytes<'_>) {
                         if kind == 6 {
                             port += 1;
                         }
-                        logins.to_venue(request, port, kind != 7);
+                        logins.deliver_to_venue(request, port, kind != 7);
                     }
                     Mail::ToClient(message) if !logins.clients.is_empty() => {
                         let to = bytes.byte() as usize;
@@ -339,7 +339,7 @@ fn login(bytes: &mut Bytes<'_>) {
                             raw[place] ^= (flip >> 32) as u8;
                         }
                         if let Ok(message) = SessionMessage::decode(&raw) {
-                            logins.to_client(to, &message);
+                            logins.deliver_to_client(to, &message);
                         }
                     }
                     Mail::ToClient(_) => {}
