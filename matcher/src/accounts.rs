@@ -8,7 +8,8 @@
 //!
 //! Most checks are decided by one number: the least of `held` less the sum of what each open order loses
 //! in its own worst scenario lies at or below the least of `all`, so an account that passes with it
-//! passes. Only where it does not, the scenarios are looked at one by one.
+//! passes. Only where it does not, the scenarios are looked at one by one, and only from then on until the
+//! next table does the account keep `all` up to date.
 
 use crate::batch::Leaf;
 use crate::margin::{LANES, Lanes, LotRisk, Margin};
@@ -38,8 +39,10 @@ pub struct Account {
     at_risk: i128,
     /// Sum of position x scenario value.
     held: Lanes,
-    /// `held` less what all open orders can lose.
+    /// `held` less what all open orders can lose; only while `keeps_all`.
     all: Lanes,
+    /// Whether `all` is kept up to date: from the first check that needs it until the next table.
+    keeps_all: bool,
     /// Whose lock is on it; see the engine's kill switch.
     pub(crate) locks: u8,
     /// Resting reduce-only orders: fills look after them only where there are some.
@@ -70,6 +73,7 @@ impl Account {
             locks: 0,
             reduce_only_orders: 0,
             all: Lanes::ZERO,
+            keeps_all: false,
             open: alloc::vec![[0; 2]; instruments].into(),
         }
     }
@@ -117,10 +121,37 @@ impl Account {
         self.leaf.cash_pico + self.held_least as i128 * PICO_PER_MICRO < 0
     }
 
-    /// Equity in the worst scenario if the worst set of open orders fills.
-    #[must_use]
-    pub fn worst_with_orders_micro(&self) -> i64 {
-        self.cash_micro() + self.all.least()
+    /// A number at or below the equity in the worst scenario if the worst set of open orders fills.
+    pub(crate) fn bound_with_orders_micro(&self) -> i128 {
+        i128::from(self.cash_micro()) + i128::from(self.held_least) - self.at_risk
+    }
+
+    /// Equity in the worst scenario if the worst set of these, its open orders, fills.
+    pub(crate) fn worst_with_orders_micro(
+        &self,
+        margin: &Margin,
+        orders: impl Iterator<Item = Exposure>,
+    ) -> i64 {
+        self.cash_micro() + self.all_with(margin, orders).least()
+    }
+
+    fn all_with(&self, margin: &Margin, orders: impl Iterator<Item = Exposure>) -> Lanes {
+        let mut all = self.held;
+        orders.for_each(|e| margin.lot(e).charge(e.lots, &mut all));
+        all
+    }
+
+    /// Whether a check that the bound does not decide can be made.
+    pub(crate) const fn keeps_all(&self) -> bool {
+        self.keeps_all
+    }
+
+    /// Prepares for checks that the bound does not decide; `orders` are all its open orders. Most accounts never
+    /// come near enough to their limit under a table to need it.
+    #[cold]
+    pub(crate) fn keep_all(&mut self, margin: &Margin, orders: impl Iterator<Item = Exposure>) {
+        self.all = self.all_with(margin, orders);
+        self.keeps_all = true;
     }
 
     /// Maintenance margin: the loss from the mark to the worst scenario.
@@ -135,7 +166,8 @@ impl Account {
     }
 
     /// Whether the account, with `extra` added to its orders, keeps `initial_extra_ppm` of its worst
-    /// loss free. `extra` must not be in the reserve yet; `drop` is taken out of it first.
+    /// loss free. `extra` must not be in the reserve yet; `drop` is taken out of it first. Without
+    /// [`Self::keeps_all`] a "no" only says that the bound does not decide.
     pub(crate) fn covers(
         &self,
         margin: &Margin,
@@ -176,6 +208,9 @@ impl Account {
         debit_micro: i64,
         ppm: i128,
     ) -> bool {
+        if !self.keeps_all {
+            return false;
+        }
         let [extra, drop] =
             [extra, drop].map(|e| e.map_or(([0; LANES], 0), |e| (margin.lot(e).losses(), e.lots)));
         let worst = (0..LANES).map(|s| {
@@ -197,7 +232,9 @@ impl Account {
     /// Adds an open order when the risk of its lots is known, as it is for all orders of one level.
     #[inline]
     pub(crate) fn open_order_at(&mut self, lot: &LotRisk<'_>, e: Exposure) {
-        lot.charge(e.lots, &mut self.all);
+        if self.keeps_all {
+            lot.charge(e.lots, &mut self.all);
+        }
         self.at_risk += i128::from(lot.most()) * i128::from(e.lots);
         self.open[e.instrument][e.side as usize] += e.lots;
     }
@@ -206,7 +243,9 @@ impl Account {
     #[inline]
     pub(crate) fn close_order(&mut self, margin: &Margin, e: Exposure) {
         let lot = margin.lot(e);
-        lot.release(e.lots, &mut self.all);
+        if self.keeps_all {
+            lot.release(e.lots, &mut self.all);
+        }
         self.at_risk -= i128::from(lot.most()) * i128::from(e.lots);
         let open = &mut self.open[e.instrument][e.side as usize];
         *open -= e.lots;
@@ -238,7 +277,9 @@ impl Account {
         self.held = Lanes::of(&self.held_under(table));
         self.held_least = self.held.least();
         self.value = self.value_under(table);
+        // Fills move both, so that what is not kept up stays within bounds.
         self.all = self.held;
+        self.keeps_all = false;
         self.at_risk = 0;
         self.open.fill([0; 2]);
     }

@@ -232,6 +232,12 @@ impl Pair {
         self.account.leaf.cash_pico = bounded;
         self.plain.cash_pico = bounded;
         let cash = bounded.div_euclid(PICO_PER_MICRO);
+        let open = || self.plain.orders.iter().copied();
+        if !self.account.keeps_all() {
+            let sure = (self.account).covers(&self.margin, q.extra, drop, q.debit, q.ppm);
+            prop_assert!(!sure || cash >= wanted, "the bound lets too much through");
+            self.account.keep_all(&self.margin, open());
+        }
         let covers = self
             .account
             .covers(&self.margin, q.extra, drop, q.debit, q.ppm);
@@ -241,7 +247,10 @@ impl Pair {
         prop_assert_eq!(i128::from(self.account.worst_micro()), alone);
         prop_assert_eq!(self.account.is_below_maintenance(), alone < 0);
         let all = cash + self.plain.worst(&self.table, &self.plain.orders);
-        prop_assert_eq!(i128::from(self.account.worst_with_orders_micro()), all);
+        let worst = self.account.worst_with_orders_micro(&self.margin, open());
+        prop_assert_eq!(i128::from(worst), all);
+        prop_assert_eq!(self.account.cash_micro() + self.account.all.least(), worst);
+        prop_assert!(self.account.bound_with_orders_micro() <= all);
         let equity = cash + self.plain.value(&self.table);
         prop_assert_eq!(i128::from(self.account.equity_micro()), equity);
         Ok(())
@@ -269,6 +278,7 @@ fn the_largest_ask_at_the_highest_price_reserves_nothing() {
     let mut margin = Margin::new(TIER_INSTRUMENTS);
     margin.adopt(&table);
     let mut account = Account::new(TIER_INSTRUMENTS);
+    account.keep_all(&margin, core::iter::empty());
     account.open_order(
         &margin,
         Exposure {

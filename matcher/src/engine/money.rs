@@ -107,7 +107,13 @@ impl<B: OrderBook> Engine<B> {
     pub(super) fn withdraw(&mut self, stamp: &Stamp, m: &InWithdraw, out: &mut Outbox) {
         self.counters.requests += 1;
         let id = AccountId(m.account);
-        if let Err(code) = self.check_withdraw(m) {
+        let checked = match self.check_withdraw(m) {
+            Err(RejectCode::InsufficientCollateral) if self.prepare_account(id) => {
+                self.check_withdraw(m)
+            }
+            result => result,
+        };
+        if let Err(code) = checked {
             let refusal = InRefused {
                 cl_ord_id: m.cl_ord_id,
                 client_seq: m.client_seq,

@@ -1,6 +1,7 @@
 //! Requests of members that are about one order: new, replace, reduce, cancel; and their checks.
 
 use super::incoming::{Incoming, Marks, passing_id};
+use super::tracked::{ORDERS, Orders, QUOTES};
 use super::{CLIENT_IDS, Cause, Engine, Stamp, exposure, feed_deleted, refuse};
 use crate::accounts::Exposure;
 use crate::book::{Order, OrderBook};
@@ -96,8 +97,8 @@ impl<B: OrderBook> Engine<B> {
         }
     }
 
-    fn check_new(&self, stamp: &Stamp, incoming: &Incoming) -> Result<(), RejectCode> {
-        self.check_incoming(stamp, incoming, None)?;
+    fn check_new(&mut self, stamp: &Stamp, incoming: &Incoming) -> Result<(), RejectCode> {
+        self.admit(stamp, incoming, None)?;
         if incoming.fills_whole && !self.can_fill_whole(incoming) {
             return Err(RejectCode::CannotFillWhole);
         }
@@ -105,7 +106,39 @@ impl<B: OrderBook> Engine<B> {
     }
 
     /// The checks that new orders, replaces and quotes share; `old` is the order that is taken off for it.
-    pub(super) fn check_incoming(
+    pub(super) fn admit(
+        &mut self,
+        stamp: &Stamp,
+        n: &Incoming,
+        old: Option<&Order>,
+    ) -> Result<(), RejectCode> {
+        match self.check_incoming(stamp, n, old) {
+            Err(RejectCode::InsufficientMargin) if self.prepare_account(n.account) => {
+                self.check_incoming(stamp, n, old)
+            }
+            result => result,
+        }
+    }
+
+    /// Prepares an account for the exact margin check; `false` when it was prepared before.
+    pub(super) fn prepare_account(&mut self, id: AccountId) -> bool {
+        let account = self.accounts.at(id);
+        if account.keeps_all() {
+            return false;
+        }
+        account.keep_all(&self.margin, open_orders(&self.orders, &self.book, id));
+        true
+    }
+
+    /// Equity of an account in the worst scenario if the worst set of its open orders fills.
+    #[must_use]
+    pub fn worst_with_orders_micro(&self, id: AccountId) -> Option<i64> {
+        let orders = open_orders(&self.orders, &self.book, id);
+        let account = self.accounts.get(id)?;
+        Some(account.worst_with_orders_micro(&self.margin, orders))
+    }
+
+    fn check_incoming(
         &self,
         stamp: &Stamp,
         n: &Incoming,
@@ -310,7 +343,7 @@ impl<B: OrderBook> Engine<B> {
             client_seq: m.client_seq,
             rx_time: m.rx_time,
         };
-        if let Err(code) = self.check_incoming(stamp, &incoming, Some(&old)) {
+        if let Err(code) = self.admit(stamp, &incoming, Some(&old)) {
             return reject(stamp, refusal, code, out);
         }
         self.counters.acks += 1;
@@ -455,6 +488,18 @@ impl<B: OrderBook> Engine<B> {
             m.ids[cl_ord_id as usize % CLIENT_IDS] = (cl_ord_id, id);
         }
     }
+}
+
+/// All open orders of an account, as the margin check sees them.
+fn open_orders<'a, B: OrderBook>(
+    orders: &'a Orders,
+    book: &'a B,
+    id: AccountId,
+) -> impl Iterator<Item = Exposure> + 'a {
+    let lists = [ORDERS, QUOTES].into_iter();
+    lists
+        .flat_map(move |list| orders.list(id, list))
+        .map(|t| exposure(&book.get(t.id).expect("a tracked order rests")))
 }
 
 /// Refuses a request for `code`.

@@ -113,7 +113,7 @@ impl<B: OrderBook> Engine<B> {
                 cash: account.cash_micro(),
                 equity: account.equity_micro(),
                 maintenance: account.maintenance_micro(),
-                worst: account.worst_with_orders_micro(),
+                worst: self.worst_with_orders_micro(id).unwrap_or_default(),
                 instrument: ID16_NULL,
                 is_locked: u8::from(account.is_locked()),
                 ..base

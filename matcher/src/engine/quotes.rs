@@ -132,7 +132,7 @@ impl<B: OrderBook> Engine<B> {
                 continue;
             }
             let n = &mut incoming[s];
-            match self.check_incoming(stamp, n, None) {
+            match self.admit(stamp, n, None) {
                 Ok(()) => {
                     n.name = self.name(n);
                     ids[s] = self.place(stamp, n, out).unwrap_or(OrderId(0));

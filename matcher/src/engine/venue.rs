@@ -147,7 +147,9 @@ impl<B: OrderBook> Engine<B> {
         self.cancel_outside_collar(stamp, out);
         for at in 0..self.accounts.funded().len() {
             let id = self.accounts.funded()[at];
-            if self.accounts.at(id).worst_with_orders_micro() < 0 {
+            // Accounts are few and orders are many: most are decided by their bound.
+            let may_be_short = self.accounts.at(id).bound_with_orders_micro() < 0;
+            if may_be_short && self.worst_with_orders_micro(id).is_some_and(|w| w < 0) {
                 self.sweep_account(stamp, id, Cause::of(CANCEL_MARGIN), |_| true, out);
             }
         }

@@ -449,7 +449,8 @@ impl<B: OrderBook> Run<B> {
             Step::Withdraw { who, percent } => {
                 let id = firmware::units::AccountId(account(who));
                 let a = self.venue.engine.accounts().get(id).expect("it exists");
-                let free = a.worst_with_orders_micro().min(a.cash_micro());
+                let worst = self.venue.engine.worst_with_orders_micro(id);
+                let free = worst.expect("it exists").min(a.cash_micro());
                 let withdraw = Withdraw {
                     cl_ord_id: 1,
                     // One in eleven asks for more than there is.

@@ -174,7 +174,7 @@ fn margins<B: OrderBook>(venue: &Venue<B>) {
         let cash = account.leaf.cash_pico.div_euclid(PICO_PER_MICRO);
         let worst = cash + worst.min().expect("scenarios");
         assert_eq!(
-            i128::from(account.worst_with_orders_micro()),
+            i128::from(engine.worst_with_orders_micro(*id).expect("it exists")),
             worst,
             "the reserve of account {id}"
         );
