@@ -7,6 +7,33 @@
 //! - an account that a batch touched with more than a deposit is above maintenance when the batch is sealed;
 //! - every fill of a batch lies inside the collar of the table that the batch is sealed under.
 
+/// The record of a refused request: all admitted requests have these fields.
+macro_rules! refusal {
+    ($request:expr, $template:ty, $instrument:expr) => {
+        firmware::wire::input::InRefused {
+            cl_ord_id: $request.cl_ord_id,
+            client_seq: $request.client_seq,
+            rx_time: $request.rx_time,
+            account: $request.account,
+            instrument: $instrument,
+            ref_template: <$template as firmware::wire::sbe::Message>::TEMPLATE,
+            ..bytemuck::Zeroable::zeroed()
+        }
+    };
+}
+
+/// The cause of a cancellation that a request asked for.
+macro_rules! cause {
+    ($request:expr, $reason:expr) => {
+        Cause {
+            reason: $reason,
+            request_cl_ord_id: $request.cl_ord_id,
+            client_seq: $request.client_seq,
+            rx_time: $request.rx_time,
+        }
+    };
+}
+
 mod groups;
 mod incoming;
 mod matching;

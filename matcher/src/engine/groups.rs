@@ -15,8 +15,8 @@ use firmware::wire::report::{MMP_DELTA, MMP_QUANTITY, MMP_VEGA};
 
 /// Fills of a window that are remembered one by one.
 const FILLS: usize = 16;
-/// Frozen until it is reset.
-pub(super) const UNTIL_RESET: u64 = u64::MAX;
+/// Frozen until it is reset, as reports tell it.
+const UNTIL_RESET: u64 = u64::MAX;
 /// Places of the lowest and of the highest volatility at the middle price shock among the scenarios.
 const VEGA_SCENARIOS: [usize; 2] = [4, SCENARIOS - 5];
 

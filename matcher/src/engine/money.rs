@@ -5,14 +5,13 @@ use super::{Engine, Stamp};
 use crate::batch::{DepositRow, SealReason, WithdrawalRow};
 use crate::book::OrderBook;
 use crate::outbox::Outbox;
-use bytemuck::Zeroable;
 use firmware::limits::AMOUNT_BITS;
 use firmware::reject::RejectCode;
 use firmware::units::{AccountId, PICO_PER_MICRO};
-use firmware::wire::input::{InDeposit, InRefused, InWithdraw};
+use firmware::wire::input::{InDeposit, InWithdraw};
 use firmware::wire::order::Withdraw;
 use firmware::wire::report::{DepositReport, WithdrawReport};
-use firmware::wire::sbe::{ID16_NULL, Message};
+use firmware::wire::sbe::ID16_NULL;
 
 /// Why a deposit cannot be the next input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -114,15 +113,7 @@ impl<B: OrderBook> Engine<B> {
             result => result,
         };
         if let Err(code) = checked {
-            let refusal = InRefused {
-                cl_ord_id: m.cl_ord_id,
-                client_seq: m.client_seq,
-                rx_time: m.rx_time,
-                account: m.account,
-                instrument: ID16_NULL,
-                ref_template: Withdraw::TEMPLATE,
-                ..InRefused::zeroed()
-            };
+            let refusal = refusal!(m, Withdraw, ID16_NULL);
             return reject(stamp, refusal, code, out);
         }
         self.counters.acks += 1;

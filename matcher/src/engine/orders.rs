@@ -6,7 +6,6 @@ use super::{CLIENT_IDS, Cause, Engine, Stamp, exposure, feed_deleted, refuse};
 use crate::accounts::Exposure;
 use crate::book::{Order, OrderBook};
 use crate::outbox::Outbox;
-use bytemuck::Zeroable;
 use firmware::reject::RejectCode;
 use firmware::units::{
     AccountId, ClOrdId, InstrumentId, MemberId, OrderId, PriceTicks, Side, TimeNs,
@@ -18,7 +17,6 @@ use firmware::wire::order::{
     TIF_FOK, TIF_IOC,
 };
 use firmware::wire::report::{Accepted, CANCEL_REQUESTED, Replaced};
-use firmware::wire::sbe::Message;
 
 /// A day, ns: Day orders go at the next midnight UTC.
 const DAY_NS: u64 = 86_400_000_000_000;
@@ -28,15 +26,7 @@ impl<B: OrderBook> Engine<B> {
         self.counters.requests += 1;
         let mut incoming = self.incoming(stamp, m);
         if let Err(code) = self.check_new(stamp, &incoming) {
-            let refusal = InRefused {
-                cl_ord_id: m.cl_ord_id,
-                client_seq: m.client_seq,
-                rx_time: m.rx_time,
-                account: m.account,
-                instrument: m.instrument,
-                ref_template: NewOrder::TEMPLATE,
-                ..InRefused::zeroed()
-            };
+            let refusal = refusal!(m, NewOrder, m.instrument);
             return reject(stamp, refusal, code, out);
         }
         self.counters.acks += 1;
@@ -257,15 +247,7 @@ impl<B: OrderBook> Engine<B> {
 
     pub(super) fn replace(&mut self, stamp: &Stamp, m: &InReplace, out: &mut Outbox) {
         self.counters.requests += 1;
-        let refusal = InRefused {
-            cl_ord_id: m.cl_ord_id,
-            client_seq: m.client_seq,
-            rx_time: m.rx_time,
-            account: m.account,
-            instrument: m.instrument,
-            ref_template: Replace::TEMPLATE,
-            ..InRefused::zeroed()
-        };
+        let refusal = refusal!(m, Replace, m.instrument);
         let found = self.find(
             stamp.member,
             m.order_id,
@@ -282,12 +264,7 @@ impl<B: OrderBook> Engine<B> {
         if lots <= 0 {
             // All that was asked for in total has filled meanwhile.
             self.counters.acks += 1;
-            let cause = Cause {
-                reason: CANCEL_REQUESTED,
-                request_cl_ord_id: m.cl_ord_id,
-                client_seq: m.client_seq,
-                rx_time: m.rx_time,
-            };
+            let cause = cause!(m, CANCEL_REQUESTED);
             self.remove_order(stamp, old.id, cause, out);
             return;
         }
@@ -391,15 +368,7 @@ impl<B: OrderBook> Engine<B> {
             Some(_) => None,
         };
         let (Some(old), None) = (found, fault) else {
-            let refusal = InRefused {
-                cl_ord_id: m.cl_ord_id,
-                client_seq: m.client_seq,
-                rx_time: m.rx_time,
-                account: m.account,
-                instrument: m.instrument,
-                ref_template: ReduceQty::TEMPLATE,
-                ..InRefused::zeroed()
-            };
+            let refusal = refusal!(m, ReduceQty, m.instrument);
             let code = fault.unwrap_or(RejectCode::UnknownOrder);
             return reject(stamp, refusal, code, out);
         };
@@ -436,24 +405,11 @@ impl<B: OrderBook> Engine<B> {
             m.instrument,
         );
         let Some(order) = found else {
-            let refusal = InRefused {
-                cl_ord_id: m.cl_ord_id,
-                client_seq: m.client_seq,
-                rx_time: m.rx_time,
-                account: m.account,
-                instrument: m.instrument,
-                ref_template: Cancel::TEMPLATE,
-                ..InRefused::zeroed()
-            };
+            let refusal = refusal!(m, Cancel, m.instrument);
             return reject(stamp, refusal, RejectCode::UnknownOrder, out);
         };
         self.counters.acks += 1;
-        let cause = Cause {
-            reason: CANCEL_REQUESTED,
-            request_cl_ord_id: m.cl_ord_id,
-            client_seq: m.client_seq,
-            rx_time: m.rx_time,
-        };
+        let cause = cause!(m, CANCEL_REQUESTED);
         self.remove_order(stamp, order.id, cause, out);
     }
 

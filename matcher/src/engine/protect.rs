@@ -1,7 +1,6 @@
 //! What takes many orders off at once: mass cancels, protection groups, kill switch and locks, dead-man
 //! timers, lost sessions, expiries. Each is one event; every order has a report of its own before the last.
 
-use super::groups::UNTIL_RESET;
 use super::incoming::Marks;
 use super::orders::reject;
 use super::tracked::{ORDERS, QUOTES};
@@ -13,7 +12,7 @@ use firmware::reject::RejectCode;
 use firmware::units::{AccountId, InstrumentId, MemberId, TimeNs};
 use firmware::wire::input::{
     InDeadMan, InKillSwitch, InLock, InMassCancel, InMmpConfig, InMmpReset, InOperatorCancel,
-    InRefused, InSession, SESSION_ESTABLISHED,
+    InSession, SESSION_ESTABLISHED,
 };
 use firmware::wire::order::{
     FLAG_CANCEL_ON_DISCONNECT, KILL_LOCK, KillSwitch, MmpConfig, MmpReset, SCOPE_ORDERS,
@@ -24,7 +23,7 @@ use firmware::wire::report::{
     CANCEL_MMP, CANCEL_OPERATOR, DEAD_MAN_ARMED, DEAD_MAN_DISARMED, DEAD_MAN_FIRED, DeadManReport,
     KillSwitchAck, MMP_CONFIGURED, MMP_RESET, MassCancelAck, MmpEvent,
 };
-use firmware::wire::sbe::{BYTE_NULL, ID16_NULL, ID32_NULL, Message};
+use firmware::wire::sbe::{BYTE_NULL, ID16_NULL, ID32_NULL};
 
 /// Whose lock is on an account; bits.
 pub(super) const LOCKED_BY_MEMBER: u8 = 1;
@@ -85,12 +84,7 @@ impl<B: OrderBook> Engine<B> {
     pub(super) fn mass_cancel(&mut self, stamp: &Stamp, m: &InMassCancel, out: &mut Outbox) {
         self.counters.requests += 1;
         self.counters.acks += 1;
-        let cause = Cause {
-            reason: CANCEL_MASS,
-            request_cl_ord_id: m.cl_ord_id,
-            client_seq: m.client_seq,
-            rx_time: m.rx_time,
-        };
+        let cause = cause!(m, CANCEL_MASS);
         let wanted = |o: &Order| {
             (m.instrument == ID16_NULL || o.instrument.0 == m.instrument)
                 && (m.side == BYTE_NULL || o.side as u8 == m.side)
@@ -144,15 +138,7 @@ impl<B: OrderBook> Engine<B> {
     pub(super) fn mmp_config(&mut self, stamp: &Stamp, m: &InMmpConfig, out: &mut Outbox) {
         self.counters.requests += 1;
         if !self.groups.configure(m) {
-            let refusal = InRefused {
-                cl_ord_id: m.cl_ord_id,
-                client_seq: m.client_seq,
-                rx_time: m.rx_time,
-                account: m.account,
-                instrument: ID16_NULL,
-                ref_template: MmpConfig::TEMPLATE,
-                ..InRefused::zeroed()
-            };
+            let refusal = refusal!(m, MmpConfig, ID16_NULL);
             return reject(stamp, refusal, RejectCode::Busy, out);
         }
         self.counters.acks += 1;
@@ -169,15 +155,7 @@ impl<B: OrderBook> Engine<B> {
     pub(super) fn mmp_reset(&mut self, stamp: &Stamp, m: &InMmpReset, out: &mut Outbox) {
         self.counters.requests += 1;
         if !self.groups.reset(AccountId(m.account), m.mmp_group) {
-            let refusal = InRefused {
-                cl_ord_id: m.cl_ord_id,
-                client_seq: m.client_seq,
-                rx_time: m.rx_time,
-                account: m.account,
-                instrument: ID16_NULL,
-                ref_template: MmpReset::TEMPLATE,
-                ..InRefused::zeroed()
-            };
+            let refusal = refusal!(m, MmpReset, ID16_NULL);
             return reject(stamp, refusal, RejectCode::NoSuchMmpGroup, out);
         }
         self.counters.acks += 1;
@@ -222,11 +200,7 @@ impl<B: OrderBook> Engine<B> {
             let count = self.sweep_account(stamp, account, cause, of_group, out);
             let member = self.accounts.at(account).member;
             let event = MmpEvent {
-                frozen_until: if frozen_until == UNTIL_RESET {
-                    u64::MAX
-                } else {
-                    frozen_until
-                },
+                frozen_until,
                 count,
                 event,
                 ..mmp_event(stamp, account, group)
@@ -244,24 +218,11 @@ impl<B: OrderBook> Engine<B> {
         let by_venue =
             one.is_some_and(|id| self.accounts.at(id).locks & LOCKED_BY_VENUE != 0) && !locks;
         if by_venue {
-            let refusal = InRefused {
-                cl_ord_id: m.cl_ord_id,
-                client_seq: m.client_seq,
-                rx_time: m.rx_time,
-                account: m.account,
-                instrument: ID16_NULL,
-                ref_template: KillSwitch::TEMPLATE,
-                ..InRefused::zeroed()
-            };
+            let refusal = refusal!(m, KillSwitch, ID16_NULL);
             return reject(stamp, refusal, RejectCode::LockedByVenue, out);
         }
         self.counters.acks += 1;
-        let cause = Cause {
-            reason: CANCEL_KILL_SWITCH,
-            request_cl_ord_id: m.cl_ord_id,
-            client_seq: m.client_seq,
-            rx_time: m.rx_time,
-        };
+        let cause = cause!(m, CANCEL_KILL_SWITCH);
         let member = stamp.member;
         let count = self.lock(stamp, member, one, locks, LOCKED_BY_MEMBER, cause, out);
         out.report(

@@ -12,15 +12,13 @@ use super::tracked::QUOTES;
 use super::{Engine, Stamp, feed_deleted};
 use crate::book::{Order, OrderBook};
 use crate::outbox::Outbox;
-use bytemuck::Zeroable;
 use firmware::units::{AccountId, InstrumentId, OrderId, PriceTicks, Side};
-use firmware::wire::input::InRefused;
 use firmware::wire::quote::{InQuoteEntry, LOTS_NULL, MassQuote, QuoteRef};
 use firmware::wire::report::{
     MassQuoteAck, QUOTE_ACCEPTED, QUOTE_KEPT, QUOTE_REDUCED, QUOTE_UNTOUCHED, QUOTE_WITHDRAWN,
     QuoteStatus,
 };
-use firmware::wire::sbe::{ID16_NULL, Message};
+use firmware::wire::sbe::ID16_NULL;
 
 /// What an entry asks of one side.
 #[derive(Clone, Copy)]
@@ -61,15 +59,7 @@ impl<B: OrderBook> Engine<B> {
         if asks_for_orders
             && let Err(code) = self.check_account(stamp, account, false, q.head.mmp_group)
         {
-            let refusal = InRefused {
-                cl_ord_id: q.head.cl_ord_id,
-                client_seq: q.head.client_seq,
-                rx_time: q.head.rx_time,
-                account: q.head.account,
-                instrument: ID16_NULL,
-                ref_template: MassQuote::TEMPLATE,
-                ..InRefused::zeroed()
-            };
+            let refusal = refusal!(q.head, MassQuote, ID16_NULL);
             return reject(stamp, refusal, code, out);
         }
         self.counters.acks += 1;
