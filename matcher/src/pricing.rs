@@ -259,6 +259,12 @@ fn d1_q(x: i64, v: i64, v_bits: u32, d_bits: u32) -> i64 {
     ratio.clamp(-limit, limit) as i64 + half_v
 }
 
+/// Natural logarithm of `n >= 1` with 48 fraction bits.
+pub(crate) fn ln_q48(n: u64) -> i64 {
+    const { assert!(LOG_BITS == 48) };
+    ln_q(n)
+}
+
 /// sigma * sqrt(T / year) with LOG_BITS fraction bits, to the nearest.
 fn deviation_q(vol_e9: i64, tenor_ns: u64) -> i64 {
     // sqrt(ns) with 32 fraction bits; a nanosecond is the unit, so nothing is lost that matters.
