@@ -1,6 +1,8 @@
-//! What every NIC backend must do, run against each. The other end is a plain UDP socket.
+//! What every NIC backend must do, run against each. The other end is a plain UDP socket; for the network in memory,
+//! one of its own.
 
 use firmware::limits::DATAGRAM_MAX;
+use hostd::nic::sim::{SimNet, SimNic, SimPeer};
 use hostd::nic::{BURST, Endpoint, Nic, NicError, RxBurst, TxFull, UringNic};
 use lane::Parker;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -13,11 +15,23 @@ const LONG: Duration = Duration::from_secs(60);
 const ORDERS: usize = 0;
 const FEED: usize = 1;
 
+/// The other end of a backend.
+trait Peer: Send + 'static {
+    fn address(&self) -> Endpoint;
+    fn tell(&self, to: Endpoint, payload: &[u8]);
+    /// Waits for a datagram.
+    fn hear(&self, buffer: &mut [u8]) -> (usize, Endpoint);
+    /// The same socket, for another thread.
+    fn share(&self) -> Self;
+    /// Another socket in the same place.
+    fn another(&self) -> Self;
+}
+
 /// A backend with two sockets, and a peer of it.
-struct Bed<N> {
+struct Bed<N, P> {
     nic: N,
     locals: [Endpoint; 2],
-    peer: UdpSocket,
+    peer: P,
     rx: RxBurst,
 }
 
@@ -34,41 +48,84 @@ fn peer() -> UdpSocket {
     peer
 }
 
-/// Receives. The ring may interrupt a blocking call of the thread that owns it.
-fn hear(socket: &UdpSocket, buffer: &mut [u8]) -> (usize, Endpoint) {
-    loop {
-        match socket.recv_from(buffer) {
-            Ok((n, from)) => return (n, endpoint(from)),
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => panic!("{e}"),
+impl Peer for UdpSocket {
+    fn address(&self) -> Endpoint {
+        endpoint(self.local_addr().unwrap())
+    }
+
+    fn tell(&self, to: Endpoint, payload: &[u8]) {
+        assert_eq!(self.send_to(payload, to).unwrap(), payload.len());
+    }
+
+    fn hear(&self, buffer: &mut [u8]) -> (usize, Endpoint) {
+        loop {
+            match self.recv_from(buffer) {
+                Ok((n, from)) => return (n, endpoint(from)),
+                // The ring may interrupt a blocking call of the thread that owns it.
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => panic!("{e}"),
+            }
         }
+    }
+
+    fn share(&self) -> Self {
+        self.try_clone().unwrap()
+    }
+
+    fn another(&self) -> Self {
+        peer()
     }
 }
 
-impl<N: Nic> Bed<N> {
-    fn new(make: impl Fn(&[Endpoint]) -> (N, [Endpoint; 2])) -> Self {
+/// A peer in the network in memory, whose time it keeps to the wall clock.
+struct Simulated(SimNet, SimPeer);
+
+impl Peer for Simulated {
+    fn address(&self) -> Endpoint {
+        self.1.local(0)
+    }
+
+    fn tell(&self, to: Endpoint, payload: &[u8]) {
+        self.0.advance_to(hostd::clock::wall_clock());
+        self.1.send(0, to, payload);
+    }
+
+    fn hear(&self, buffer: &mut [u8]) -> (usize, Endpoint) {
+        let got = self.1.receive(buffer).expect("what was flushed is there");
+        (got.len, got.from)
+    }
+
+    fn share(&self) -> Self {
+        Self(self.0.clone(), self.1.clone())
+    }
+
+    fn another(&self) -> Self {
         let any = Endpoint::new(Ipv4Addr::LOCALHOST, 0);
-        let (mut nic, locals) = make(&[any, any]);
+        Self(self.0.clone(), SimPeer::open(&self.0, &[any]).unwrap())
+    }
+}
+
+impl<N: Nic, P: Peer> Bed<N, P> {
+    fn new(make: impl Fn(&[Endpoint]) -> (N, [Endpoint; 2], P)) -> Self {
+        let any = Endpoint::new(Ipv4Addr::LOCALHOST, 0);
+        let (mut nic, locals, peer) = make(&[any, any]);
         // The first poll begins to receive.
         let mut rx = RxBurst::new();
         assert_eq!(nic.poll(&mut rx).unwrap(), 0);
         Self {
             nic,
             locals,
-            peer: peer(),
+            peer,
             rx,
         }
     }
 
     fn address(&self) -> Endpoint {
-        endpoint(self.peer.local_addr().unwrap())
+        self.peer.address()
     }
 
     fn tell(&self, socket: usize, payload: &[u8]) {
-        assert_eq!(
-            self.peer.send_to(payload, self.locals[socket]).unwrap(),
-            payload.len()
-        );
+        self.peer.tell(self.locals[socket], payload);
     }
 
     /// Polls until `n` datagrams came, each handed to `on`.
@@ -100,7 +157,7 @@ fn pattern(len: usize) -> Vec<u8> {
 }
 
 /// Every size comes in and goes out whole, with the address it came from; none and too much do not.
-fn it_echoes_datagrams_of_every_size<N: Nic>(bed: &mut Bed<N>) {
+fn it_echoes_datagrams_of_every_size<N: Nic, P: Peer>(bed: &mut Bed<N, P>) {
     let mut buffer = [0; 2048];
     let sizes: Vec<usize> = (0..=DATAGRAM_MAX).collect();
     for (i, burst) in sizes.chunks(37).enumerate() {
@@ -117,7 +174,7 @@ fn it_echoes_datagrams_of_every_size<N: Nic>(bed: &mut Bed<N>) {
         });
         bed.nic.flush();
         for &len in burst.iter().filter(|&&len| len > 0) {
-            let (n, from) = hear(&bed.peer, &mut buffer);
+            let (n, from) = bed.peer.hear(&mut buffer);
             assert_eq!((n, from), (len, bed.locals[socket]));
             assert_eq!(buffer[..n], pattern(len));
         }
@@ -126,7 +183,7 @@ fn it_echoes_datagrams_of_every_size<N: Nic>(bed: &mut Bed<N>) {
     assert_eq!(bed.nic.counters().rx, DATAGRAM_MAX as u64);
 }
 
-fn it_drops_and_counts_what_is_empty_or_too_long<N: Nic>(bed: &mut Bed<N>) {
+fn it_drops_and_counts_what_is_empty_or_too_long<N: Nic, P: Peer>(bed: &mut Bed<N, P>) {
     let before = *bed.nic.counters();
     for len in [DATAGRAM_MAX + 1, 0, 1900, 2048, 9000, 65_000] {
         bed.tell(ORDERS, &vec![1; len]);
@@ -140,7 +197,7 @@ fn it_drops_and_counts_what_is_empty_or_too_long<N: Nic>(bed: &mut Bed<N>) {
 }
 
 /// What fits the socket's buffer arrives, all of it and in order, also when nobody polls meanwhile.
-fn it_loses_nothing_and_keeps_order<N: Nic>(bed: &mut Bed<N>) {
+fn it_loses_nothing_and_keeps_order<N: Nic, P: Peer>(bed: &mut Bed<N, P>) {
     let mut next = 0_u32;
     for _ in 0..50 {
         for i in next..next + 200 {
@@ -159,7 +216,7 @@ fn it_loses_nothing_and_keeps_order<N: Nic>(bed: &mut Bed<N>) {
 }
 
 /// More datagrams wait, for both sockets, than the backend has buffers: it pauses, and then goes on.
-fn it_survives_running_out_of_receive_buffers<N: Nic>(bed: &mut Bed<N>) {
+fn it_survives_running_out_of_receive_buffers<N: Nic, P: Peer>(bed: &mut Bed<N, P>) {
     for round in 0..10 {
         let mut next = [0_u32; 2];
         for i in 0..400_u32 {
@@ -177,10 +234,10 @@ fn it_survives_running_out_of_receive_buffers<N: Nic>(bed: &mut Bed<N>) {
     }
 }
 
-fn it_gives_back_a_datagram_without_a_slot_and_recovers<N: Nic>(bed: &mut Bed<N>) {
+fn it_gives_back_a_datagram_without_a_slot_and_recovers<N: Nic, P: Peer>(bed: &mut Bed<N, P>) {
     // Several, so that none gets more at once than its socket holds.
-    let sinks: [UdpSocket; 8] = std::array::from_fn(|_| peer());
-    let to = |i: u32| endpoint(sinks[i as usize % 8].local_addr().unwrap());
+    let sinks: [P; 8] = std::array::from_fn(|_| bed.peer.another());
+    let to = |i: u32| sinks[i as usize % 8].address();
     let mut queued = 0_u32;
     while bed.nic.send(ORDERS, to(queued), &queued.to_le_bytes()) == Ok(()) {
         queued += 1;
@@ -188,17 +245,17 @@ fn it_gives_back_a_datagram_without_a_slot_and_recovers<N: Nic>(bed: &mut Bed<N>
     }
     assert_eq!(bed.nic.counters().tx_full, 1);
     for i in queued..queued + 100 {
-        Bed::say(&mut bed.nic, ORDERS, to(i), &i.to_le_bytes());
+        Bed::<N, P>::say(&mut bed.nic, ORDERS, to(i), &i.to_le_bytes());
     }
     bed.nic.flush();
     let mut buffer = [0; 8];
     for i in 0..queued + 100 {
-        assert_eq!(hear(&sinks[i as usize % 8], &mut buffer).0, 4);
+        assert_eq!(sinks[i as usize % 8].hear(&mut buffer).0, 4);
         assert_eq!(buffer[..4], i.to_le_bytes());
     }
 }
 
-fn it_counts_what_the_system_refuses_to_send<N: Nic>(bed: &mut Bed<N>) {
+fn it_counts_what_the_system_refuses_to_send<N: Nic, P: Peer>(bed: &mut Bed<N, P>) {
     let before = *bed.nic.counters();
     // Reserved; no route leads there.
     let nowhere = Endpoint::new(Ipv4Addr::new(240, 0, 0, 1), 9);
@@ -206,14 +263,14 @@ fn it_counts_what_the_system_refuses_to_send<N: Nic>(bed: &mut Bed<N>) {
     bed.nic.send(ORDERS, bed.address(), b"kept").unwrap();
     bed.nic.flush();
     let mut buffer = [0; 8];
-    assert_eq!(hear(&bed.peer, &mut buffer).0, 4);
+    assert_eq!(bed.peer.hear(&mut buffer).0, 4);
     while bed.nic.counters().tx + bed.nic.counters().tx_errors < before.tx + before.tx_errors + 2 {
         bed.nic.poll(&mut bed.rx).unwrap();
     }
     assert_eq!(bed.nic.counters().tx_errors, before.tx_errors + 1);
 }
 
-fn it_stamps_the_time_of_arrival<N: Nic>(bed: &mut Bed<N>) {
+fn it_stamps_the_time_of_arrival<N: Nic, P: Peer>(bed: &mut Bed<N, P>) {
     let before = hostd::clock::wall_clock();
     bed.tell(FEED, b"a");
     bed.tell(FEED, b"b");
@@ -223,7 +280,7 @@ fn it_stamps_the_time_of_arrival<N: Nic>(bed: &mut Bed<N>) {
     assert!(before <= times[0] && times[0] <= times[1] && times[1] <= after);
 }
 
-fn it_wakes_for_a_packet_a_waker_and_a_timeout<N: Nic>(bed: &mut Bed<N>) {
+fn it_wakes_for_a_packet_a_waker_and_a_timeout<N: Nic, P: Peer>(bed: &mut Bed<N, P>) {
     let tile = Parker::new().unwrap();
     let sleep = |nic: &mut N, timeout| {
         tile.announce();
@@ -234,10 +291,10 @@ fn it_wakes_for_a_packet_a_waker_and_a_timeout<N: Nic>(bed: &mut Bed<N>) {
         // Both arrive before or during the sleep, as it happens.
         let waker = tile.waker();
         let (is_packet, to) = (round % 2 == 0, bed.locals[round / 2 % 2]);
-        let socket = bed.peer.try_clone().unwrap();
+        let socket = bed.peer.share();
         let other = std::thread::spawn(move || {
             if is_packet {
-                socket.send_to(b"wake", to).unwrap();
+                socket.tell(to, b"wake");
             }
             is_packet
         });
@@ -265,9 +322,9 @@ fn it_wakes_for_a_packet_a_waker_and_a_timeout<N: Nic>(bed: &mut Bed<N>) {
 }
 
 /// After a warm-up, turns of poll, send, flush and wait take no memory.
-fn it_does_not_allocate_while_it_runs<N: Nic>(bed: &mut Bed<N>) {
+fn it_does_not_allocate_while_it_runs<N: Nic, P: Peer>(bed: &mut Bed<N, P>) {
     let tile = Parker::new().unwrap();
-    let turn = |bed: &mut Bed<N>| {
+    let turn = |bed: &mut Bed<N, P>| {
         for _ in 0..BURST / 2 {
             bed.tell(ORDERS, b"ping");
         }
@@ -279,7 +336,7 @@ fn it_does_not_allocate_while_it_runs<N: Nic>(bed: &mut Bed<N>) {
         tile.resume();
         let mut buffer = [0; 8];
         for _ in 0..BURST / 2 {
-            hear(&bed.peer, &mut buffer);
+            bed.peer.hear(&mut buffer);
         }
     };
     turn(bed);
@@ -290,8 +347,8 @@ fn it_does_not_allocate_while_it_runs<N: Nic>(bed: &mut Bed<N>) {
     assert_eq!(ALLOCATIONS.get() - before, 0);
 }
 
-fn conformance<N: Nic>(make: impl Fn(&[Endpoint]) -> (N, [Endpoint; 2])) {
-    let parts: [fn(&mut Bed<N>); 8] = [
+fn conformance<N: Nic, P: Peer>(make: impl Fn(&[Endpoint]) -> (N, [Endpoint; 2], P)) {
+    let parts: [fn(&mut Bed<N, P>); 8] = [
         it_echoes_datagrams_of_every_size,
         it_drops_and_counts_what_is_empty_or_too_long,
         it_loses_nothing_and_keeps_order,
@@ -316,7 +373,21 @@ fn open_uring(locals: &[Endpoint]) -> (UringNic, [Endpoint; 2]) {
 
 #[test]
 fn the_io_uring_backend_conforms() {
-    conformance(open_uring);
+    conformance(|locals| {
+        let (nic, locals) = open_uring(locals);
+        (nic, locals, peer())
+    });
+}
+
+#[test]
+fn the_network_in_memory_conforms() {
+    conformance(|locals| {
+        let net = SimNet::new(1, hostd::clock::wall_clock());
+        let nic = SimNic::open(&net, locals).unwrap();
+        let other = SimPeer::open(&net, &locals[..1]).unwrap();
+        let locals = [nic.local(ORDERS), nic.local(FEED)];
+        (nic, locals, Simulated(net, other))
+    });
 }
 
 #[test]

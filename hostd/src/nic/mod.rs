@@ -10,6 +10,7 @@ use lane::Parker;
 use std::io;
 use std::time::Duration;
 
+pub mod sim;
 mod uring;
 
 pub use uring::UringNic;
