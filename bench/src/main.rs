@@ -16,8 +16,8 @@ mod oracle;
 mod prng;
 mod report;
 mod scenario;
+mod sockets;
 mod trade;
-mod wire;
 mod worker;
 
 use clap::{Parser, Subcommand};

@@ -9,7 +9,7 @@ use crate::flow::reconcile::Reconciler;
 use crate::flow::synthetic::{MAKER_RATE, Maker, Quote, TAKER_RATE, Taker, fills_per_1000_s};
 use crate::flow::{Order, Step};
 use crate::scenario::{Kind, Listing, Role, RunFile, Source};
-use crate::wire::{Sockets, sleep};
+use crate::sockets::{Sockets, sleep};
 use anyhow::{Context as _, bail};
 use client::{Feed, FeedConfig, FeedEvent, FeedMessage};
 use desk::{Desk, Strategy};

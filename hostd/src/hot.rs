@@ -41,9 +41,9 @@ pub const JOURNAL_ROOM: usize = 2 * BURST * REQUESTS_PER_DATAGRAM;
 /// Control messages taken in one turn.
 const CONTROL_BURST: usize = 16;
 /// Turns without work before the tile parks.
-const SPINS: u32 = 64;
+pub const SPINS: u32 = 64;
 /// Longest sleep: heartbeats and timers are looked at when it ends.
-const PARK: Duration = Duration::from_millis(5);
+pub const PARK: Duration = Duration::from_millis(5);
 /// Shortest sleep: something may be due that there is no room for.
 const PARK_MIN: Duration = Duration::from_micros(50);
 /// How often sessions and timers are looked at, ns.

@@ -27,6 +27,12 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Send every datagram back to where it came from: what the network and the backend cost, without the box.
+    Echo {
+        /// TOML file; only the sockets and the core of the hot tile count.
+        #[arg(long)]
+        config: PathBuf,
+    },
     /// Check a configuration and say what is wrong with it.
     CheckConfig {
         /// TOML file.
@@ -63,6 +69,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run { config } => hostd::topology::run(&Config::load(&config)?),
+        Command::Echo { config } => hostd::echo::run(&Config::load(&config)?),
         Command::CheckConfig { config } => {
             Config::load(&config)?;
             println!("{}: ok", config.display());

@@ -2,7 +2,7 @@
 
 use super::children::Signalled;
 use crate::clock::now_ns;
-use crate::wire::{Sockets, sleep};
+use crate::sockets::{Sockets, sleep};
 use anyhow::Context as _;
 use client::{Feed, FeedConfig, FeedEvent, FeedMessage};
 use firmware::units::TimeNs;

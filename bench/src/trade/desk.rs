@@ -5,7 +5,7 @@ use crate::clock::now_ns;
 use crate::flow::Order;
 use crate::flow::synthetic::{Arrivals, Maker, Quote, Taker};
 use crate::scenario::{Listing, Member, Venue};
-use crate::wire::Sockets;
+use crate::sockets::Sockets;
 use anyhow::{Context as _, bail};
 use client::{Config, Credentials, Event, PublicKey, Report, Request, SecretKey, Session};
 use firmware::tag::SuiteSet;
