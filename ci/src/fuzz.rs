@@ -38,6 +38,11 @@ const TARGETS: &[Target] = &[
         len_max: 2_048,
     },
     Target {
+        name: "frame",
+        runs: 2_000_000,
+        len_max: 2_048,
+    },
+    Target {
         name: "session",
         runs: 12_000,
         len_max: 1_024,

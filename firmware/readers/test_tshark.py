@@ -36,6 +36,7 @@ def flat(pairs):
 def tshark(capture, *options, script=HERE / "deltabox.lua"):
     """One list of (field, value) per frame."""
     command = ["tshark", "-n", "-X", f"lua_script:{script}", "-d", "udp.port==4001-4002,moldudp64"]
+    command += ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]
     command += ["-r", str(CAPTURES / capture), "-T", "json", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0 or "Lua: Error" in done.stderr:
@@ -121,6 +122,12 @@ class Fields(unittest.TestCase):
             data = values_of(frame, "moldudp64.msgdata")
             self.assertEqual([item.replace(":", "") for item in data], [vector["hex"]])
             self.message(frame, vector)
+
+    def test_headers_of_all_frames_are_sound(self):
+        for frame in self.order_frames + self.feed_frames:
+            self.assertEqual(values_of(frame, "ip.checksum.status"), ["1"])
+            self.assertEqual(values_of(frame, "udp.checksum.status"), ["1"])
+            self.assertGreaterEqual(int(values_of(frame, "frame.len")[0]), 60)
 
     def test_frames_of_several_messages_and_of_none(self):
         frames = self.order_frames[len(self.orders) :]

@@ -8,11 +8,13 @@ use firmware::tag::siphash_2_4_128;
 use firmware::wire::datagram::{
     DatagramBuilder, KIND_CONTROL, KIND_DATA, KIND_HEARTBEAT, KIND_RETRANSMISSION,
 };
+use firmware::wire::frame::{FRAME_MAX, Mac, Station, UdpHead, build_udp};
 use firmware::wire::mold::{END_OF_SESSION, MoldHeader};
 use firmware::wire::sbe;
 use kit::values::{Variant, vector};
 use kit::{Block, Field, Kind, Message, Schema, hold, schema, snake};
 use std::fmt::Write as _;
+use std::net::SocketAddrV4;
 use std::path::Path;
 
 /// Templates from here on stand in the journal only.
@@ -155,17 +157,6 @@ const FEED_PORT: u16 = 4001;
 const REREQUEST_PORT: u16 = 4002;
 const CLIENT_PORT: u16 = 50_000;
 
-fn checksum(bytes: &[u8]) -> u16 {
-    let words = bytes
-        .chunks(2)
-        .map(|c| u32::from(c[0]) << 8 | c.get(1).map_or(0, |b| u32::from(*b)));
-    let mut sum: u32 = words.sum();
-    while sum > 0xffff {
-        sum = (sum >> 16) + (sum & 0xffff);
-    }
-    !(sum as u16)
-}
-
 impl Pcap {
     fn new() -> Self {
         let mut bytes = 0xa1b2_c3d4_u32.to_le_bytes().to_vec();
@@ -180,28 +171,24 @@ impl Pcap {
     }
 
     fn push(&mut self, from: ([u8; 4], u16), to: ([u8; 4], u16), payload: &[u8]) {
-        let udp_len = 8 + payload.len() as u16;
-        let mut ip = vec![0x45, 0];
-        ip.extend((20 + udp_len).to_be_bytes());
-        // No identification, don't fragment, 64 hops, UDP, checksum.
-        ip.extend([0, 0, 0x40, 0, 64, 17, 0, 0]);
-        ip.extend(from.0);
-        ip.extend(to.0);
-        let sum = checksum(&ip).to_be_bytes();
-        ip[10..12].copy_from_slice(&sum);
-        let mut udp = Vec::new();
-        for part in [from.1, to.1, udp_len, 0] {
-            udp.extend(part.to_be_bytes());
-        }
-        udp.extend(payload);
-        let pseudo = [&from.0[..], &to.0, &[0, 17], &udp_len.to_be_bytes(), &udp].concat();
-        let sum = match checksum(&pseudo) {
-            0 => 0xffff,
-            sum => sum,
+        let station = Station {
+            mac: Mac([2, 0, 0, 0, 0, 2]),
+            vlan: None,
         };
-        udp[6..8].copy_from_slice(&sum.to_be_bytes());
-        let ethernet = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
-        let frame = [&ethernet[..], &ip, &udp].concat();
+        let (from, to) = (
+            SocketAddrV4::new(from.0.into(), from.1),
+            SocketAddrV4::new(to.0.into(), to.1),
+        );
+        let head = UdpHead {
+            to_mac: Mac([2, 0, 0, 0, 0, 1]),
+            from,
+            to,
+            id: self.frames as u16,
+            ttl: 64,
+        };
+        let mut frame = [0; FRAME_MAX];
+        let len = build_udp(&station, &head, payload, &mut frame);
+        let frame = &frame[..len];
         self.frames += 1;
         for part in [
             1_800_000_000,

@@ -10,6 +10,7 @@
 
 pub mod datagram;
 pub mod feed;
+pub mod frame;
 pub mod input;
 pub mod journal;
 pub mod mold;
