@@ -15,6 +15,7 @@ mod matching;
 mod oracle;
 mod prng;
 mod report;
+mod risk;
 mod scenario;
 mod sockets;
 mod trade;
@@ -40,6 +41,8 @@ enum Command {
     Match(matching::Args),
     /// Makes the workloads that `match` plays.
     Workload(matching::generate::Args),
+    /// Times pricing and risk epochs, checks them against floats, and back-tests the adaptive range.
+    Risk(risk::Args),
     /// Worker of the demo: signs prices.
     #[command(hide = true)]
     Oracle(oracle::Args),
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Match(args) => matching::run(&args),
         Command::Workload(args) => matching::generate::run(&args),
+        Command::Risk(args) => risk::run(&args),
         Command::Oracle(args) => oracle::run(&args),
         Command::Trade(args) => trade::run(&args),
         Command::Child(args) => worker::become_child(&args),
