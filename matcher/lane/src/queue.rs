@@ -1,8 +1,10 @@
-//! The queue. `rtrb` carries it; nothing outside this file knows, so it can be replaced.
+//! The queue. `rtrb` carries it; nothing outside this file and `frames` knows, so it can be replaced.
 //! Under loom a ring of the same accesses stands in for it.
 
 #[cfg(loom)]
-use crate::ring as rtrb;
+pub(crate) use crate::ring as rtrb;
+#[cfg(not(loom))]
+pub(crate) use ::rtrb;
 
 /// The sending end of a lane. Lives on one tile.
 pub struct Producer<T>(rtrb::Producer<T>);

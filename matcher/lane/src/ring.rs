@@ -87,6 +87,24 @@ impl<T> Producer<T> {
         Ok(())
     }
 
+    pub(crate) fn push_entire_slice(&mut self, items: &[T]) -> Result<(), ()>
+    where
+        T: Copy,
+    {
+        let depth = self.ring.slots.len();
+        if depth - (self.tail - self.head.get()) < items.len() && self.slots() < items.len() {
+            return Err(());
+        }
+        for (i, item) in items.iter().enumerate() {
+            // SAFETY: as in `push`: the slots from the tail on are free.
+            let write = |slot: *mut Option<T>| unsafe { *slot = Some(*item) };
+            self.ring.slot(self.tail + i).with_mut(write);
+        }
+        self.tail += items.len();
+        self.ring.tail.store(self.tail, Ordering::Release);
+        Ok(())
+    }
+
     pub(crate) fn slots(&self) -> usize {
         self.head.set(self.ring.head.load(Ordering::Acquire));
         self.ring.slots.len() - (self.tail - self.head.get())
@@ -108,6 +126,23 @@ impl<T> Consumer<T> {
         self.head += 1;
         self.ring.head.store(self.head, Ordering::Release);
         Ok(item.expect("a filled slot"))
+    }
+
+    pub(crate) fn pop_entire_slice(&mut self, items: &mut [T]) -> Result<(), ()>
+    where
+        T: Copy,
+    {
+        if self.tail.get() - self.head < items.len() && self.slots() < items.len() {
+            return Err(());
+        }
+        for (i, item) in items.iter_mut().enumerate() {
+            // SAFETY: as in `pop`: the slots from the head to the tail are filled.
+            let take = |slot: *mut Option<T>| unsafe { (*slot).take() };
+            *item = (self.ring.slot(self.head + i).with_mut(take)).expect("a filled slot");
+        }
+        self.head += items.len();
+        self.ring.head.store(self.head, Ordering::Release);
+        Ok(())
     }
 
     pub(crate) fn peek(&self) -> Result<&T, ()> {

@@ -4,7 +4,9 @@
 //! the gate sets it.
 #![cfg(loom)]
 
-use lane::{Consumer, Parker, Producer, Waker, Watermark, bounded};
+use lane::{
+    Consumer, FRAME_HEAD, Parker, Producer, Waker, Watermark, bounded, frame_words, frames,
+};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
@@ -58,6 +60,30 @@ fn a_lane_of_one_hands_over_each_item_once_and_in_order() {
         let sender = thread::spawn(move || send(tx, &waker, 0..2));
         for item in 0..2 {
             assert_eq!(receive(&mut rx, &parker), item);
+        }
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn a_frame_is_seen_whole_or_not_at_all_and_not_slept_through() {
+    loom::model(|| {
+        let (mut tx, mut rx) = frames(frame_words(8), 8);
+        let parker = Parker::new().unwrap();
+        let waker = parker.waker();
+        let sender = thread::spawn(move || {
+            for n in 1..=2_u64 {
+                while tx.push([n; FRAME_HEAD], &[n as u8; 8]).is_err() {
+                    thread::yield_now();
+                }
+                waker.wake();
+            }
+        });
+        for n in 1..=2_u64 {
+            while rx.is_empty() {
+                parker.park(LONG, || !rx.is_empty()).unwrap();
+            }
+            assert_eq!(rx.pop(), Some(([n; FRAME_HEAD], [n as u8; 8].as_slice())));
         }
         sender.join().unwrap();
     });
