@@ -7,7 +7,7 @@ use client::{OrderIds, Side, cancel, limit_order, mass_cancel, parse_e9};
 use firmware::wire::input::InDropCopy;
 use hostd::lanes::ToHot;
 use hostd::recover::Listing;
-use lab::{Faults, IN_TILE, Lab, Rng};
+use lab::{Faults, IN_TILE, Lab, MS, Rng};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -69,9 +69,10 @@ fn a_hot_tile_with_open_sessions_takes_no_memory() {
         loss: 5,
         repeat: 5,
         corrupt: 2,
-        delay_max_ms: 3,
+        delay_max_ns: 3 * MS,
+        ..Faults::NONE
     });
-    lab.net.borrow_mut().tx_full = 3;
+    lab.net.set_tx_full(3);
     let (mut ids, mut rng) = (OrderIds::starting_at(1), Rng(60));
     let (before, counters, fills) = {
         let tile = &lab.venue.tile;

@@ -144,12 +144,13 @@ fn quotes_and_questions_over_a_bad_network_are_answered_whole_or_told_lost() {
     let mut lab = Lab::new(72, 2);
     lab.durable_percent = 40;
     lab.spool_percent = 50;
-    lab.net.borrow_mut().tx_full = 5;
+    lab.net.set_tx_full(5);
     lab.faults(Faults {
         loss: 15,
         repeat: 15,
         corrupt: 3,
-        delay_max_ms: 8,
+        delay_max_ns: 8 * MS,
+        ..Faults::NONE
     });
     let (maker, taker) = (
         lab.open(Lab::config(1), true),
@@ -191,7 +192,7 @@ fn quotes_and_questions_over_a_bad_network_are_answered_whole_or_told_lost() {
         revive(&mut lab);
     }
     lab.faults(Faults::default());
-    lab.net.borrow_mut().tx_full = 0;
+    lab.net.set_tx_full(0);
     for _ in 0..3_000 {
         lab.step();
         revive(&mut lab);

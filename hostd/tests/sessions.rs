@@ -20,7 +20,7 @@ use firmware::wire::report::CANCEL_DISCONNECT;
 use firmware::wire::session::{
     Establish, RetransmitReject, RetransmitRequest, SessionMessage, Terminate,
 };
-use hostd::egress::ORDERS_B;
+use hostd::egress::{ORDERS, ORDERS_B};
 use lab::raw::{Raw, reason};
 use lab::{Faults, Lab, MS, Rng, address};
 
@@ -28,13 +28,12 @@ const BAD: Faults = Faults {
     loss: 15,
     repeat: 15,
     corrupt: 3,
-    delay_max_ms: 12,
+    delay_max_ns: 12 * MS,
+    ..Faults::NONE
 };
 const LOST_LINE: Faults = Faults {
     loss: 100,
-    repeat: 0,
-    corrupt: 0,
-    delay_max_ms: 0,
+    ..Faults::NONE
 };
 
 fn order(id: u64, account: u32, side: Side, price: &str, lots: i64) -> NewOrder {
@@ -71,7 +70,7 @@ fn storm(seed: u64, both: bool, suites: SuiteSet, crashes: u32) -> [u64; 9] {
     lab.durable_percent = 30;
     lab.spool_percent = 40;
     lab.faults(BAD);
-    lab.net.borrow_mut().tx_full = 5;
+    lab.net.set_tx_full(5);
     let mut ids = OrderIds::starting_at(1);
     let mut rng = Rng(seed);
     for member in 1..=3 {
@@ -101,7 +100,7 @@ fn storm(seed: u64, both: bool, suites: SuiteSet, crashes: u32) -> [u64; 9] {
             }
             // A line that is dead for a while: sessions are lost at both ends.
             match step {
-                300 => lab.net.borrow_mut().faults[0] = LOST_LINE,
+                300 => lab.faults_of(ORDERS, LOST_LINE),
                 350 => lab.faults(LOST_LINE),
                 700 => lab.faults(BAD),
                 _ => {}
@@ -115,7 +114,7 @@ fn storm(seed: u64, both: bool, suites: SuiteSet, crashes: u32) -> [u64; 9] {
         }
     }
     lab.faults(Faults::default());
-    lab.net.borrow_mut().tx_full = 0;
+    lab.net.set_tx_full(0);
     for _ in 0..3_000 {
         lab.step();
         revive(&mut lab);
@@ -513,7 +512,7 @@ fn a_bad_tag_an_old_number_and_an_unknown_connection_are_silent_and_counted() {
         assert_eq!(raw.logged_in.suite, suite);
         let request = [order(1, 1, Side::Buy, "99000", 1).into()];
         let good = raw.datagram(KIND_DATA, 1, &request);
-        let before = (*lab.venue.tile.counters(), lab.net.borrow().to_clients);
+        let before = *lab.venue.tile.counters();
         for bit in 8 * 8..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
@@ -524,18 +523,18 @@ fn a_bad_tag_an_old_number_and_an_unknown_connection_are_silent_and_counted() {
         raw.send(&mut lab, &unknown);
         lab.run_ms(40);
         let c = *lab.venue.tile.counters();
-        assert_eq!(c.unknown_connection - before.0.unknown_connection, 1);
+        assert_eq!(c.unknown_connection - before.unknown_connection, 1);
         // A flipped bit of the packet number makes it too old, used up, or the tag wrong.
-        let refused = c.bad_tag - before.0.bad_tag + c.too_old - before.0.too_old + c.keys_used_up
-            - before.0.keys_used_up
+        let refused = c.bad_tag - before.bad_tag + c.too_old - before.too_old + c.keys_used_up
+            - before.keys_used_up
             + c.replayed
-            - before.0.replayed;
+            - before.replayed;
         assert_eq!(refused, (good.len() as u64 - 8) * 8);
-        assert!(c.bad_tag > before.0.bad_tag + 500 && c.keys_used_up > before.0.keys_used_up);
-        assert_eq!(lab.net.borrow().to_clients, before.1, "nothing is answered");
+        assert!(c.bad_tag > before.bad_tag + 500 && c.keys_used_up > before.keys_used_up);
+        assert_eq!(c.tx_datagrams, before.tx_datagrams, "nothing is answered");
         // None of it burnt the number: the true one is taken, once, on whatever port its copies come.
         raw.send(&mut lab, &good);
-        lab.net.borrow_mut().send_up(ORDERS_B, address(1, 0), &good);
+        lab.send_up(ORDERS_B, address(1, 0), &good);
         raw.send(&mut lab, &good);
         lab.run_ms(3);
         assert_eq!(lab.venue.tile.counters().replayed - c.replayed, 2);
@@ -626,7 +625,7 @@ fn one_event_with_more_reports_than_memory_holds_skips_none() {
     let mut lab = Lab::new(47, 2);
     lab.durable_percent = 40;
     lab.spool_percent = 60;
-    lab.net.borrow_mut().tx_full = 10;
+    lab.net.set_tx_full(10);
     let at = lab.open(Lab::config(1), false);
     for id in 1..=4_000 {
         lab.members[at].send(order(id, 1, Side::Buy, "99000", 1));

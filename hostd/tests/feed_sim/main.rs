@@ -5,16 +5,16 @@
 //!
 //! `FEED_SEEDS=1000 cargo test -p hostd --test feed_sim` runs more; `FEED_SEED=17` runs one.
 
-mod net;
 mod venue;
+#[path = "../wires/mod.rs"]
+mod wires;
 
 use client::{Book, Feed, FeedConfig, FeedEvent, Side, Start, TimeNs, Verdict};
-use net::{Link, Net, REQUESTS, Rng, SimWire};
-use std::cell::RefCell;
+use hostd::nic::sim::{Faults, Rng, SimNet};
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::Duration;
-use venue::{INSTRUMENTS, Levels, MS, START, Venue, venue_key};
+use venue::{INSTRUMENTS, Levels, MS, PLACES, START, Venue, address, venue_key};
+use wires::{FeedWire, WAYS};
 
 /// Runs by default.
 const SEEDS: u64 = 16;
@@ -23,9 +23,12 @@ const ROUNDS: usize = 3;
 /// Milliseconds in which a quiet feed must be whole at every client.
 const QUIET_MAX: u64 = 60_000;
 
+/// Place of line B among a client's ways.
+const LINE_B: usize = 1;
+
 /// A subscriber.
 struct Client {
-    feed: Feed<SimWire>,
+    feed: Feed<FeedWire>,
     name: String,
     /// Joins at this millisecond.
     joins: u64,
@@ -52,7 +55,7 @@ struct Tally {
 }
 
 impl Client {
-    fn new(net: &Rc<RefCell<Net>>, rng: &mut Rng) -> Self {
+    fn new(client: usize, net: &SimNet, rng: &mut Rng) -> Self {
         let any = "239.0.0.1:6000".parse().unwrap();
         let has_server = rng.percent(75);
         let has_snapshots = !has_server || rng.percent(60);
@@ -77,24 +80,19 @@ impl Client {
             name += ", checkpoints";
         }
         config.session = rng.percent(50).then_some(*b"DELTA00001");
-        let mut links = [Link::default(); REQUESTS + 1];
-        for link in &mut links {
-            *link = Link {
+        for (way, (from, to)) in PLACES.ways(address(client)).into_iter().enumerate() {
+            let faults = Faults {
                 loss: rng.below(20),
                 repeat: rng.below(20),
-                delay_max_ms: rng.below(12),
-                cut_until: TimeNs(0),
+                delay_max_ns: rng.below(12) * MS,
+                ..Faults::NONE
             };
+            net.set_faults_between(from, to, faults);
+            if way == LINE_B && config.line_b.is_none() {
+                net.cut(from, to, TimeNs(u64::MAX));
+            }
         }
-        if config.line_b.is_none() {
-            links[1].cut_until = TimeNs(u64::MAX);
-        }
-        let client = net.borrow_mut().add(links);
-        let wire = SimWire {
-            net: Rc::clone(net),
-            client,
-            has_server,
-        };
+        let wire = FeedWire::open(net, address(client), PLACES, has_server);
         Self {
             feed: Feed::over(wire, &config),
             name: format!("client {client} ({name})"),
@@ -180,7 +178,7 @@ fn compare(venue: &Venue, clients: &[Client]) {
 }
 
 struct Sim {
-    net: Rc<RefCell<Net>>,
+    net: SimNet,
     venue: Venue,
     clients: Vec<Client>,
     millis: u64,
@@ -189,11 +187,13 @@ struct Sim {
 impl Sim {
     fn new(seed: u64) -> Self {
         let mut rng = Rng(seed);
-        let net = Net::new(rng.next(), START);
-        net.borrow_mut().full = rng.below(4);
+        let net = SimNet::new(rng.draw(), START);
+        net.set_tx_full(rng.below(4));
         let depth = if rng.percent(30) { 4 } else { 256 };
-        let venue = Venue::new(rng.next(), &net, depth);
-        let clients = (0..5).map(|_| Client::new(&net, &mut rng)).collect();
+        let venue = Venue::new(rng.draw(), &net, depth);
+        let clients = (0..5)
+            .map(|client| Client::new(client, &net, &mut rng))
+            .collect();
         Self {
             net,
             venue,
@@ -206,10 +206,10 @@ impl Sim {
     fn tick(&mut self, trades: bool) {
         self.millis += 1;
         let now = TimeNs(START.0 + self.millis * MS);
-        self.net.borrow_mut().now = now;
+        self.net.advance_to(now);
         for (i, c) in self.clients.iter().enumerate() {
-            if self.millis >= c.joins {
-                self.net.borrow_mut().clients[i].is_there = true;
+            if self.millis == c.joins.max(1) {
+                wires::join(&self.net, address(i), PLACES);
             }
         }
         if trades {
@@ -229,11 +229,9 @@ impl Sim {
     fn cut(&mut self, rng: &mut Rng) {
         if rng.percent(2) {
             let client = rng.below(self.clients.len() as u64) as usize;
-            let way = rng.below(REQUESTS as u64 + 1) as usize;
-            let mut net = self.net.borrow_mut();
-            let until = net.now.0 + rng.below(500) * MS;
-            let link = &mut net.clients[client].links[way];
-            link.cut_until = link.cut_until.max(TimeNs(until));
+            let (from, to) = PLACES.ways(address(client))[rng.below(WAYS as u64) as usize];
+            let until = START.0 + (self.millis + rng.below(500)) * MS;
+            self.net.cut(from, to, TimeNs(until));
         }
     }
 

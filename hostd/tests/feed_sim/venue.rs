@@ -1,10 +1,9 @@
 //! The venue of the simulation: the real core, egress and feed desk, and a random market.
 
-use crate::net::{Net, Rng, SimNic, address};
+use crate::wires::FeedPlaces;
 use bytemuck::Zeroable;
 use client::{Side, cancel, limit_order, mass_cancel};
 use firmware::gate::Command;
-use firmware::limits::DATAGRAM_MAX;
 use firmware::units::{InstrumentId, MemberId, TimeNs};
 use firmware::wire::feed::{AuctionUpdate, FeedMessage, STATE_OPEN};
 use firmware::wire::input::{InDeposit, InOracle, InTimer, InTradingState, TIMER_SEAL};
@@ -14,15 +13,16 @@ use hostd::config::{Config, spec};
 use hostd::core::Core;
 use hostd::egress::{Egress, FeedEgress};
 use hostd::feed::{Desk, FeedDay, FeedPacket, SealedNote};
+use hostd::nic::sim::{Rng, SimNet, SimNic};
+use hostd::nic::{Endpoint, Nic, RxBurst};
 use hostd::recover::missing;
 use lane::{Consumer, bounded};
 use matcher::book::OrderBook;
 use matcher::risk_table::{RiskParams, VolInput, build_table};
 use matcher::sequencer::Input;
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::rc::Rc;
+use std::net::Ipv4Addr;
 
 /// So fast that nothing is throttled.
 const RATES: firmware::gate::Rates = firmware::gate::Rates {
@@ -35,6 +35,22 @@ pub(crate) const START: TimeNs = TimeNs(1_800_000_000_000_000_000);
 const INDEX_MICRO: i64 = 100_000_000_000;
 /// As in the example's configuration.
 pub(crate) const INSTRUMENTS: [u16; 2] = [0, 1];
+
+/// As in the example's configuration; the lines' destinations are groups here.
+pub(crate) const PLACES: FeedPlaces = FeedPlaces {
+    groups: [at(4_002), at(4_003), at(4_005), at(4_006)],
+    server: at(4_004),
+};
+const SOURCE: Endpoint = at(4_001);
+
+const fn at(port: u16) -> Endpoint {
+    Endpoint::new(Ipv4Addr::LOCALHOST, port)
+}
+
+/// A client's own address.
+pub(crate) fn address(client: usize) -> Endpoint {
+    Endpoint::new([10, 0, 0, client as u8 + 1].into(), 9)
+}
 
 /// By side and price: the queue, each order with its open lots.
 pub(crate) type Levels = BTreeMap<(u8, i64), Vec<(u64, i64)>>;
@@ -65,6 +81,7 @@ pub(crate) struct Venue {
     desk: Desk,
     lane: Consumer<FeedPacket>,
     nic: SimNic,
+    burst: RxBurst,
     rng: Rng,
     config: Config,
     epoch: u64,
@@ -78,7 +95,7 @@ pub(crate) struct Venue {
 }
 
 impl Venue {
-    pub(crate) fn new(seed: u64, net: &Rc<RefCell<Net>>, lane_depth: usize) -> Self {
+    pub(crate) fn new(seed: u64, net: &SimNet, lane_depth: usize) -> Self {
         let config = config();
         let mut core = Core::default();
         for m in [1, 2] {
@@ -99,7 +116,8 @@ impl Venue {
             egress: Egress::new(feed, 0),
             desk: Desk::new(&config.feed, day, venue_key(), START),
             lane,
-            nic: SimNic::new(net),
+            nic: SimNic::open(net, &[PLACES.server, SOURCE]).unwrap(),
+            burst: RxBurst::new(),
             rng: Rng(seed ^ 0x5eed),
             config,
             epoch: 0,
@@ -311,16 +329,18 @@ impl Venue {
             }
         }
         loop {
-            let request = self.nic.0.borrow_mut().request();
-            let Some((client, bytes)) = request else {
+            let count = self.nic.poll(&mut self.burst).unwrap();
+            for frame in self.burst.iter() {
+                let desk = &mut self.desk;
+                desk.request(&mut self.nic, frame.from, frame.payload, now)
+                    .unwrap();
+            }
+            if count == 0 {
                 break;
-            };
-            assert!(bytes.len() <= DATAGRAM_MAX);
-            let desk = &mut self.desk;
-            desk.request(&mut self.nic, address(client), &bytes, now)
-                .unwrap();
+            }
         }
         self.desk.turn(&mut self.nic, now);
+        self.nic.flush();
     }
 
     fn take_packets(&mut self) {
@@ -333,6 +353,7 @@ impl Venue {
     pub(crate) fn end(&mut self) {
         self.take_packets();
         self.egress.feed_end(&mut self.nic);
+        self.nic.flush();
         self.take_packets();
         assert!(self.desk.is_ended());
     }

@@ -8,11 +8,12 @@
 #![allow(dead_code)]
 
 pub(crate) mod raw;
+#[path = "../wires/mod.rs"]
+pub(crate) mod wires;
 
-use client::{
-    Config, Credentials, EndReason, Event, MemberId, Report, Request, Sent, Session, Wire,
-};
+use client::{Config, Credentials, EndReason, Event, MemberId, Report, Request, Sent, Session};
 use firmware::gate::Rates;
+use firmware::limits::DATAGRAM_MAX;
 use firmware::session::read_control;
 use firmware::tag::SuiteSet;
 use firmware::units::TimeNs;
@@ -28,6 +29,8 @@ use hostd::feed::{FeedPacket, PACKETS_DEPTH};
 use hostd::hot::{HotLanes, HotTile, JOURNAL_ROOM, SPOOL_READS_MAX, SpoolLink};
 use hostd::lanes::{FromHot, Snapshot, SpoolBody, StageTimes, ToHot, ToJournal};
 use hostd::logins::LoginDesk;
+pub(crate) use hostd::nic::sim::{Faults, Rng};
+use hostd::nic::sim::{SimNet, SimNic, SimPeer};
 use hostd::nic::{Endpoint, Nic, NicCounters, RxBurst, TxFull};
 use hostd::recover::missing;
 use hostd::spool::{SpoolFiles, SpoolTile};
@@ -35,11 +38,12 @@ use journal::RecordView;
 use lane::{Consumer, Parker, Producer, Watermark, bounded};
 use matcher::risk_table::{VolInput, build_table};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
+use wires::OrderWire;
 
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const START: TimeNs = TimeNs(1_800_000_000_000_000_000);
@@ -58,168 +62,28 @@ fn in_network<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Splitmix64.
-pub(crate) struct Rng(pub(crate) u64);
-
-impl Rng {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-    pub(crate) fn percent(&mut self, p: u64) -> bool {
-        self.below(100) < p
-    }
-}
-
-/// In percent of datagrams; the delay is what reorders.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Faults {
-    pub(crate) loss: u64,
-    pub(crate) repeat: u64,
-    pub(crate) corrupt: u64,
-    pub(crate) delay_max_ms: u64,
-}
-
-/// A datagram under way: the other end is the client's address.
-pub(crate) struct Datagram {
-    pub(crate) socket: usize,
-    pub(crate) client: Endpoint,
-    pub(crate) bytes: Vec<u8>,
-}
-
-/// One direction of the network.
-pub(crate) struct Pipe {
-    rng: Rng,
-    queue: BTreeMap<(u64, u64), Datagram>,
-    sent: u64,
-}
-
-impl Pipe {
-    fn new(seed: u64) -> Self {
-        Self {
-            rng: Rng(seed),
-            queue: BTreeMap::new(),
-            sent: 0,
-        }
-    }
-
-    fn send(&mut self, d: &Datagram, faults: Faults, now: TimeNs) {
-        for _ in 0..1 + u64::from(self.rng.percent(faults.repeat)) {
-            if self.rng.percent(faults.loss) {
-                continue;
-            }
-            let mut bytes = d.bytes.clone();
-            if self.rng.percent(faults.corrupt) {
-                let bit = self.rng.below(bytes.len() as u64 * 8) as usize;
-                bytes[bit / 8] ^= 1 << (bit % 8);
-            }
-            let at = now.0 + self.rng.below(faults.delay_max_ms * MS + 1);
-            self.sent += 1;
-            let d = Datagram { bytes, ..*d };
-            self.queue.insert((at, self.sent), d);
-        }
-    }
-
-    fn receive(&mut self, now: TimeNs) -> Option<Datagram> {
-        let entry = self.queue.first_entry()?;
-        (entry.key().0 <= now.0).then(|| entry.remove())
-    }
-}
-
-/// What stands between the venue's NIC and the clients.
-pub(crate) struct Net {
-    pub(crate) clock: Rc<Cell<TimeNs>>,
-    /// By order port: A, then B.
-    pub(crate) faults: [Faults; 2],
-    up: Pipe,
-    down: Pipe,
-    /// At the clients, by address.
-    arrived: BTreeMap<Endpoint, VecDeque<Vec<u8>>>,
-    /// The venue's NIC is full for so many percent of what it is given.
-    pub(crate) tx_full: u64,
-    rng: Rng,
-    pub(crate) to_clients: u64,
-}
-
-impl Net {
-    fn faults_of(&self, socket: usize) -> Faults {
-        self.faults[usize::from(socket == ORDERS_B)]
-    }
-
-    /// From a client.
-    pub(crate) fn send_up(&mut self, socket: usize, client: Endpoint, bytes: &[u8]) {
-        let d = Datagram {
-            socket,
-            client,
-            bytes: bytes.to_vec(),
-        };
-        let (faults, now) = (self.faults_of(socket), self.clock.get());
-        self.up.send(&d, faults, now);
-    }
-
-    /// From the venue.
-    fn send_down(&mut self, socket: usize, to: Endpoint, payload: &[u8]) -> Result<(), TxFull> {
-        if socket != ORDERS && socket != ORDERS_B {
-            return Ok(());
-        }
-        if self.rng.percent(self.tx_full) {
-            return Err(TxFull);
-        }
-        let d = Datagram {
-            socket,
-            client: to,
-            bytes: payload.to_vec(),
-        };
-        let (faults, now) = (self.faults_of(socket), self.clock.get());
-        self.to_clients += 1;
-        self.down.send(&d, faults, now);
-        Ok(())
-    }
-
-    /// At a client.
-    pub(crate) fn take_down(&mut self, client: Endpoint) -> Option<Vec<u8>> {
-        while let Some(d) = self.down.receive(self.clock.get()) {
-            self.arrived.entry(d.client).or_default().push_back(d.bytes);
-        }
-        self.arrived.get_mut(&client)?.pop_front()
-    }
-}
-
-/// The venue's NIC.
-pub(crate) struct LabNic(pub(crate) Rc<RefCell<Net>>, NicCounters);
+/// The venue's NIC: what it does is the network's work.
+pub(crate) struct LabNic(SimNic);
 
 impl Nic for LabNic {
     fn poll(&mut self, rx: &mut RxBurst) -> io::Result<usize> {
-        in_network(|| {
-            rx.clear();
-            let mut net = self.0.borrow_mut();
-            let now = net.clock.get();
-            while !rx.is_full() {
-                let Some(d) = net.up.receive(now) else { break };
-                rx.push(d.socket, d.client, now, &d.bytes);
-            }
-            Ok(rx.len())
-        })
+        in_network(|| self.0.poll(rx))
     }
 
     fn send(&mut self, socket: usize, to: Endpoint, payload: &[u8]) -> Result<(), TxFull> {
-        in_network(|| self.0.borrow_mut().send_down(socket, to, payload))
+        in_network(|| self.0.send(socket, to, payload))
     }
 
-    fn flush(&mut self) {}
+    fn flush(&mut self) {
+        in_network(|| self.0.flush());
+    }
 
-    fn wait(&mut self, _: &Parker, _: Duration) -> io::Result<()> {
-        Ok(())
+    fn wait(&mut self, tile: &Parker, timeout: Duration) -> io::Result<()> {
+        self.0.wait(tile, timeout)
     }
 
     fn counters(&self) -> &NicCounters {
-        &self.1
+        self.0.counters()
     }
 }
 
@@ -288,7 +152,8 @@ pub(crate) struct Venue {
 impl Venue {
     /// Boots out of `records`.
     pub(crate) fn boot(
-        net: &Rc<RefCell<Net>>,
+        net: &SimNet,
+        clock: &Rc<Cell<TimeNs>>,
         records: Vec<Stored>,
         members: u32,
         dir: &std::path::Path,
@@ -348,9 +213,11 @@ impl Venue {
             packets_in,
             core.feed.next(),
         );
-        let clock = LabClock(net.borrow().clock.clone());
-        let nic = LabNic(net.clone(), NicCounters::default());
-        let mut tile = HotTile::new(nic, clock, core, lanes, link, feed, 3_600_000_000_000);
+        // The process before is gone, and so are its sockets.
+        VENUE_SOCKETS.iter().for_each(|local| net.close(*local));
+        let nic = LabNic(SimNic::open(net, &VENUE_SOCKETS).unwrap());
+        let own_clock = LabClock(clock.clone());
+        let mut tile = HotTile::new(nic, own_clock, core, lanes, link, feed, 3_600_000_000_000);
         tile.open_day(&listing);
         let is_new = records.is_empty();
         let mut venue = Self {
@@ -377,7 +244,7 @@ impl Venue {
             part: Vec::new(),
         };
         if is_new {
-            venue.open_market(&config, net.borrow().clock.get());
+            venue.open_market(&config, clock.get());
         }
         venue
     }
@@ -488,38 +355,10 @@ impl Venue {
     }
 }
 
-/// A client's way into the network: over one order port, or both.
-pub(crate) struct End {
-    net: Rc<RefCell<Net>>,
-    /// Own address on path A and on path B.
-    own: [Endpoint; 2],
-    both: bool,
-}
-
-impl Wire for End {
-    fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
-        let mut net = self.net.borrow_mut();
-        net.send_up(ORDERS, self.own[0], datagram);
-        if self.both {
-            net.send_up(ORDERS_B, self.own[1], datagram);
-        }
-        Ok(())
-    }
-
-    fn receive(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
-        let mut net = self.net.borrow_mut();
-        let datagram = self.own.iter().find_map(|own| net.take_down(*own));
-        Ok(datagram.map(|d| {
-            buf[..d.len()].copy_from_slice(&d);
-            d.len()
-        }))
-    }
-}
-
 /// A member's program, and what it was told.
 pub(crate) struct Member {
     pub(crate) id: MemberId,
-    pub(crate) session: Session<End>,
+    pub(crate) session: Session<OrderWire>,
     pub(crate) reports: Vec<Report>,
     pub(crate) sent: BTreeMap<u64, Request>,
     pub(crate) lost: BTreeMap<u64, Sent>,
@@ -564,7 +403,9 @@ impl Member {
 
 pub(crate) struct Lab {
     pub(crate) clock: Rc<Cell<TimeNs>>,
-    pub(crate) net: Rc<RefCell<Net>>,
+    pub(crate) net: SimNet,
+    /// Clients' sockets: programs of a member share them.
+    peers: RefCell<BTreeMap<Endpoint, SimPeer>>,
     pub(crate) venue: Venue,
     pub(crate) members: Vec<Member>,
     pub(crate) rng: Rng,
@@ -584,27 +425,26 @@ pub(crate) fn address(member: u32, path: u8) -> Endpoint {
     )
 }
 
+/// The venue's sockets, in the order of [`ORDERS`], feed and [`ORDERS_B`].
+const VENUE_SOCKETS: [Endpoint; 3] = [
+    Endpoint::new(Ipv4Addr::new(192, 0, 2, 1), 4_000),
+    Endpoint::new(Ipv4Addr::new(192, 0, 2, 1), 4_001),
+    Endpoint::new(Ipv4Addr::new(192, 0, 2, 1), 4_007),
+];
+
 pub(crate) fn venue_address() -> SocketAddr {
-    "192.0.2.1:4000".parse().unwrap()
+    VENUE_SOCKETS[ORDERS].into()
 }
 
 impl Lab {
     /// A venue with so many registered members, none of them logged in, and a network without faults.
     pub(crate) fn new(seed: u64, registered: u32) -> Self {
         let clock = Rc::new(Cell::new(START));
-        let net = Rc::new(RefCell::new(Net {
-            clock: clock.clone(),
-            faults: [Faults::default(); 2],
-            up: Pipe::new(seed ^ 1),
-            down: Pipe::new(seed ^ 2),
-            arrived: BTreeMap::new(),
-            tx_full: 0,
-            rng: Rng(seed ^ 3),
-            to_clients: 0,
-        }));
+        let net = SimNet::new(seed, START);
         let dir = tempfile::tempdir().unwrap();
         let venue = Venue::boot(
             &net,
+            &clock,
             vec![],
             registered,
             &dir.path().join("0"),
@@ -613,6 +453,7 @@ impl Lab {
         Self {
             clock,
             net,
+            peers: RefCell::default(),
             venue,
             members: Vec::new(),
             rng: Rng(seed ^ 4),
@@ -644,9 +485,9 @@ impl Lab {
     /// A program of a member begins to log in; its place in `members`.
     pub(crate) fn start(&mut self, config: Config, both: bool) -> usize {
         let id = config.credentials.member;
-        let end = End {
-            net: self.net.clone(),
-            own: [address(id.0, 0), address(id.0, 1)],
+        let end = OrderWire {
+            own: [0, 1].map(|path| self.peer(address(id.0, path))),
+            venue: [VENUE_SOCKETS[ORDERS], VENUE_SOCKETS[ORDERS_B]],
             both,
         };
         self.members.push(Member {
@@ -668,14 +509,41 @@ impl Lab {
         at
     }
 
+    /// The socket at a client's address.
+    pub(crate) fn peer(&self, address: Endpoint) -> SimPeer {
+        let open = || SimPeer::open(&self.net, &[address]).unwrap();
+        let mut peers = self.peers.borrow_mut();
+        peers.entry(address).or_insert_with(open).clone()
+    }
+
+    /// Faults of both order ports.
     pub(crate) fn faults(&self, faults: Faults) {
-        self.net.borrow_mut().faults = [faults; 2];
+        self.faults_of(ORDERS, faults);
+        self.faults_of(ORDERS_B, faults);
+    }
+
+    /// Faults of one order port.
+    pub(crate) fn faults_of(&self, socket: usize, faults: Faults) {
+        self.net.set_faults_at(VENUE_SOCKETS[socket], faults);
+    }
+
+    /// Sends from a client's address to an order port.
+    pub(crate) fn send_up(&self, socket: usize, from: Endpoint, bytes: &[u8]) {
+        self.peer(from).send(0, VENUE_SOCKETS[socket], bytes);
+    }
+
+    /// What has arrived at a client's address.
+    pub(crate) fn take_down(&self, at: Endpoint) -> Option<Vec<u8>> {
+        let mut buf = [0; DATAGRAM_MAX];
+        let received = self.peer(at).receive(&mut buf)?;
+        Some(buf[..received.len].to_vec())
     }
 
     /// One millisecond.
     pub(crate) fn step(&mut self) {
         let now = TimeNs(self.now().0 + MS);
         self.clock.set(now);
+        self.net.advance_to(now);
         // Fresh prices, as an oracle would send them.
         if (now.0 - START.0).is_multiple_of(1_000 * MS) || now.0 == START.0 + MS {
             let report = InOracle {
@@ -722,7 +590,14 @@ impl Lab {
         records.truncate(durable);
         let dir = self.dir.path().join(self.now().0.to_string());
         let locked = self.locked.clone();
-        self.venue = Venue::boot(&self.net, records, self.registered, &dir, locked);
+        self.venue = Venue::boot(
+            &self.net,
+            &self.clock,
+            records,
+            self.registered,
+            &dir,
+            locked,
+        );
     }
 
     /// Until each member's requests are settled and each report has come.

@@ -36,7 +36,7 @@ impl Raw {
         let mut buf = DatagramBuilder::new();
         for _ in 0..20 {
             let request = firmware::session::control_datagram(&mut buf, login.request());
-            lab.net.borrow_mut().send_up(ORDERS, own, request);
+            lab.send_up(ORDERS, own, request);
             lab.run_ms(2);
             while let Some(d) = lab.take_down(own) {
                 let Ok(m) = read_control(&d) else { continue };
@@ -99,8 +99,7 @@ impl Raw {
     }
 
     pub(crate) fn send(&mut self, lab: &mut Lab, bytes: &[u8]) {
-        let mut net = lab.net.borrow_mut();
-        net.send_up(ORDERS, address(self.member.0, 0), bytes);
+        lab.send_up(ORDERS, address(self.member.0, 0), bytes);
     }
 
     pub(crate) fn tell(&mut self, lab: &mut Lab, m: impl Into<SessionMessage>) {
@@ -165,12 +164,6 @@ impl Raw {
             }
             other => panic!("{other:?}"),
         }
-    }
-}
-
-impl Lab {
-    pub(crate) fn take_down(&self, to: std::net::SocketAddrV4) -> Option<Vec<u8>> {
-        self.net.borrow_mut().take_down(to)
     }
 }
 
