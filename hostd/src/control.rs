@@ -290,25 +290,33 @@ impl<C: Clock> ControlTile<C> {
                 }
                 self.lanes.parker.resume();
             }
-            while let Some(sample) = self.lanes.samples.pop() {
-                self.stages.record(&sample);
-            }
-            while let Some(snapshot) = self.lanes.snapshots.pop() {
-                self.desk.snapshot = Some(snapshot);
-            }
-            while let Some(message) = self.lanes.from_hot.pop() {
-                if self.on_hot(message) {
-                    return Ok(ended);
-                }
+            if self.turn() {
+                return Ok(ended);
             }
             if self.lanes.from_hot.is_abandoned() && self.lanes.from_hot.is_empty() {
                 return Ok(Ended::HotTileLost);
             }
-            let now = self.clock.now();
-            if let Some(table) = self.oracle.table(now) {
-                self.send(ToHot::RiskTable(table));
+        }
+    }
+
+    /// Does what came by the lanes and what is due, without sleeping; returns whether the box has stopped.
+    pub fn turn(&mut self) -> bool {
+        while let Some(sample) = self.lanes.samples.pop() {
+            self.stages.record(&sample);
+        }
+        while let Some(snapshot) = self.lanes.snapshots.pop() {
+            self.desk.snapshot = Some(snapshot);
+        }
+        while let Some(message) = self.lanes.from_hot.pop() {
+            if self.on_hot(message) {
+                return true;
             }
         }
+        let now = self.clock.now();
+        if let Some(table) = self.oracle.table(now) {
+            self.send(ToHot::RiskTable(table));
+        }
+        false
     }
 
     fn has_work(&self) -> bool {
@@ -373,7 +381,8 @@ impl<C: Clock> ControlTile<C> {
         self.lanes.hot.wake();
     }
 
-    fn on_admin(&mut self, request: AdminRequest) {
+    /// Takes a request of the admin socket; the answer comes when the hot tile has given it.
+    pub fn on_admin(&mut self, request: AdminRequest) {
         match request {
             AdminRequest::Status(reply) => {
                 let _ = reply.send(Box::new(self.status()));

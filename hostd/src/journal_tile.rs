@@ -61,6 +61,29 @@ pub struct JournalTile<D> {
     pub durable: Watermark,
     /// Measurements.
     pub stats: Arc<Mutex<JournalStats>>,
+    /// What was taken off the lane and is not handed on.
+    pub taken: Taken,
+}
+
+/// What the journal tile has taken off its lane and not handed on: the first bytes of a long record, and batches
+/// that wait for their last record.
+#[derive(Debug)]
+pub struct Taken {
+    chain: Chain,
+    parts: Vec<u8>,
+    batches: VecDeque<SealedFile>,
+}
+
+impl Taken {
+    /// Nothing, at the end of a journal.
+    #[must_use]
+    pub fn nothing(chain: Chain) -> Self {
+        Self {
+            chain,
+            parts: Vec::with_capacity(1 << 10),
+            batches: VecDeque::new(),
+        }
+    }
 }
 
 /// A sealed batch on its way to its file.
@@ -91,15 +114,29 @@ impl SealTile {
     /// When a batch cannot be written: the journal tile finds its lane closed and stops the box.
     pub fn run(mut self) -> anyhow::Result<()> {
         while let Ok(sealed) = self.lane.recv() {
-            write_batch(&self.batches, sealed.batch_no, &sealed.bytes)?;
-            // A feed tile that is gone is the hot tile's to find out.
-            let _ = self.notes.send(SealedNote {
-                batch_no: sealed.batch_no,
-                ledger_digest: sealed.ledger_digest,
-            });
-            // A full lane of spares is fine: the hot tile has enough then.
-            let _ = self.spares.push(sealed.bytes);
+            self.write(sealed)?;
         }
+        Ok(())
+    }
+
+    /// Writes the batch that waits longest, without waiting for one; returns whether there was one.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn turn(&mut self) -> anyhow::Result<bool> {
+        let sealed = self.lane.try_recv();
+        sealed.map_or(Ok(false), |s| self.write(s).map(|()| true))
+    }
+
+    fn write(&mut self, sealed: SealedFile) -> anyhow::Result<()> {
+        write_batch(&self.batches, sealed.batch_no, &sealed.bytes)?;
+        // A feed tile that is gone is the hot tile's to find out.
+        let _ = self.notes.send(SealedNote {
+            batch_no: sealed.batch_no,
+            ledger_digest: sealed.ledger_digest,
+        });
+        // A full lane of spares is fine: the hot tile has enough then.
+        let _ = self.spares.push(sealed.bytes);
         Ok(())
     }
 }
@@ -110,11 +147,8 @@ impl<D: Disk> JournalTile<D> {
     /// # Errors
     /// Any failure of the disk: nothing is tried again, the box stops.
     pub fn run(mut self) -> anyhow::Result<()> {
-        let mut waiting = VecDeque::new();
-        let mut chain = self.commit.chain();
-        let mut parts = Vec::with_capacity(1 << 10);
         loop {
-            let taken = self.take(&mut chain, &mut waiting, &mut parts)?;
+            let taken = self.take();
             if taken == 0 {
                 if self.lane.is_abandoned() && self.lane.is_empty() {
                     return Ok(());
@@ -125,18 +159,34 @@ impl<D: Disk> JournalTile<D> {
                     .context("journal tile")?;
                 continue;
             }
-            self.commit_group(taken)?;
-            self.release_batches(&mut waiting)?;
+            let begun = Instant::now();
+            self.commit.flush().context("journal")?;
+            self.publish(taken, begun)?;
         }
     }
 
+    /// One turn without sleeping, for a driver of its own: takes what the lane holds, takes note of a completed
+    /// write, begins the next. Returns whether anything of that happened.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn turn(&mut self) -> anyhow::Result<bool> {
+        let taken = self.take();
+        let begun = Instant::now();
+        let has_moved = self.commit.poll().context("journal")?;
+        if has_moved {
+            self.publish(taken, begun)?;
+        }
+        Ok(has_moved || taken > 0)
+    }
+
     /// Appends what the lane holds; returns the bytes taken (at least 1 if anything came).
-    fn take(
-        &mut self,
-        chain: &mut Chain,
-        waiting: &mut VecDeque<SealedFile>,
-        parts: &mut Vec<u8>,
-    ) -> anyhow::Result<u64> {
+    fn take(&mut self) -> u64 {
+        let Taken {
+            chain,
+            parts,
+            batches,
+        } = &mut self.taken;
         let mut bytes = 0;
         while let Some(item) = self.lane.peek() {
             let (head, body): (RecordHead, &[u8]) = match item {
@@ -151,7 +201,7 @@ impl<D: Disk> JournalTile<D> {
                     let Some(ToJournal::Sealed(bytes)) = self.lane.pop() else {
                         unreachable!("just peeked")
                     };
-                    waiting.push_back(with_chain(bytes, *chain));
+                    batches.push_back(with_chain(bytes, *chain));
                     continue;
                 }
             };
@@ -183,12 +233,11 @@ impl<D: Disk> JournalTile<D> {
             parts.clear();
             self.lane.pop();
         }
-        Ok(bytes)
+        bytes
     }
 
-    fn commit_group(&mut self, bytes: u64) -> anyhow::Result<()> {
-        let begun = Instant::now();
-        self.commit.flush().context("journal")?;
+    /// Says what is durable now, and hands on the batches that are.
+    fn publish(&mut self, bytes: u64, begun: Instant) -> anyhow::Result<()> {
         self.durable.raise(self.commit.durable_seq());
         self.hot.wake();
         let us = begun.elapsed().as_micros() as u64;
@@ -196,17 +245,13 @@ impl<D: Disk> JournalTile<D> {
         stats.bytes += bytes;
         stats.commits += 1;
         stats.commit_us.saturating_record(us.max(1));
-        Ok(())
+        drop(stats);
+        self.release_batches()
     }
 
-    fn release_batches(&mut self, waiting: &mut VecDeque<SealedFile>) -> anyhow::Result<()> {
-        while waiting
-            .front()
-            .is_some_and(|w| w.last_seq <= self.commit.durable_seq())
-        {
-            let Some(sealed) = waiting.pop_front() else {
-                break;
-            };
+    fn release_batches(&mut self) -> anyhow::Result<()> {
+        let durable = self.commit.durable_seq();
+        while let Some(sealed) = (self.taken.batches).pop_front_if(|b| b.last_seq <= durable) {
             self.seal
                 .send(sealed)
                 .context("the seal tile has stopped")?;

@@ -32,7 +32,7 @@ use crate::feed::{
     Desk as FeedDesk, FeedCounters, FeedDay, FeedPacket, FeedTile, PACKETS_DEPTH, SealedNote,
 };
 use crate::hot::{HotLanes, HotTile, JOURNAL_ROOM, SPOOL_READS_MAX, SpoolLink};
-use crate::journal_tile::{JournalStats, JournalTile, SealTile};
+use crate::journal_tile::{JournalStats, JournalTile, SealTile, Taken};
 use crate::logins::LoginDesk;
 use crate::nic::UringNic;
 use crate::operator::Roll;
@@ -148,6 +148,7 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
     let (to_seal, sealed) = mpsc::channel();
     let (notes, written) = mpsc::channel();
     let tile = JournalTile {
+        taken: Taken::nothing(commit.chain()),
         commit,
         lane: journal_out,
         seal: to_seal,

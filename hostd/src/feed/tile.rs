@@ -6,6 +6,7 @@ use super::desk::{Desk, FeedCounters};
 use crate::clock::Clock;
 use crate::nic::{Nic, RxBurst};
 use anyhow::Context;
+use firmware::units::TimeNs;
 use lane::{Consumer, Parker};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -48,25 +49,7 @@ impl<N: Nic, C: Clock> FeedTile<N, C> {
         let (mut next_show, mut until) = (0, None);
         loop {
             let now = self.clock.now();
-            let mut work = 0;
-            while work < LANE_BURST
-                && let Some(packet) = self.lane.peek()
-            {
-                self.desk.feed(packet.bytes())?;
-                self.lane.pop();
-                work += 1;
-            }
-            while let Ok(note) = self.sealed.try_recv() {
-                self.desk.sealed(note);
-            }
-            let requests = self.nic.poll(&mut burst).context("feed tile")?;
-            for i in 0..requests {
-                let frame = burst.get(i);
-                self.desk
-                    .request(&mut self.nic, frame.from, frame.payload, now)?;
-            }
-            work += requests + self.desk.turn(&mut self.nic, now) as usize;
-            self.nic.flush();
+            let work = self.turn(&mut burst, now)?;
             if now.0 >= next_show {
                 next_show = now.0 + SHOW_NS;
                 *self.shown.lock().expect("nobody panics with the lock held") =
@@ -86,5 +69,31 @@ impl<N: Nic, C: Clock> FeedTile<N, C> {
                 self.parker.resume();
             }
         }
+    }
+    /// One turn of the loop; returns how much was done.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn turn(&mut self, burst: &mut RxBurst, now: TimeNs) -> anyhow::Result<usize> {
+        let mut work = 0;
+        while work < LANE_BURST
+            && let Some(packet) = self.lane.peek()
+        {
+            self.desk.feed(packet.bytes())?;
+            self.lane.pop();
+            work += 1;
+        }
+        while let Ok(note) = self.sealed.try_recv() {
+            self.desk.sealed(note);
+        }
+        let requests = self.nic.poll(burst).context("feed tile")?;
+        for i in 0..requests {
+            let frame = burst.get(i);
+            self.desk
+                .request(&mut self.nic, frame.from, frame.payload, now)?;
+        }
+        work += requests + self.desk.turn(&mut self.nic, now) as usize;
+        self.nic.flush();
+        Ok(work)
     }
 }
