@@ -123,6 +123,14 @@ pub struct Topology {
     pub hot_core: Option<usize>,
 }
 
+impl Topology {
+    /// Cores of the tiles that must not be disturbed.
+    #[must_use]
+    pub fn hot_cores(&self) -> Vec<usize> {
+        self.hot_core.into_iter().collect()
+    }
+}
+
 /// Topologies of this release.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -11,6 +11,7 @@ pub mod config;
 pub mod control;
 pub mod core;
 pub mod disk;
+pub mod doctor;
 pub mod echo;
 pub mod egress;
 pub mod feed;

@@ -4,6 +4,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use hostd::config::Config;
 use hostd::core::Core;
+use hostd::doctor::{self, Depth, Level, Subject};
 use hostd::recover::{recover, tail_note};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +39,16 @@ enum Command {
         /// TOML file.
         #[arg(long)]
         config: PathBuf,
+    },
+    /// Examine the machine: what costs latency or safety, why, and the command that mends it. Fails if there is a
+    /// problem.
+    Doctor {
+        /// TOML file; without it a box of default size in the working directory.
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// JSON instead of lines.
+        #[arg(long)]
+        json: bool,
     },
     /// Replay a journal and say what state it leads to.
     Replay {
@@ -75,12 +86,30 @@ fn run(command: Command) -> anyhow::Result<()> {
             println!("{}: ok", config.display());
             Ok(())
         }
+        Command::Doctor { config, json } => doctor(config.as_deref(), json),
         Command::Replay { data, json } => replay(&data, json),
         Command::Keygen { out } => {
             let key = handshake::SecretKey::generate_file(&out)?;
             println!("{}", hostd::admin::hex(&key.public().to_bytes()));
             Ok(())
         }
+    }
+}
+
+fn doctor(config: Option<&std::path::Path>, json: bool) -> anyhow::Result<()> {
+    let subject = match config {
+        Some(path) => Subject::of(&Config::load(path)?),
+        None => Subject::any(),
+    };
+    let report = doctor::examine(&subject, Depth::Full);
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{}", report.text());
+    }
+    match report.of(Level::Problem).count() {
+        0 => Ok(()),
+        n => anyhow::bail!("{n} of the findings are problems"),
     }
 }
 

@@ -27,6 +27,7 @@ use crate::config::{Config, Durability, TopologyName};
 use crate::control::{ControlLanes, ControlTile, Desk, Ended, OracleDesk};
 use crate::core::Core;
 use crate::disk::{self, UringDisk};
+use crate::doctor::{self, Depth, Subject};
 use crate::egress::FeedEgress;
 use crate::feed::{
     Desk as FeedDesk, FeedCounters, FeedDay, FeedPacket, FeedTile, PACKETS_DEPTH, SealedNote,
@@ -76,6 +77,7 @@ type Tile = JoinHandle<anyhow::Result<()>>;
 /// # Errors
 /// Whatever stops it, in one line.
 pub fn run(config: &Config) -> anyhow::Result<()> {
+    doctor::examine(&Subject::of(config), Depth::Quick).log();
     match config.topology.name {
         TopologyName::Shared => run_shared(config),
     }

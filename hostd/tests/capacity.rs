@@ -9,7 +9,7 @@ use firmware::units::{InstrumentId, MemberId, Side, TimeNs};
 use firmware::wire::input::{InDeposit, InOracle, InTimer, TIMER_SEAL};
 use firmware::wire::order::{Cancel, NewOrder, ORD_LIMIT, Request, TIF_GTC, TIF_IOC};
 use firmware::wire::report::Report;
-use hostd::capacity::resident_bytes;
+use hostd::capacity::{TICK_BYTES, resident_bytes};
 use hostd::config::{Config, spec};
 use hostd::core::Core;
 use hostd::recover::missing;
@@ -202,6 +202,10 @@ fn a_million_orders_of_4096_members_in_256_instruments_fit_two_gib_taken_at_the_
     let before = resident_bytes();
     let mut venue = open(&config);
     let at_start = resident_bytes();
+    // What `hostd doctor` says that a box of this size needs is what it takes.
+    let books = u64::from(INSTRUMENTS as u32) * BAND as u64 * TICK_BYTES;
+    let (said, took) = (config.capacity.core_bytes() + books, at_start - before);
+    assert!(said.abs_diff(took) < took / 10, "{took} bytes, not {said}");
     for n in 0..ORDERS {
         assert_eq!(venue.order(n, TIF_GTC), None, "order {n}");
     }

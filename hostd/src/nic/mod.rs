@@ -13,6 +13,7 @@ use std::time::Duration;
 pub mod sim;
 mod uring;
 
+pub(crate) use uring::SOCKET_BUFFER_BYTES;
 pub use uring::UringNic;
 
 /// An address and port.

@@ -31,7 +31,7 @@ const SOCKETS_MAX: usize = 8;
 const BIND_TRIES: u32 = 50;
 const BIND_PAUSE: Duration = Duration::from_millis(10);
 /// What is asked of the kernel for each socket, in each direction.
-const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+pub(crate) const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
 // Every request has room in both queues, so neither can overflow: at most one completion per buffer and
 // slot, one per socket when receiving ends, and one for the waker.
