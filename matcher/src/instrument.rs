@@ -1,6 +1,7 @@
 //! What an instrument is: contract terms, lot and tick, book window, limits. Plain data, so that a
 //! configuration, the books, the gate and the risk table all read one description.
 
+use crate::pricing::PERIOD_NS_MAX;
 use firmware::limits::{
     INSTRUMENTS, ORDER_LOTS_MAX, POSITION_LOTS_MAX, PRICE_BITS, TICK_VALUE_BITS,
 };
@@ -23,24 +24,58 @@ pub struct OptionTerms {
     pub expiry: TimeNs,
 }
 
+/// The terms of an option that never expires.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EverlastingTerms {
+    /// Strike, in micro-units per unit of underlying.
+    pub strike_micro: i64,
+    /// Time between two payments of funding, ns: the shorter it is, the less time the option is worth.
+    pub period_ns: u64,
+}
+
 /// What is listed. All of it is linear: quoted, margined and settled in the settlement asset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum InstrumentKind {
     /// Perpetual: worth the index.
     Perpetual,
+    /// Dated future: worth the index, until it expires.
+    Future {
+        /// From this moment on it trades no more.
+        expiry: TimeNs,
+    },
     /// European call.
     Call(OptionTerms),
     /// European put.
     Put(OptionTerms),
+    /// Everlasting call.
+    EverlastingCall(EverlastingTerms),
+    /// Everlasting put.
+    EverlastingPut(EverlastingTerms),
+    /// Power perpetual: worth the square of the index over a scale.
+    Squared {
+        /// The index at which it is worth the index, in micro-units per unit of underlying.
+        scale_micro: i64,
+    },
 }
 
 impl InstrumentKind {
-    /// The terms, for an option.
+    /// The strike, for an option.
     #[must_use]
-    pub const fn option_terms(&self) -> Option<OptionTerms> {
+    pub const fn strike_micro(&self) -> Option<i64> {
         match *self {
-            Self::Perpetual => None,
-            Self::Call(terms) | Self::Put(terms) => Some(terms),
+            Self::Call(terms) | Self::Put(terms) => Some(terms.strike_micro),
+            Self::EverlastingCall(terms) | Self::EverlastingPut(terms) => Some(terms.strike_micro),
+            Self::Perpetual | Self::Future { .. } | Self::Squared { .. } => None,
+        }
+    }
+
+    /// When it expires; what never does has none.
+    #[must_use]
+    pub const fn expiry(&self) -> Option<TimeNs> {
+        match *self {
+            Self::Future { expiry } => Some(expiry),
+            Self::Call(terms) | Self::Put(terms) => Some(terms.expiry),
+            _ => None,
         }
     }
 }
@@ -88,6 +123,12 @@ pub enum InstrumentError {
     /// Strike outside `1..=INDEX_MICRO_MAX`.
     #[error("strike of {0} micro-units is not in 1..={INDEX_MICRO_MAX}")]
     Strike(i64),
+    /// Scale of a power perpetual outside `1..=INDEX_MICRO_MAX`.
+    #[error("scale of {0} micro-units is not in 1..={INDEX_MICRO_MAX}")]
+    Scale(i64),
+    /// Period of an everlasting option that no basket has.
+    #[error("period of {0} ns is not in 1..={PERIOD_NS_MAX}")]
+    Period(u64),
     /// Lot outside `1..=LOT_E9_MAX`.
     #[error("lot_e9 of {0} is not in 1..={LOT_E9_MAX}")]
     Lot(i64),
@@ -135,10 +176,23 @@ impl InstrumentSpec {
         if usize::from(self.id.0) >= INSTRUMENTS {
             return Err(InstrumentError::Id(self.id.0));
         }
-        if let Some(terms) = self.kind.option_terms()
-            && !(1..=INDEX_MICRO_MAX).contains(&terms.strike_micro)
+        if let Some(strike_micro) = self.kind.strike_micro()
+            && !(1..=INDEX_MICRO_MAX).contains(&strike_micro)
         {
-            return Err(InstrumentError::Strike(terms.strike_micro));
+            return Err(InstrumentError::Strike(strike_micro));
+        }
+        match self.kind {
+            InstrumentKind::Squared { scale_micro }
+                if !(1..=INDEX_MICRO_MAX).contains(&scale_micro) =>
+            {
+                return Err(InstrumentError::Scale(scale_micro));
+            }
+            InstrumentKind::EverlastingCall(terms) | InstrumentKind::EverlastingPut(terms)
+                if !(1..=PERIOD_NS_MAX).contains(&terms.period_ns) =>
+            {
+                return Err(InstrumentError::Period(terms.period_ns));
+            }
+            _ => {}
         }
         self.tick_value_micro()?;
         if matches!(self.collar, Collar::PpmOfIndex(0) | Collar::Ticks(0)) {

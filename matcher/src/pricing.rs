@@ -15,6 +15,11 @@ pub const VOL_E9_MAX: i64 = 10 * E9 as i64;
 /// Longest time to expiry: ten years of 365 days.
 pub const TENOR_NS_MAX: u64 = 10 * YEAR_NS;
 
+/// Maturities of the basket that stands for an everlasting option.
+pub const EVERLASTING_TERMS: usize = 8;
+/// Longest funding period of an everlasting option: its last maturity is within [`TENOR_NS_MAX`].
+pub const PERIOD_NS_MAX: u64 = TENOR_NS_MAX / EVERLASTING_TERMS as u64;
+
 /// The year of the formula: 365 days.
 const YEAR_NS: u64 = 365 * DAY_NS;
 const DAY_NS: u64 = 86_400_000_000_000;
@@ -239,6 +244,80 @@ impl OptionModel {
         }
         d1_q(x, self.deviation, LOG_BITS, GREEK_D_BITS)
     }
+}
+
+/// An option without an expiry, whose holder pays `mark - payoff` at the end of each funding period: worth a
+/// basket of options that expire after one period, two, and so on, of weights 1/2, 1/4, 1/8 ... (D. White and
+/// S. Bankman-Fried, "Everlasting Options", Paradigm, 2021). The basket ends with the eighth, which has the
+/// weight of all that would follow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Everlasting {
+    basket: [OptionModel; EVERLASTING_TERMS],
+}
+
+impl Everlasting {
+    /// The option with this funding period.
+    ///
+    /// # Errors
+    /// [`PricingError`]: strike, volatility or the last maturity out of bounds.
+    pub fn new(
+        right: Right,
+        strike_micro: i64,
+        vol_e9: i64,
+        period_ns: u64,
+    ) -> Result<Self, PricingError> {
+        let last = period_ns.saturating_mul(EVERLASTING_TERMS as u64);
+        let mut basket = [OptionModel::new(right, strike_micro, vol_e9, last)?; EVERLASTING_TERMS];
+        for (i, option) in basket.iter_mut().enumerate() {
+            *option = OptionModel::new(right, strike_micro, vol_e9, period_ns * (i as u64 + 1))?;
+        }
+        Ok(Self { basket })
+    }
+
+    /// The same option with its volatility moved by `shock_ppm` of itself (above -100 %).
+    #[must_use]
+    pub fn with_vol_shock(&self, shock_ppm: i32) -> Self {
+        let basket = self.basket.map(|option| option.with_vol_shock(shock_ppm));
+        Self { basket }
+    }
+
+    /// Price of the option on one unit of underlying, in micro-units, to the nearest, halves up; each option of
+    /// the basket is rounded as [`OptionModel::price_micro`] says. call - put = forward - strike, exactly.
+    #[must_use]
+    pub fn price_micro(&self, forward: &Forward) -> i64 {
+        self.weighted(|option| option.price_micro(forward))
+    }
+
+    /// Delta of a lot of `lot_e9` units x 1e9, rounded in the same way.
+    #[must_use]
+    pub fn lot_delta_e9(&self, forward: &Forward, lot_e9: i64) -> i64 {
+        self.weighted(|option| option.lot_delta_e9(forward, lot_e9))
+    }
+
+    fn weighted(&self, value: impl Fn(&OptionModel) -> i64) -> i64 {
+        const BITS: u32 = EVERLASTING_TERMS as u32 - 1;
+        let shares = self.basket.iter().enumerate().map(|(i, option)| {
+            // 2^BITS shares in all: the last two options have one each.
+            let share = BITS.saturating_sub(i as u32 + 1);
+            i128::from(value(option)) << share
+        });
+        shift_round(shares.sum(), BITS) as i64
+    }
+}
+
+/// Price of one unit of a power perpetual: `forward^2 / scale`, in micro-units, to the nearest, halves up. What is
+/// beyond an `i64` stops at its end, which no lot may be worth.
+#[must_use]
+pub fn squared_price_micro(forward: &Forward, scale_micro: i64) -> i64 {
+    let f = i128::from(forward.micro);
+    saturate(div_round(f * f, i128::from(scale_micro)))
+}
+
+/// Delta of a lot of a power perpetual of `lot_e9` units x 1e9: `2 * forward / scale`, to the nearest.
+#[must_use]
+pub fn squared_lot_delta_e9(forward: &Forward, scale_micro: i64, lot_e9: i64) -> i64 {
+    let slope = 2 * i128::from(forward.micro) * i128::from(lot_e9);
+    saturate(div_round(slope, i128::from(scale_micro)))
 }
 
 /// `x`, or the end of the range of an `i64` beyond which it lies.

@@ -3,8 +3,13 @@
 //!
 //! Formulas, units and roundings: `matcher/RISK.md`.
 
-use crate::instrument::{Collar, InstrumentError, InstrumentKind, InstrumentSpec};
-use crate::pricing::{Forward, OptionModel, PricingError, Right};
+use crate::instrument::{
+    Collar, EverlastingTerms, InstrumentError, InstrumentKind, InstrumentSpec, OptionTerms,
+};
+use crate::pricing::{
+    Everlasting, Forward, OptionModel, PricingError, Right, squared_lot_delta_e9,
+    squared_price_micro,
+};
 use crate::table::{Column, RiskTable};
 use alloc::boxed::Box;
 use bytemuck::Zeroable;
@@ -61,7 +66,7 @@ impl Default for RiskParams {
     }
 }
 
-/// Implied volatility of each instrument, a year, x 1e9 (0.6 = 600_000_000). Perpetuals ignore theirs.
+/// Implied volatility of each instrument, a year, x 1e9 (0.6 = 600_000_000). What is no option ignores its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct VolInput {
     /// By instrument id.
@@ -240,16 +245,58 @@ fn shocked_micro(index_micro: i64, shock_ppm: i32) -> Result<i64, PricingError> 
 }
 
 /// How an instrument is valued in this epoch.
+#[derive(Clone, Copy)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 enum Model {
     Index,
+    Squared { scale_micro: i64 },
     Option(OptionModel),
+    Everlasting(Everlasting),
 }
 
 impl Model {
+    fn of(kind: &InstrumentKind, now: TimeNs, vol_e9: i64) -> Result<Self, PricingError> {
+        let option = |right, terms: OptionTerms| {
+            let tenor_ns = terms.expiry.0.saturating_sub(now.0);
+            OptionModel::new(right, terms.strike_micro, vol_e9, tenor_ns).map(Self::Option)
+        };
+        let everlasting = |right, terms: EverlastingTerms| {
+            Everlasting::new(right, terms.strike_micro, vol_e9, terms.period_ns)
+                .map(Self::Everlasting)
+        };
+        match *kind {
+            InstrumentKind::Perpetual | InstrumentKind::Future { .. } => Ok(Self::Index),
+            InstrumentKind::Squared { scale_micro } => Ok(Self::Squared { scale_micro }),
+            InstrumentKind::Call(terms) => option(Right::Call, terms),
+            InstrumentKind::Put(terms) => option(Right::Put, terms),
+            InstrumentKind::EverlastingCall(terms) => everlasting(Right::Call, terms),
+            InstrumentKind::EverlastingPut(terms) => everlasting(Right::Put, terms),
+        }
+    }
+
+    fn with_vol_shock(&self, shock_ppm: i32) -> Self {
+        match self {
+            Self::Index | Self::Squared { .. } => *self,
+            Self::Option(option) => Self::Option(option.with_vol_shock(shock_ppm)),
+            Self::Everlasting(option) => Self::Everlasting(option.with_vol_shock(shock_ppm)),
+        }
+    }
+
     fn price_micro(&self, forward: &Forward) -> i64 {
         match self {
             Self::Index => forward.micro(),
+            Self::Squared { scale_micro } => squared_price_micro(forward, *scale_micro),
             Self::Option(option) => option.price_micro(forward),
+            Self::Everlasting(option) => option.price_micro(forward),
+        }
+    }
+
+    fn lot_delta_e9(&self, forward: &Forward, lot_e9: i64) -> i64 {
+        match self {
+            Self::Index => lot_e9,
+            Self::Squared { scale_micro } => squared_lot_delta_e9(forward, *scale_micro, lot_e9),
+            Self::Option(option) => option.lot_delta_e9(forward, lot_e9),
+            Self::Everlasting(option) => option.lot_delta_e9(forward, lot_e9),
         }
     }
 }
@@ -262,20 +309,8 @@ fn build_column(
     grid: &IndexGrid,
 ) -> Result<Column, TableError> {
     let id = spec.id.0;
-    let (right, terms) = match spec.kind {
-        InstrumentKind::Perpetual => (Right::Call, None),
-        InstrumentKind::Call(terms) => (Right::Call, Some(terms)),
-        InstrumentKind::Put(terms) => (Right::Put, Some(terms)),
-    };
-    let model = match terms {
-        None => Model::Index,
-        Some(terms) => {
-            let tenor_ns = terms.expiry.0.saturating_sub(now.0);
-            OptionModel::new(right, terms.strike_micro, vol_e9, tenor_ns)
-                .map(Model::Option)
-                .map_err(|source| TableError::Pricing { id, source })?
-        }
-    };
+    let model =
+        Model::of(&spec.kind, now, vol_e9).map_err(|source| TableError::Pricing { id, source })?;
     let value = |model: &Model, forward: &Forward, shock_ppm: i32| {
         let value_micro = spec.lot_value_micro(model.price_micro(forward));
         if value_micro > i128::from(LOT_VALUE_MICRO_MAX) {
@@ -291,23 +326,17 @@ fn build_column(
     let mut column = Column::zeroed();
     column.mark_micro = value(&model, &grid.base, 0)?;
     for (v, &vol_shock) in params.vol_shocks_ppm.iter().enumerate() {
-        let shocked_model = match &model {
-            Model::Index => Model::Index,
-            Model::Option(option) => Model::Option(option.with_vol_shock(vol_shock)),
-        };
+        let shocked_model = model.with_vol_shock(vol_shock);
         for (p, &price_shock) in params.price_shocks_ppm.iter().enumerate() {
             column.scenario_micro[scenario_index(v, p)] =
                 value(&shocked_model, &grid.shocked[p], price_shock)?;
         }
     }
-    column.delta_e9 = match &model {
-        Model::Index => spec.lot_e9,
-        Model::Option(option) => option.lot_delta_e9(&grid.base, spec.lot_e9),
-    };
+    column.delta_e9 = model.lot_delta_e9(&grid.base, spec.lot_e9);
     column.tick_value_micro = spec
         .tick_value_micro()
         .map_err(|source| TableError::Instrument { id, source })?;
-    let tradable = terms.is_none_or(|terms| now < terms.expiry);
+    let tradable = spec.kind.expiry().is_none_or(|expiry| now < expiry);
     if tradable {
         let mark_micro = model.price_micro(&grid.base);
         (column.collar_lo_ticks, column.collar_width_ticks) =

@@ -4,7 +4,10 @@
 mod pricing_twin;
 
 use matcher::instrument::INDEX_MICRO_MAX;
-use matcher::pricing::{Forward, OptionModel, PricingError, Right, TENOR_NS_MAX, VOL_E9_MAX};
+use matcher::pricing::{
+    EVERLASTING_TERMS, Everlasting, Forward, OptionModel, PERIOD_NS_MAX, PricingError, Right,
+    TENOR_NS_MAX, VOL_E9_MAX, squared_lot_delta_e9, squared_price_micro,
+};
 use pricing_twin::{YEAR_NS, twin};
 use proptest::prelude::*;
 
@@ -319,5 +322,80 @@ fn a_known_price_comes_out() {
     assert!(
         near(greeks.theta_micro_per_day, -102_505_856, 1),
         "{greeks:?}"
+    );
+}
+
+/// The basket in floats.
+fn everlasting_twin(f: f64, k: f64, sigma: f64, period_years: f64) -> (f64, f64) {
+    let terms = (1..=EVERLASTING_TERMS).map(|i| {
+        let weight = 0.5f64.powi(i.min(EVERLASTING_TERMS - 1) as i32);
+        let t = twin(f, k, sigma, period_years * i as f64);
+        (weight * t.call, weight * t.delta)
+    });
+    terms.fold((0.0, 0.0), |(c, d), (call, delta)| (c + call, d + delta))
+}
+
+#[test]
+fn an_everlasting_option_is_its_basket_and_keeps_parity() {
+    let f = 100_000_000_000;
+    for step in -40..=40 {
+        let k = (f as f64 * (f64::from(step) / 20.0).exp()) as i64;
+        for (vol_e9, period_ns) in [
+            (100_000_000, 60 * MINUTE_NS),
+            (600_000_000, DAY_NS),
+            (2_000_000_000, 30 * DAY_NS),
+        ] {
+            let at = forward(f);
+            let model = |right| Everlasting::new(right, k, vol_e9, period_ns).unwrap();
+            let (call, put) = (model(Right::Call), model(Right::Put));
+            let (exact, delta) = everlasting_twin(
+                f as f64,
+                k as f64,
+                vol_e9 as f64 / 1e9,
+                period_ns as f64 / YEAR_NS,
+            );
+            let ours = call.price_micro(&at);
+            assert!((ours as f64 - exact).abs() <= 1e-6 * f as f64, "K {k}");
+            let lot = 1_000_000_000;
+            let d = call.lot_delta_e9(&at, lot) as f64 / 1e9;
+            assert!((d - delta).abs() <= 1e-6, "K {k}: {d} {delta}");
+            assert_eq!(ours - put.price_micro(&at), f - k);
+            // Between the shortest and the longest option of the basket.
+            let single = |i| price(Right::Call, f, k, vol_e9, period_ns * i);
+            assert!(
+                (single(1)..=single(EVERLASTING_TERMS as u64)).contains(&ours),
+                "K {k}"
+            );
+            let shaken = call.with_vol_shock(250_000).price_micro(&at);
+            assert!(shaken + 1 >= ours, "K {k}");
+        }
+    }
+    let late = Everlasting::new(Right::Call, 1, VOL_E9_MAX, PERIOD_NS_MAX + 1);
+    assert!(matches!(late, Err(PricingError::Tenor(_))));
+    assert!(Everlasting::new(Right::Put, 1, 1, PERIOD_NS_MAX).is_ok());
+}
+
+#[test]
+fn a_power_perpetual_is_the_square_over_the_scale() {
+    let scale = 100_000_000_000;
+    for (f, price) in [
+        (100_000_000_000, 100_000_000_000),
+        (110_000_000_000, 121_000_000_000),
+        (1, 0),
+        (INDEX_MICRO_MAX, 3_094_850_098_213_451),
+    ] {
+        assert_eq!(squared_price_micro(&forward(f), scale), price);
+    }
+    // Halves up: 3^2 / 2 = 4.5.
+    assert_eq!(squared_price_micro(&forward(3), 2), 5);
+    assert_eq!(squared_price_micro(&forward(INDEX_MICRO_MAX), 1), i64::MAX);
+    // Twice the exposure of a perpetual where the index is the scale.
+    assert_eq!(
+        squared_lot_delta_e9(&forward(scale), scale, 1_000_000),
+        2_000_000
+    );
+    assert_eq!(
+        squared_lot_delta_e9(&forward(scale / 2), scale, 1_000_000),
+        1_000_000
     );
 }

@@ -5,8 +5,11 @@ mod pricing_twin;
 
 use firmware::limits::{INSTRUMENTS, LOT_VALUE_MICRO_MAX, SCENARIOS, TIER_INSTRUMENTS};
 use firmware::units::{InstrumentId, TimeNs};
-use matcher::instrument::{Collar, InstrumentError, InstrumentKind, InstrumentSpec, OptionTerms};
-use matcher::pricing::PricingError;
+use matcher::instrument::{
+    Collar, EverlastingTerms, INDEX_MICRO_MAX, InstrumentError, InstrumentKind, InstrumentSpec,
+    OptionTerms,
+};
+use matcher::pricing::{PERIOD_NS_MAX, PricingError};
 use matcher::risk_table::{RiskParams, TableError, VolInput, build_table, scenario_index};
 use matcher::table::{Column, RiskTable};
 use pricing_twin::{YEAR_NS, twin};
@@ -230,6 +233,78 @@ fn an_expired_option_is_worth_its_intrinsic_value_and_trades_no_more() {
 }
 
 #[test]
+fn a_future_is_a_perpetual_until_it_expires() {
+    let future = InstrumentSpec {
+        kind: InstrumentKind::Future { expiry: EXPIRY },
+        ..perpetual(1)
+    };
+    let table = build_at(NOW, &[perpetual(0), future]).unwrap();
+    assert_eq!(table.columns[0], table.columns[1]);
+    let after = build_at(EXPIRY, &[perpetual(0), future]).unwrap();
+    assert_eq!(after.columns[1].mark_micro, after.columns[0].mark_micro);
+    assert_eq!(after.columns[1].collar_width_ticks, 0);
+}
+
+#[test]
+fn a_power_perpetual_gains_more_than_it_loses() {
+    let squared = InstrumentSpec {
+        kind: InstrumentKind::Squared {
+            scale_micro: INDEX_MICRO,
+        },
+        ..perpetual(0)
+    };
+    let column = build_at(NOW, &[squared]).unwrap().columns[0];
+    assert_eq!(
+        (column.mark_micro, column.delta_e9),
+        (100_000_000, 2_000_000)
+    );
+    for v in 0..3 {
+        // 0.84^2 and 1.16^2 of the mark, at any volatility.
+        assert_eq!(column.scenario_micro[scenario_index(v, 0)], 70_560_000);
+        assert_eq!(column.scenario_micro[scenario_index(v, 8)], 134_560_000);
+    }
+    let tiny = InstrumentSpec {
+        kind: InstrumentKind::Squared { scale_micro: 1 },
+        ..squared
+    };
+    assert!(matches!(
+        build_at(NOW, &[tiny]),
+        Err(TableError::LotValue { id: 0, .. })
+    ));
+}
+
+#[test]
+fn an_everlasting_option_has_all_scenarios_and_never_expires() {
+    let terms = EverlastingTerms {
+        strike_micro: INDEX_MICRO,
+        period_ns: 86_400_000_000_000,
+    };
+    let listed = |id, kind: fn(EverlastingTerms) -> InstrumentKind| InstrumentSpec {
+        kind: kind(terms),
+        tick_micro: 1_000_000,
+        book_base_ticks: 1,
+        book_width_ticks: 200_000,
+        ..perpetual(id)
+    };
+    let specs = [
+        listed(0, InstrumentKind::EverlastingCall),
+        listed(1, InstrumentKind::EverlastingPut),
+    ];
+    for now in [NOW, TimeNs(NOW.0 + 3_000 * 86_400_000_000_000)] {
+        let table = build_at(now, &specs).unwrap();
+        let (call, put) = (&table.columns[0], &table.columns[1]);
+        // At the money both are worth the same, and move by half of the index, in opposite ways.
+        assert!((call.mark_micro - put.mark_micro).abs() <= 1 && call.mark_micro > 1_000_000);
+        assert!((call.delta_e9 - 500_000).abs() < 20_000);
+        assert_eq!(call.delta_e9 - put.delta_e9, 1_000_000);
+        assert!(call.collar_width_ticks > 0 && put.collar_width_ticks > 0);
+        let at = |c: &Column, v, p| c.scenario_micro[scenario_index(v, p)];
+        assert!(at(call, 2, 4) > at(call, 1, 4) && at(call, 0, 4) < at(call, 1, 4));
+        assert!(at(call, 1, 8) > at(call, 1, 4) && at(put, 1, 8) < at(put, 1, 4));
+    }
+}
+
+#[test]
 fn the_collar_is_cut_to_the_book_and_never_empty_while_the_mark_is_inside() {
     let collar = |spec: InstrumentSpec| {
         let column = build_at(NOW, &[spec]).unwrap().columns[usize::from(spec.id.0)];
@@ -288,6 +363,21 @@ fn a_bad_instrument_is_refused_by_its_own_reason() {
         E::Id(INSTRUMENTS as u16)
     );
     assert_eq!(refusal(option(1, InstrumentKind::Put, 0)), E::Strike(0));
+    let kind = |kind| InstrumentSpec { kind, ..p };
+    for scale_micro in [0, INDEX_MICRO_MAX + 1] {
+        let squared = InstrumentKind::Squared { scale_micro };
+        assert_eq!(refusal(kind(squared)), E::Scale(scale_micro));
+    }
+    let ever = |strike_micro, period_ns| {
+        kind(InstrumentKind::EverlastingPut(EverlastingTerms {
+            strike_micro,
+            period_ns,
+        }))
+    };
+    assert_eq!(refusal(ever(-1, 1)), E::Strike(-1));
+    for period in [0, PERIOD_NS_MAX + 1] {
+        assert_eq!(refusal(ever(1, period)), E::Period(period));
+    }
     assert_eq!(refusal(InstrumentSpec { lot_e9: 0, ..p }), E::Lot(0));
     assert_eq!(
         refusal(InstrumentSpec {

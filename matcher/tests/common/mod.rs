@@ -86,10 +86,9 @@ pub(crate) fn specs() -> [InstrumentSpec; 3] {
 }
 
 fn listing(spec: &InstrumentSpec) -> InInstrument {
-    let terms = spec.kind.option_terms();
     InInstrument {
-        strike_micro: terms.map_or(0, |t| t.strike_micro),
-        expiry: terms.map_or(0, |t| t.expiry.0),
+        strike_micro: spec.kind.strike_micro().unwrap_or(0),
+        expiry: spec.kind.expiry().map_or(0, |e| e.0),
         lot_e9: spec.lot_e9,
         tick_micro: spec.tick_micro,
         order_lots_max: spec.order_lots_max,
@@ -102,6 +101,7 @@ fn listing(spec: &InstrumentSpec) -> InInstrument {
             InstrumentKind::Perpetual => 0,
             InstrumentKind::Call(_) => 1,
             InstrumentKind::Put(_) => 2,
+            kind => unreachable!("the wire has no {kind:?} yet"),
         },
         state: STATE_OPEN,
         ..InInstrument::zeroed()
