@@ -13,6 +13,7 @@
 
 use crate::batch::Leaf;
 use crate::margin::{LANES, Lanes, LotRisk, Margin};
+use crate::snapshot::{Sink, SnapshotError, Source, ensure};
 use crate::table::RiskTable;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -21,6 +22,9 @@ use firmware::units::{AccountId, MemberId, PICO_PER_MICRO, Pico, PriceTicks, Sid
 
 /// Bounds beyond this are not used: half of what the value of positions may be.
 const BOUND_MAX: i128 = 1 << (EQUITY_BITS - 3);
+
+/// Begins the accounts in a snapshot.
+const PART: [u8; 4] = *b"ACCT";
 
 /// One account.
 #[derive(Clone, Debug)]
@@ -349,6 +353,11 @@ impl Accounts {
         &mut self.table[id.0 as usize]
     }
 
+    /// Ids run below this.
+    pub(crate) const fn count(&self) -> usize {
+        self.table.len()
+    }
+
     /// Accounts that were ever funded, by rising id.
     #[must_use]
     pub fn funded(&self) -> &[AccountId] {
@@ -371,6 +380,60 @@ impl Accounts {
         for id in &self.funded {
             self.table[id.0 as usize].rebase(table);
         }
+    }
+
+    /// Writes every account that is anybody's, and what cannot be worked out anew of each.
+    pub(crate) fn save(&self, to: &mut impl Sink) {
+        to.part(PART);
+        let is_fresh = |a: &Account| a.member.0 == 0 && !a.is_funded() && a.locks == 0;
+        let held = self.table.iter().enumerate().filter(|(_, a)| !is_fresh(a));
+        to.count(held.clone().count());
+        for (id, account) in held {
+            let Account {
+                member,
+                leaf,
+                locks,
+                keeps_all,
+                // Of positions, open orders and the table.
+                positions_open: _,
+                value: _,
+                held_least: _,
+                at_risk: _,
+                held: _,
+                all: _,
+                reduce_only_orders: _,
+                open: _,
+            } = account;
+            to.count(id);
+            to.pod(member);
+            to.pod(locks);
+            to.pod(&u8::from(*keeps_all));
+            leaf.save(to);
+        }
+    }
+
+    /// Reads what [`Self::save`] wrote into a fresh table; returns the accounts that keep the exact sums of the
+    /// margin check, which the caller makes once the orders rest.
+    pub(crate) fn load(&mut self, from: &mut impl Source) -> Result<Vec<AccountId>, SnapshotError> {
+        from.part(PART)?;
+        let mut keep_all = Vec::new();
+        let mut least = 0;
+        for _ in 0..from.below(self.table.len() + 1, "number of accounts")? {
+            let at = from.below(self.table.len(), "account")?;
+            ensure(at >= least, "order of accounts")?;
+            least = at + 1;
+            let (id, account) = (AccountId(at as u32), &mut self.table[at]);
+            account.member = from.pod()?;
+            account.locks = from.pod()?;
+            if from.flag("margin check")? {
+                keep_all.push(id);
+            }
+            account.positions_open = account.leaf.load(from)?;
+            if account.is_funded() {
+                self.funded.push(id);
+            }
+        }
+        Ok(keep_all)
     }
 
     /// Sum of all raw cash.

@@ -6,9 +6,10 @@ mod codec;
 pub(crate) use builder::BatchBuilder;
 pub use codec::{BatchError, decode, encode};
 
+use crate::snapshot::{Sink, SnapshotError, Source};
 use crate::table::RiskTable;
 use alloc::{boxed::Box, vec::Vec};
-use firmware::limits::TIER_INSTRUMENTS;
+use firmware::limits::{POSITION_LOTS_MAX, TIER_INSTRUMENTS};
 use firmware::units::{AccountId, InstrumentId, Pico, PriceTicks, Seq, TimeNs};
 
 /// What the state tree commits to for one account. `P` holds the positions: as many as the domain can
@@ -45,6 +46,42 @@ impl Leaf {
         self.nonce = other.nonce;
         self.cash_pico = other.cash_pico;
         self.positions[..instruments].copy_from_slice(&other.positions[..instruments]);
+    }
+
+    /// Writes the leaf, with only those positions that are open.
+    pub(crate) fn save(&self, to: &mut impl Sink) {
+        let Self {
+            owner,
+            nonce,
+            cash_pico,
+            positions,
+        } = self;
+        to.put(owner);
+        to.pod(nonce);
+        to.pod(cash_pico);
+        let open = positions.iter().enumerate().filter(|(_, p)| **p != 0);
+        to.pod(&(open.clone().count() as u16));
+        for (i, lots) in open {
+            to.pod(&(i as u16));
+            to.pod(lots);
+        }
+    }
+
+    /// Reads what [`Self::save`] wrote into a leaf without positions; returns how many are open.
+    pub(crate) fn load(&mut self, from: &mut impl Source) -> Result<u16, SnapshotError> {
+        self.owner = from.pod()?;
+        self.nonce = from.pod()?;
+        self.cash_pico = from.pod()?;
+        let open: u16 = from.pod()?;
+        for _ in 0..open {
+            let i: u16 = from.pod()?;
+            let lots: i64 = from.pod()?;
+            let possible = lots != 0 && (-POSITION_LOTS_MAX..=POSITION_LOTS_MAX).contains(&lots);
+            let place = self.positions.get_mut(usize::from(i));
+            let place = place.filter(|p| **p == 0 && possible);
+            *place.ok_or(SnapshotError::Value("position"))? = lots;
+        }
+        Ok(open)
     }
 
     /// The leaf as a tier has it; `None` if it holds a position in an instrument that the tier has no

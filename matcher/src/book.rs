@@ -21,8 +21,10 @@
 
 mod bitmap;
 mod ladder;
+mod snapshot;
 
 pub use ladder::LadderBook;
+pub(crate) use snapshot::{load, save};
 
 use firmware::limits::{BAND_TICKS_MAX, ORDER_LOTS_MAX};
 use firmware::units::{AccountId, ClOrdId, InstrumentId, OrderId, PriceTicks, Side};
@@ -274,6 +276,25 @@ pub trait OrderBook {
     /// Walks everything and panics at the first thing that is not as it must be. For tests and audits:
     /// the cost is that of the whole arena and every band.
     fn check_invariants(&self);
+
+    /// Whether the instrument's orders may cross; see [`Self::collect`].
+    fn is_collecting(&self, instrument: InstrumentId) -> bool;
+
+    /// Generation of a slot, `1..=capacity`: that of its order, or of the next one.
+    fn generation(&self, slot: u32) -> u32;
+
+    /// Free slots in the order in which they are handed out.
+    fn free_slots(&self) -> impl Iterator<Item = u32> + '_;
+
+    /// Hands out `slot` in this generation next, whatever stands in the list of free ones. Only for reading a
+    /// snapshot into a book without orders, which ends with [`Self::set_free_slots`].
+    fn hand_out(&mut self, slot: u32, generation: u32);
+
+    /// Sets the generation of a slot without an order; only for reading a snapshot.
+    fn set_generation(&mut self, slot: u32, generation: u32);
+
+    /// Sets the list of free slots: all that hold no order. Only for reading a snapshot.
+    fn set_free_slots(&mut self, slots: &[u32]);
 
     /// Prices of a side, best first.
     fn levels(

@@ -42,6 +42,7 @@ mod orders;
 mod protect;
 mod queries;
 mod quotes;
+mod snapshot;
 mod states;
 mod tracked;
 mod venue;
@@ -52,6 +53,7 @@ use crate::accounts::{Accounts, Exposure};
 use crate::batch::{BatchBuilder, SealReason};
 use crate::book::{BookError, BookLimits, Order, OrderBook};
 use crate::margin::Margin;
+use crate::memory::taken;
 use crate::outbox::Outbox;
 use crate::sequencer::{Input, Sequenced};
 use crate::settlement::{Settled, Terms};
@@ -150,6 +152,17 @@ struct Member {
     accounts: Vec<AccountId>,
     /// When its dead-man timer fires; zero: never.
     dead_man: u64,
+}
+
+impl Member {
+    fn new() -> Self {
+        Self {
+            cod_policy: 0,
+            ids: taken((0, OrderId(0)), CLIENT_IDS),
+            accounts: Vec::new(),
+            dead_man: 0,
+        }
+    }
 }
 
 /// What every report of one input has in common.
@@ -353,6 +366,12 @@ impl<B: OrderBook> Engine<B> {
     #[must_use]
     pub const fn last_seq(&self) -> Seq {
         self.last_seq
+    }
+
+    /// Time of the last input applied.
+    #[must_use]
+    pub const fn last_time(&self) -> TimeNs {
+        self.last_time
     }
 
     /// Digest of the whole state: the same for any implementation of the books.

@@ -21,5 +21,6 @@ pub mod reference;
 pub mod risk_table;
 pub mod sequencer;
 mod settlement;
+pub mod snapshot;
 pub mod table;
 pub mod volatility;

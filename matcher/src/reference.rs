@@ -318,6 +318,34 @@ impl OrderBook for ReferenceBook {
         self.slots.len()
     }
 
+    fn is_collecting(&self, instrument: InstrumentId) -> bool {
+        self.instruments
+            .get(&instrument)
+            .is_some_and(|at| at.may_cross)
+    }
+
+    fn generation(&self, slot: u32) -> u32 {
+        self.slots[slot as usize - 1].generation
+    }
+
+    fn free_slots(&self) -> impl Iterator<Item = u32> + '_ {
+        self.free.iter().rev().copied()
+    }
+
+    fn hand_out(&mut self, slot: u32, generation: u32) {
+        self.set_generation(slot, generation);
+        self.free.push(slot);
+    }
+
+    fn set_generation(&mut self, slot: u32, generation: u32) {
+        self.slots[slot as usize - 1].generation = generation;
+    }
+
+    fn set_free_slots(&mut self, slots: &[u32]) {
+        self.free.clear();
+        self.free.extend(slots.iter().rev());
+    }
+
     fn check_invariants(&self) {
         let mut queued = 0;
         for (&instrument, at) in &self.instruments {

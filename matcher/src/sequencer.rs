@@ -229,6 +229,15 @@ impl Sequencer {
         }
     }
 
+    /// A sequencer that goes on behind record `last`, of which this is the time.
+    #[must_use]
+    pub const fn after(last: Seq, time: TimeNs) -> Self {
+        Self {
+            next: last.0 + 1,
+            time,
+        }
+    }
+
     /// The number that the next input gets.
     #[must_use]
     pub const fn next_seq(&self) -> Seq {

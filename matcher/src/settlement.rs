@@ -4,6 +4,7 @@
 //! zero exactly and no rounding is left over.
 
 use crate::accounts::Account;
+use crate::snapshot::{Sink, SnapshotError, Source};
 use crate::table::RiskTable;
 use alloc::boxed::Box;
 use firmware::units::TimeNs;
@@ -106,6 +107,34 @@ impl Settled {
             total,
             delta_leg: (delta_e9 / 1_000_000_000) as i64,
         }
+    }
+
+    pub(crate) fn save(&self, to: &mut impl Sink) {
+        let Self {
+            no,
+            time,
+            index_micro,
+            marks,
+            deltas_e9,
+            width,
+        } = self;
+        to.pod(no);
+        to.pod(time);
+        to.pod(index_micro);
+        to.pods(&marks[..*width]);
+        to.pods(&deltas_e9[..*width]);
+    }
+
+    /// Reads what [`Self::save`] wrote into one that has no marks.
+    pub(crate) fn load(&mut self, from: &mut impl Source) -> Result<(), SnapshotError> {
+        self.no = from.pod()?;
+        self.time = from.pod()?;
+        self.index_micro = from.pod()?;
+        for values in [&mut self.marks, &mut self.deltas_e9] {
+            self.width = from.below(values.len() + 1, "width of the settlement")?;
+            from.fill(bytemuck::cast_slice_mut(&mut values[..self.width]))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn digest(&self, h: &mut blake3::Hasher) {

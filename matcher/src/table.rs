@@ -97,6 +97,11 @@ impl RiskTable {
         self.as_bytes()
     }
 
+    /// The bytes of a table, to be overwritten with those of another of its width.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        self.as_mut_bytes()
+    }
+
     /// Reads the bytes of a table, which must be aligned to 8 bytes; `None` if they are not those of one.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<&Self> {

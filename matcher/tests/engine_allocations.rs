@@ -4,13 +4,14 @@
 mod common;
 
 use bytemuck::Zeroable;
-use common::{PERP, Venue};
+use common::{ACCOUNTS, PERP, Venue};
 use firmware::wire::input::TIMER_SEAL;
 use firmware::wire::order::{
     Cancel, FLAG_POST_ONLY, MassCancel, NewOrder, ORD_LIMIT, Replace, TIF_GTC, TIF_IOC,
 };
 use firmware::wire::sbe::{BYTE_NULL, ID16_NULL};
 use matcher::book::{LadderBook, OrderBook};
+use matcher::engine::{Engine, EngineLimits};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -189,6 +190,21 @@ fn applying_commands_takes_no_memory_once_warm() {
 #[test]
 fn the_first_commands_take_no_memory_either() {
     let mut floor = Floor::open();
+    assert_eq!(taken(|| floor.round()), 0);
+}
+
+#[test]
+fn the_first_commands_after_a_snapshot_was_read_take_no_memory_either() {
+    let mut floor = Floor::open();
+    floor.round();
+    let mut bytes = Vec::new();
+    floor.venue.engine.save(&mut bytes);
+    let limits = EngineLimits {
+        accounts: ACCOUNTS,
+        orders: 4_096,
+        ..EngineLimits::default()
+    };
+    floor.venue.engine = Engine::load(limits, &mut bytes.as_slice()).expect("just saved");
     assert_eq!(taken(|| floor.round()), 0);
 }
 

@@ -1,6 +1,7 @@
 //! The open batch: nets fills as they happen and says when the tier has no room left.
 
 use super::{DepositRow, FillRow, Leaf, SealReason, SealedBatch, Touched, WithdrawalRow};
+use crate::snapshot::{Sink, SnapshotError, Source, ensure};
 use crate::table::RiskTable;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -12,6 +13,8 @@ use firmware::units::{AccountId, InstrumentId, PICO_PER_MICRO, Pico, PriceTicks,
 
 /// Slots of the index over fill rows; a power of two, at most a quarter full.
 const INDEX: usize = 4 * BATCH_FILLS;
+/// Begins the open batch in a snapshot.
+const PART: [u8; 4] = *b"BTCH";
 /// Empty slot of the index.
 const NONE: u16 = u16::MAX;
 
@@ -186,22 +189,38 @@ impl BatchBuilder {
             "account {} traded with itself",
             fill.maker
         );
-        let i = fill.instrument.0 as usize;
-        let (lo, hi) = self.prices[i].unwrap_or((fill.price, fill.price));
-        self.prices[i] = Some((lo.min(fill.price), hi.max(fill.price)));
+        self.note_price(&fill);
         match self.find(&fill) {
             Ok(row) => self.batch.fills[row].lots += fill.lots,
-            Err(slot) => {
-                assert!(
-                    self.batch.fills.len() < BATCH_FILLS,
-                    "the batch has no room for another fill row"
-                );
-                self.index[slot] = self.batch.fills.len() as u16;
-                self.batch.fills.push(fill);
-                self.lanes += usize::from(self.opens_lane(i));
-                self.rows[i] += 1;
-            }
+            Err(slot) => self.push_row(slot, fill),
         }
+    }
+
+    fn note_price(&mut self, fill: &FillRow) {
+        let price = &mut self.prices[fill.instrument.0 as usize];
+        let (lo, hi) = price.unwrap_or((fill.price, fill.price));
+        *price = Some((lo.min(fill.price), hi.max(fill.price)));
+    }
+
+    fn push_row(&mut self, slot: usize, fill: FillRow) {
+        assert!(
+            self.batch.fills.len() < BATCH_FILLS,
+            "the batch has no room for another fill row"
+        );
+        let i = fill.instrument.0 as usize;
+        self.index[slot] = self.batch.fills.len() as u16;
+        self.batch.fills.push(fill);
+        self.lanes += usize::from(self.opens_lane(i));
+        self.rows[i] += 1;
+    }
+
+    /// Where the index of another row goes, whatever it could be added to.
+    fn free_index(&self, fill: &FillRow) -> usize {
+        let mut slot = hash(fill) as usize % INDEX;
+        while self.index[slot] != NONE {
+            slot = (slot + 1) % INDEX;
+        }
+        slot
     }
 
     pub(crate) fn add_deposit(&mut self, row: DepositRow) {
@@ -308,6 +327,126 @@ impl BatchBuilder {
         self.spare.append(&mut b.touched);
         self.accounts.clear();
         self.index.fill(NONE);
+    }
+
+    /// Writes the open batch, and what it carries over from its forerunner.
+    pub(crate) fn save(&self, to: &mut impl Sink) {
+        let Self {
+            batch,
+            // Of the rows, and places for more of them.
+            accounts: _,
+            spare: _,
+            index: _,
+            keys: _,
+            rows: _,
+            lanes: _,
+            prices: _,
+        } = self;
+        let SealedBatch {
+            batch_no,
+            first_seq,
+            state_hash,
+            fund_old_pico,
+            fund_new_pico,
+            table,
+            fills,
+            deposits,
+            withdrawals,
+            touched,
+            // Of the batch that was closed last.
+            last_seq: _,
+            time: _,
+            reason: _,
+            journal_hash: _,
+        } = batch;
+        to.part(PART);
+        to.pod(batch_no);
+        to.pod(first_seq);
+        to.put(state_hash);
+        to.pod(&[*fund_old_pico, *fund_new_pico]);
+        to.count(table.columns.len());
+        to.count(fills.len());
+        for f in fills {
+            to.pod(&sort_key(f));
+        }
+        to.count(deposits.len());
+        for d in deposits {
+            to.pod(&[d.queue_index, d.amount_micro]);
+            to.pod(&d.account);
+            to.put(&d.owner);
+        }
+        to.count(withdrawals.len());
+        for w in withdrawals {
+            to.pod(&w.amount_micro);
+            to.pod(&w.account);
+            to.put(&w.owner);
+        }
+        to.count(touched.len());
+        for t in touched {
+            to.pod(&t.account);
+            t.old.save(to);
+        }
+    }
+
+    /// Reads what [`Self::save`] wrote into a fresh batch of a domain of so many instruments and accounts.
+    pub(crate) fn load(
+        &mut self,
+        instruments: usize,
+        accounts: usize,
+        from: &mut impl Source,
+    ) -> Result<(), SnapshotError> {
+        from.part(PART)?;
+        let b = &mut self.batch;
+        b.batch_no = from.pod()?;
+        b.first_seq = from.pod()?;
+        b.state_hash = from.pod()?;
+        [b.fund_old_pico, b.fund_new_pico] = from.pod()?;
+        let columns = from.below(instruments + 1, "width of the batch")?;
+        ensure(columns >= TIER_INSTRUMENTS, "width of the batch")?;
+        self.widen(columns);
+        let known = |id: AccountId| ensure((id.0 as usize) < accounts, "account of the batch");
+        for _ in 0..from.below(BATCH_FILLS + 1, "number of fills")? {
+            let key = from.pod()?;
+            let fill = row_of(key);
+            ensure(sort_key(&fill) == key, "fill")?;
+            known(fill.maker)?;
+            known(fill.taker)?;
+            let sound = usize::from(fill.instrument.0) < columns && fill.maker != fill.taker;
+            ensure(sound, "fill")?;
+            self.note_price(&fill);
+            let slot = self.free_index(&fill);
+            self.push_row(slot, fill);
+        }
+        for _ in 0..from.below(BATCH_DEPOSITS + 1, "number of deposits")? {
+            let [queue_index, amount_micro]: [u64; 2] = from.pod()?;
+            let row = DepositRow {
+                queue_index,
+                amount_micro,
+                account: from.pod()?,
+                owner: from.pod()?,
+            };
+            known(row.account)?;
+            self.add_deposit(row);
+        }
+        for _ in 0..from.below(BATCH_WITHDRAWALS + 1, "number of withdrawals")? {
+            let row = WithdrawalRow {
+                amount_micro: from.pod()?,
+                account: from.pod()?,
+                owner: from.pod()?,
+            };
+            known(row.account)?;
+            self.add_withdrawal(row);
+        }
+        let mut old = Leaf::unfunded(instruments);
+        for _ in 0..from.below(BATCH_ACCOUNTS + 1, "number of touched accounts")? {
+            let account: AccountId = from.pod()?;
+            known(account)?;
+            ensure(!self.is_touched(account), "touched account")?;
+            old.positions.fill(0);
+            old.load(from)?;
+            self.touch(account, &old);
+        }
+        Ok(())
     }
 
     /// Adds the batch, open or closed, and through the digest of the seal before all its forerunners.

@@ -626,6 +626,39 @@ impl OrderBook for LadderBook {
         self.slots.len() - 1
     }
 
+    fn is_collecting(&self, instrument: InstrumentId) -> bool {
+        let at = self.listed_instrument(instrument);
+        at.is_some_and(|at| at.asks.is_some())
+    }
+
+    fn generation(&self, slot: u32) -> u32 {
+        self.slots[slot as usize].rest.generation
+    }
+
+    fn free_slots(&self) -> impl Iterator<Item = u32> + '_ {
+        let slot = |slot: u32| (slot != NIL).then_some(slot);
+        core::iter::successors(slot(self.free), move |at| {
+            slot(self.slots[*at as usize].node.next)
+        })
+    }
+
+    fn hand_out(&mut self, slot: u32, generation: u32) {
+        self.set_generation(slot, generation);
+        self.free = slot;
+    }
+
+    fn set_generation(&mut self, slot: u32, generation: u32) {
+        self.slots[slot as usize].rest.generation = generation;
+    }
+
+    fn set_free_slots(&mut self, slots: &[u32]) {
+        self.free = NIL;
+        for slot in slots.iter().rev() {
+            self.slots[*slot as usize].node.next = self.free;
+            self.free = *slot;
+        }
+    }
+
     fn check_invariants(&self) {
         let mut orders = 0;
         for (i, at) in self.instruments.iter().enumerate() {

@@ -6,6 +6,7 @@
 //! than too short.
 
 use crate::memory::reserved;
+use crate::snapshot::{Sink, SnapshotError, Source, ensure};
 use crate::table::Column;
 use alloc::vec::Vec;
 use firmware::limits::SCENARIOS;
@@ -13,6 +14,8 @@ use firmware::units::{AccountId, TimeNs};
 use firmware::wire::input::InMmpConfig;
 use firmware::wire::report::{MMP_DELTA, MMP_QUANTITY, MMP_VEGA};
 
+/// Begins the groups in a snapshot.
+const PART: [u8; 4] = *b"MMPG";
 /// Fills of a window that are remembered one by one.
 const FILLS: usize = 16;
 /// Frozen until it is reset, as reports tell it.
@@ -201,6 +204,60 @@ impl Groups {
         let group = &mut self.sorted[at];
         let kind = group.triggered.take()?;
         Some((account, number, kind, group.frozen_until))
+    }
+
+    pub(super) fn save(&self, to: &mut impl Sink) {
+        to.part(PART);
+        let Self { sorted, due } = self;
+        assert!(due.is_empty(), "a group is due only within an input");
+        to.count(sorted.len());
+        for g in sorted {
+            let Group {
+                account,
+                number,
+                config,
+                frozen_until,
+                fills,
+                len,
+                triggered,
+            } = g;
+            assert!(triggered.is_none(), "a group is due only within an input");
+            to.pod(account);
+            to.pod(number);
+            to.pod(config);
+            to.pod(frozen_until);
+            to.count(*len);
+            for f in &fills[..*len] {
+                to.pod(&f.time);
+                to.pod(&f.lots);
+                to.pod(&[f.delta, f.vega]);
+            }
+        }
+    }
+
+    /// Reads what [`Self::save`] wrote into no groups.
+    pub(super) fn load(&mut self, from: &mut impl Source) -> Result<(), SnapshotError> {
+        from.part(PART)?;
+        for _ in 0..from.below(self.sorted.capacity() + 1, "number of groups")? {
+            let mut group = Group {
+                account: from.pod()?,
+                number: from.pod()?,
+                config: from.pod()?,
+                frozen_until: from.pod()?,
+                fills: [Fill::default(); FILLS],
+                len: from.below(FILLS + 1, "number of a group's fills")?,
+                triggered: None,
+            };
+            for f in &mut group.fills[..group.len] {
+                (f.time, f.lots) = (from.pod()?, from.pod()?);
+                [f.delta, f.vega] = from.pod()?;
+            }
+            let key = |g: &Group| (g.account, g.number);
+            let rises = self.sorted.last().is_none_or(|g| key(g) < key(&group));
+            ensure(rises, "order of groups")?;
+            self.sorted.push(group);
+        }
+        Ok(())
     }
 
     pub(super) fn digest(&self, h: &mut blake3::Hasher) {

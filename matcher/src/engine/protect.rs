@@ -328,7 +328,7 @@ impl<B: OrderBook> Engine<B> {
         );
     }
 
-    fn first_dead_man(&self) -> u64 {
+    pub(super) fn first_dead_man(&self) -> u64 {
         let armed = self.members.iter().flatten().map(|m| m.dead_man);
         armed.filter(|t| *t != 0).min().unwrap_or(u64::MAX)
     }

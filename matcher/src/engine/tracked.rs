@@ -6,6 +6,7 @@
 //! early leaves the heap at once, and the heap never holds more than the book.
 
 use crate::memory::{reserved, taken};
+use crate::snapshot::{Sink, SnapshotError, Source, ensure};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use firmware::units::{AccountId, OrderId, TimeNs};
@@ -15,6 +16,8 @@ const NIL: u32 = 0;
 /// Set in a link's `prev` while the order is in the heap of expiries: a cancel then knows without a look at
 /// what is kept of the order that there is nothing to do there.
 const EXPIRES: u32 = 1 << 31;
+/// Begins what is kept of orders in a snapshot.
+const PART: [u8; 4] = *b"ORDR";
 /// Index of the list of orders among an account's lists.
 pub(super) const ORDERS: usize = 0;
 /// Index of the list of quotes.
@@ -171,6 +174,58 @@ impl Orders {
         if expires {
             self.leave_heap(self.places[slot as usize] as usize);
         }
+    }
+
+    /// Writes what is kept of these, all orders that rest; by entry.
+    pub(super) fn save(&self, ids: impl Iterator<Item = OrderId>, to: &mut impl Sink) {
+        let Self {
+            slots: _,
+            next_entry,
+            // Of the orders.
+            links: _,
+            places: _,
+            lists: _,
+            expiries: _,
+        } = self;
+        to.part(PART);
+        let mut all: Vec<&Tracked> = ids.map(|id| self.of(id)).collect();
+        all.sort_unstable_by_key(|t| t.entry);
+        to.count(all.len());
+        for t in all {
+            let Tracked {
+                id,
+                entry,
+                expire_time,
+                smp_id,
+                filled,
+            } = *t;
+            to.pod(&[id.0, entry, expire_time, smp_id]);
+            to.pod(&filled);
+        }
+        to.pod(next_entry);
+    }
+
+    /// Reads what [`Self::save`] wrote into no orders. `place` tells account and list of an order that rests.
+    pub(super) fn load(
+        &mut self,
+        place: impl Fn(OrderId) -> Option<(AccountId, usize)>,
+        from: &mut impl Source,
+    ) -> Result<(), SnapshotError> {
+        from.part(PART)?;
+        for _ in 0..from.below(self.slots.len(), "number of orders")? {
+            let [id, entry, expire_time, smp_id] = from.pod()?;
+            let filled = from.pod()?;
+            ensure(entry >= self.next_entry, "order of entries")?;
+            let id = OrderId(id);
+            let resting = place(id).filter(|_| self.of(id).id != id);
+            let (account, list) = resting.ok_or(SnapshotError::Value("order"))?;
+            self.next_entry = entry;
+            self.insert(account, list, id, expire_time, smp_id, filled);
+        }
+        let next = from.pod()?;
+        ensure(next >= self.next_entry, "order of entries")?;
+        self.next_entry = next;
+        Ok(())
     }
 
     /// Orders of one of an account's lists, oldest first.

@@ -1,16 +1,14 @@
 //! Inputs of the venue: listings, accounts, risk tables, time.
 
-use super::{CLIENT_IDS, Cause, Engine, Listed, Member, Stamp};
+use super::{Cause, Engine, Listed, Member, Stamp};
 use crate::accounts::Exposure;
 use crate::batch::SealReason;
 use crate::book::OrderBook;
-use crate::memory::taken;
 use crate::outbox::Outbox;
 use crate::settlement::Trigger;
 use crate::table::{Column, RiskTable};
-use alloc::vec::Vec;
 use firmware::limits::DOMAIN_LOTS_MAX;
-use firmware::units::{AccountId, InstrumentId, OrderId, PriceTicks, Side};
+use firmware::units::{AccountId, InstrumentId, PriceTicks, Side};
 use firmware::wire::feed::{
     IndexUpdate, InstrumentDefinition, MarkPrice, STATE_AUCTION, STATE_PRE_OPEN, SettlementSummary,
     TradingStatus,
@@ -30,12 +28,7 @@ impl<B: OrderBook> Engine<B> {
             .get_mut(m.member as usize)
             .expect("members are checked with the configuration");
         if slot.is_none() {
-            *slot = Some(Member {
-                cod_policy: 0,
-                ids: taken((0, OrderId(0)), CLIENT_IDS),
-                accounts: Vec::new(),
-                dead_man: 0,
-            });
+            *slot = Some(Member::new());
         }
         if let Some(member) = slot
             && !member.accounts.contains(&AccountId(m.account))
@@ -214,7 +207,8 @@ impl<B: OrderBook> Engine<B> {
                 .all(inside)
     }
 
-    fn rebase(&mut self) {
+    /// Works out anew what the margin check keeps of each account.
+    pub(super) fn rebase(&mut self) {
         self.accounts.rebase(&self.table);
         for i in 0..self.instruments.len() {
             if self.instruments[i].is_none() {

@@ -584,14 +584,28 @@ fn instrument_or_all(at: Option<u8>) -> u16 {
     at.map_or(ID16_NULL, |i| ALL[usize::from(i) % ALL.len()])
 }
 
-/// Runs a stream on both books, ends it with a seal and replays its journal.
+/// Runs a stream on both books, ends it with a seal and replays its journal. Twice on the way the state is
+/// written and read back: those engines then follow the journal beside the ones that were not stopped.
 pub(crate) fn check(mix: Mix, steps: &[Step]) -> Watch {
     let (mut fast, mut slow) = (Run::<LadderBook>::new(mix), Run::<ReferenceBook>::new(mix));
     let mut sealed = Vec::new();
     let end = Step::Timer { flags: 1 };
-    for step in steps.iter().chain([&end]) {
+    let (mut early, mut late) = (None, None);
+    for (at, step) in steps.iter().chain([&end]).enumerate() {
+        if at == steps.len() / 3 {
+            early = Some(Restored::<LadderBook>::of(&fast.venue, &slow.venue, mix));
+        }
+        if at == steps.len() * 3 / 4 {
+            late = Some(Restored::<ReferenceBook>::of(&fast.venue, &slow.venue, mix));
+        }
         fast.step(step);
         slow.step(step);
+        if let Some(early) = &mut early {
+            early.follow(&fast.venue);
+        }
+        if let Some(late) = &mut late {
+            late.follow(&fast.venue);
+        }
         assert_eq!(fast.venue.out.outcomes(), slow.venue.out.outcomes());
         assert!(
             fast.venue.out.sealed().eq(slow.venue.out.sealed()),
@@ -605,20 +619,84 @@ pub(crate) fn check(mix: Mix, steps: &[Step]) -> Watch {
         sealed.extend(fast.venue.out.sealed().map(<[u8]>::to_vec));
     }
     fast.venue.engine.book().check_invariants();
+    early.expect("a stream has a third").end(&fast.venue);
+    late.expect("a stream has three quarters").end(&fast.venue);
     let (accounts, fund) = (fast.venue.engine.accounts(), fast.venue.engine.fund_pico());
     fast.watch.auditor.assert_equals(accounts, fund);
     replay(&fast.venue, mix.orders, &sealed);
     fast.watch
 }
 
-/// The journal alone gives the same batches and the same state.
-fn replay<B: OrderBook>(venue: &Venue<B>, orders: u32, sealed: &[Vec<u8>]) {
-    let limits = EngineLimits {
+/// An engine that was read back from a snapshot, and goes on with the journal of the one that wrote it.
+struct Restored<B> {
+    engine: Engine<B>,
+    sequencer: Sequencer,
+    out: Outbox,
+    /// Records applied.
+    at: usize,
+}
+
+impl<B: OrderBook> Restored<B> {
+    /// Both books write the same bytes, which an engine that was read back writes again.
+    fn of(fast: &Venue<LadderBook>, slow: &Venue<ReferenceBook>, mix: Mix) -> Self {
+        let bytes = saved(&fast.engine);
+        assert!(bytes == saved(&slow.engine), "the books save other bytes");
+        let mut rest = bytes.as_slice();
+        let engine = Engine::<B>::load(limits(mix.orders), &mut rest).expect("just saved");
+        assert!(rest.is_empty());
+        assert_eq!(engine.state_hash(), fast.engine.state_hash());
+        assert!(saved(&engine) == bytes);
+        engine.book().check_invariants();
+        Self {
+            sequencer: Sequencer::after(engine.last_seq(), engine.last_time()),
+            engine,
+            out: Outbox::new(),
+            at: fast.journal.as_ref().map_or(0, Vec::len),
+        }
+    }
+
+    /// Applies what was journaled since: the last input causes the same here as there.
+    fn follow(&mut self, venue: &Venue<LadderBook>) {
+        let journal = venue.journal.as_deref().expect("a journal is kept");
+        let records = &journal[self.at..];
+        for record in records {
+            let (engine, out) = (&mut self.engine, &mut self.out);
+            record.replay(&mut self.sequencer, |input| engine.apply(input, out));
+        }
+        self.at = journal.len();
+        if !records.is_empty() {
+            assert_eq!(self.out.outcomes(), venue.out.outcomes());
+            assert!(self.out.sealed().eq(venue.out.sealed()));
+        }
+    }
+
+    fn end(&self, venue: &Venue<LadderBook>) {
+        assert_eq!(self.engine.state_hash(), venue.engine.state_hash());
+        assert!(
+            saved(&self.engine) == saved(&venue.engine),
+            "other bytes at the end"
+        );
+        self.engine.book().check_invariants();
+    }
+}
+
+fn saved<B: OrderBook>(engine: &Engine<B>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    engine.save(&mut bytes);
+    bytes
+}
+
+fn limits(orders: u32) -> EngineLimits {
+    EngineLimits {
         accounts: ACCOUNTS,
         orders,
         ..EngineLimits::default()
-    };
-    let mut engine = Engine::<LadderBook>::new(limits).expect("the limits are sound");
+    }
+}
+
+/// The journal alone gives the same batches and the same state.
+fn replay<B: OrderBook>(venue: &Venue<B>, orders: u32, sealed: &[Vec<u8>]) {
+    let mut engine = Engine::<LadderBook>::new(limits(orders)).expect("the limits are sound");
     let (mut sequencer, mut out, mut again) = (Sequencer::new(), Outbox::new(), Vec::new());
     let journal: &[Record] = venue.journal.as_deref().expect("a journal is kept");
     for record in journal {
