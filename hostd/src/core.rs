@@ -318,6 +318,7 @@ mod tests {
     use firmware::wire::input::{InAccount, InDropCopy, InGap};
     use firmware::wire::journal::RecordHeader;
     use firmware::wire::order::{MassCancel, Request};
+    use journal::ChainAt;
     use matcher::book::OrderBook;
 
     /// A core, and its journal: head and body of each record.
@@ -359,7 +360,7 @@ mod tests {
                 let view = RecordView {
                     header: *header,
                     body: bytemuck::cast_slice(body),
-                    chain: [0; 32],
+                    chain: ChainAt::default(),
                 };
                 core.replay(&view).unwrap();
             }

@@ -69,17 +69,15 @@ pub struct JournalTile<D> {
 /// that wait for their last record.
 #[derive(Debug)]
 pub struct Taken {
-    chain: Chain,
     parts: Vec<u8>,
     batches: VecDeque<SealedFile>,
 }
 
 impl Taken {
-    /// Nothing, at the end of a journal.
+    /// Nothing yet.
     #[must_use]
-    pub fn nothing(chain: Chain) -> Self {
+    pub fn nothing() -> Self {
         Self {
-            chain,
             parts: Vec::with_capacity(1 << 10),
             batches: VecDeque::new(),
         }
@@ -182,11 +180,7 @@ impl<D: Disk> JournalTile<D> {
 
     /// Appends what the lane holds; returns the bytes taken (at least 1 if anything came).
     fn take(&mut self) -> u64 {
-        let Taken {
-            chain,
-            parts,
-            batches,
-        } = &mut self.taken;
+        let Taken { parts, batches } = &mut self.taken;
         let mut bytes = 0;
         while let Some(item) = self.lane.peek() {
             let (head, body): (RecordHead, &[u8]) = match item {
@@ -201,7 +195,7 @@ impl<D: Disk> JournalTile<D> {
                     let Some(ToJournal::Sealed(bytes)) = self.lane.pop() else {
                         unreachable!("just peeked")
                     };
-                    batches.push_back(with_chain(bytes, *chain));
+                    batches.push_back(with_chain(bytes, self.commit.chain()));
                     continue;
                 }
             };
@@ -221,13 +215,9 @@ impl<D: Disk> JournalTile<D> {
                 session: head.session,
                 body,
             };
-            let appended = self.commit.append(&record);
-            match appended {
-                Ok(after) => *chain = after,
-                Err(journal::Full) => {
-                    parts.truncate(before);
-                    break;
-                }
+            if self.commit.append(&record).is_err() {
+                parts.truncate(before);
+                break;
             }
             bytes += len as u64 + 32;
             parts.clear();

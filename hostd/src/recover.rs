@@ -41,7 +41,7 @@ pub fn recover(
         follow(&core)?;
         if let Some(batches) = batches {
             for bytes in core.outbox.sealed() {
-                write_missing(batches, bytes, view.chain)?;
+                write_missing(batches, bytes, view.chain.hash())?;
             }
         }
     }

@@ -150,7 +150,7 @@ fn run_shared(config: &Config) -> anyhow::Result<()> {
     let (to_seal, sealed) = mpsc::channel();
     let (notes, written) = mpsc::channel();
     let tile = JournalTile {
-        taken: Taken::nothing(commit.chain()),
+        taken: Taken::nothing(),
         commit,
         lane: journal_out,
         seal: to_seal,

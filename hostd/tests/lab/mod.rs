@@ -34,7 +34,7 @@ use hostd::nic::sim::{SimNet, SimNic, SimPeer};
 use hostd::nic::{Endpoint, Nic, NicCounters, RxBurst, TxFull};
 use hostd::recover::missing;
 use hostd::spool::{SpoolFiles, SpoolTile};
-use journal::RecordView;
+use journal::{ChainAt, RecordView};
 use lane::{Consumer, Parker, Producer, Watermark, bounded};
 use matcher::risk_table::{VolInput, build_table};
 use std::cell::{Cell, RefCell};
@@ -172,7 +172,7 @@ impl Venue {
             let view = RecordView {
                 header: r.header,
                 body: bytemuck::cast_slice(&r.body),
-                chain: [0; 32],
+                chain: ChainAt::default(),
             };
             core.replay(&view).unwrap();
             for (member, report) in core.told() {

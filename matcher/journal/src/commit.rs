@@ -89,7 +89,7 @@ impl<D: Disk> GroupCommit<D> {
     /// # Errors
     /// [`Full`]: keep the record, [`poll`](Self::poll), and try again.
     #[inline]
-    pub fn append(&mut self, record: &Record<'_>) -> Result<Chain, Full> {
+    pub fn append(&mut self, record: &Record<'_>) -> Result<(), Full> {
         self.writer.append(record)
     }
 
@@ -164,9 +164,9 @@ impl<D: Disk> GroupCommit<D> {
         self.writer.next_seq()
     }
 
-    /// Hash of everything appended.
+    /// Hash of everything appended; see [`Writer::chain`].
     #[must_use]
-    pub fn chain(&self) -> Chain {
+    pub fn chain(&mut self) -> Chain {
         self.writer.chain()
     }
 

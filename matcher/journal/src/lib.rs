@@ -13,8 +13,13 @@
 //! ```
 //!
 //! A batch names its own place, so a block that landed elsewhere, or stayed from before, is not taken for
-//! one. `h_n = blake3(h_{n-1} || record_n)`, from `h_0 = blake3("deltabox journal v1")`: the hash after a
-//! record stands for the whole journal up to it.
+//! one.
+//!
+//! The chain: the hash after a record is `blake3(bytes 32.. of its batch, up to and with the record)`, that is
+//! of the hash before the batch and the batch's records so far. The hash after a batch is that after its last
+//! record, and the hash before the first batch is `blake3("deltabox journal v2")`. So the hash after a record
+//! stands for the whole journal up to it, its grouping into batches included; writer and reader hash each
+//! byte once, kilobytes at a time, and the hash inside a batch is computed only for who asks.
 //!
 //! What it promises: what was reported durable is read back exactly, or the reader says which segment,
 //! offset and record is damaged. Only a write that was never reported durable (a [`Tail::Torn`]) is
@@ -39,6 +44,6 @@ pub use file_disk::FileDisk;
 pub use format::{
     BATCH_BYTES_MAX, BLOCK_LEN, Block, Chain, FIRST_SEQ, SEGMENT_BYTES_DEFAULT, genesis,
 };
-pub use reader::{Reader, RecordView};
+pub use reader::{ChainAt, Reader, RecordView};
 pub use tail::{End, Tail};
 pub use writer::{Batch, Config, Full, Record, Writer, encode_record};

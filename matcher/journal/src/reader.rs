@@ -3,8 +3,8 @@
 use crate::dir::check_segments;
 use crate::error::{Fault, JournalError};
 use crate::format::{
-    BATCH_BYTES_MAX, BATCH_HEADER_LEN, BLOCK_LEN, BatchHeader, Chain, SegmentHeader, check_record,
-    first_nonzero, is_zero, link,
+    BATCH_BYTES_MAX, BATCH_HEADER_LEN, BLOCK_LEN, BatchHeader, CHAINED_FROM, Chain, SegmentHeader,
+    chain_after, check_record, first_nonzero, is_zero,
 };
 use crate::tail::{End, classify};
 use crate::window::Window;
@@ -18,8 +18,24 @@ pub struct RecordView<'a> {
     pub header: RecordHeader,
     /// Its body, with up to 7 bytes of zeros at the end. At an address that is a multiple of 8.
     pub body: &'a [u8],
-    /// Hash of the journal up to and with this record.
-    pub chain: Chain,
+    /// Hash of the journal up to and with this record, for who asks.
+    pub chain: ChainAt<'a>,
+}
+
+/// The hash of a journal up to a record, computed when asked for. The default stands for no place in any
+/// journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChainAt<'a> {
+    /// The hash before the record's batch, and the batch's records up to and with it.
+    hashed: &'a [u8],
+}
+
+impl ChainAt<'_> {
+    /// The hash.
+    #[must_use]
+    pub fn hash(&self) -> Chain {
+        *blake3::hash(self.hashed).as_bytes()
+    }
 }
 
 /// Reads records in order and checks all of it: crc, place, numbering and chain.
@@ -27,9 +43,13 @@ pub struct Reader {
     dir: PathBuf,
     window: Window,
     end: End,
-    /// Next record of the batch at hand; equal to `batch_end` when there is none.
-    cursor: u64,
+    /// The batch at hand, which the window holds.
+    batch: u64,
     batch_end: u64,
+    /// Hash after it.
+    batch_chain: Chain,
+    /// Its next record; equal to `batch_end` when there is none.
+    cursor: u64,
 }
 
 /// What stands at the reader's place.
@@ -53,8 +73,10 @@ impl Reader {
             dir,
             window,
             end,
-            cursor: 0,
+            batch: 0,
             batch_end: 0,
+            batch_chain: Chain::default(),
+            cursor: 0,
         })
     }
 
@@ -97,7 +119,14 @@ impl Reader {
     /// Hash of all records read so far.
     #[must_use]
     pub fn chain(&self) -> Chain {
-        self.end.chain
+        if self.cursor == self.batch_end {
+            return self.end.chain;
+        }
+        let read = (self.cursor - self.batch) as usize;
+        if read == BATCH_HEADER_LEN {
+            return self.end.chain;
+        }
+        chain_after(self.window.held(self.batch, read))
     }
 
     /// Where the journal ends. Meaningful once [`next`](Self::next) returned None.
@@ -112,8 +141,11 @@ impl Reader {
         loop {
             match self.find()? {
                 Found::Batch(header) => {
-                    self.cursor = self.end.offset + BATCH_HEADER_LEN as u64;
-                    self.batch_end = self.end.offset + u64::from(header.len);
+                    self.batch = self.end.offset;
+                    self.batch_end = self.batch + u64::from(header.len);
+                    self.batch_chain =
+                        chain_after(self.window.held(self.batch, header.len as usize));
+                    self.cursor = self.batch + BATCH_HEADER_LEN as u64;
                     self.end.offset += header.disk_len() as u64;
                     return Ok(true);
                 }
@@ -187,7 +219,7 @@ impl Reader {
         self.end.segment = segment;
         self.end.offset = BLOCK_LEN as u64;
         self.end.segment_bytes = header.segment_bytes;
-        (self.cursor, self.batch_end) = (0, 0);
+        (self.batch, self.batch_end, self.cursor) = (0, 0, 0);
         Ok(Found::NextSegment)
     }
 
@@ -210,24 +242,29 @@ impl Reader {
 
     /// The record at the cursor, which lies in a batch that was checked.
     fn take(&mut self) -> Result<RecordView<'_>, JournalError> {
-        let (at, seq) = (self.cursor, self.end.next_seq);
-        let bytes = self.window.at(at, (self.batch_end - at) as usize)?;
-        let header = check_record(bytes, seq).map_err(|fault| JournalError::Corrupt {
+        let seq = self.end.next_seq;
+        let len = (self.batch_end - self.batch) as usize;
+        let batch = self.window.held(self.batch, len);
+        let at = (self.cursor - self.batch) as usize;
+        let header = check_record(&batch[at..], seq).map_err(|fault| JournalError::Corrupt {
             segment: self.end.segment,
-            offset: at,
+            offset: self.cursor,
             seq,
             fault,
         })?;
-        let record = &bytes[..header.len as usize];
-        self.end.chain = link(&self.end.chain, record);
+        let after = at + header.len as usize;
         self.end.next_seq += 1;
         self.end.last_time_ns = header.time_ns;
         self.cursor += u64::from(header.len);
-        let (body, chain) = (&record[RECORD_HEADER_LEN..], self.end.chain);
+        if self.cursor == self.batch_end {
+            self.end.chain = self.batch_chain;
+        }
         Ok(RecordView {
             header,
-            body,
-            chain,
+            body: &batch[at + RECORD_HEADER_LEN..after],
+            chain: ChainAt {
+                hashed: &batch[CHAINED_FROM..after],
+            },
         })
     }
 }

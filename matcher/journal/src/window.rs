@@ -85,6 +85,12 @@ impl Window {
         Ok(&bytemuck::cast_slice(&self.blocks)[from..from + len])
     }
 
+    /// What [`at`](Self::at) returned and is still held.
+    pub(crate) fn held(&self, offset: u64, len: usize) -> &[u8] {
+        let from = (offset - self.start) as usize;
+        &bytemuck::cast_slice(&self.blocks)[from..from + len]
+    }
+
     pub(crate) fn file_len(&self) -> Result<u64, JournalError> {
         let file = self.file.as_ref().expect("a segment is shown");
         Ok(file.metadata().map_err(|e| self.failed("size", e))?.len())

@@ -1,8 +1,8 @@
 //! Turning records into batches. No I/O: the batches go to a [`Disk`](crate::Disk).
 
 use crate::format::{
-    BATCH_BYTES_MAX, BATCH_HEADER_LEN, BLOCK_LEN, BatchHeader, Block, Chain, SEGMENT_BYTES_DEFAULT,
-    SEGMENT_HEADER_LEN, SegmentHeader, link, seal_record,
+    BATCH_BYTES_MAX, BATCH_HEADER_LEN, BLOCK_LEN, BatchHeader, Block, CHAINED_FROM, Chain,
+    RunningChain, SEGMENT_BYTES_DEFAULT, SEGMENT_HEADER_LEN, SegmentHeader, seal_record,
 };
 use crate::tail::End;
 use bytemuck::Zeroable;
@@ -127,8 +127,8 @@ struct Filling {
     len: usize,
     count: u32,
     first_seq: u64,
-    /// Hash before its first record.
-    chain: Chain,
+    /// Hash after its last record; the hash before its first one stands in its header already.
+    running: RunningChain,
 }
 
 /// Appends records to a buffer, and hands out what to write.
@@ -140,6 +140,7 @@ pub struct Writer {
     spare: Vec<(usize, Box<[Block]>)>,
     header: Option<(usize, Box<[Block]>)>,
     next_seq: u64,
+    /// Hash before the first record of the batch being filled.
     chain: Chain,
     /// Where the next batch goes.
     segment: u32,
@@ -204,10 +205,17 @@ impl Writer {
         self.next_seq
     }
 
-    /// Hash of everything appended so far.
+    /// Hash of everything appended so far. Costs the hashing of up to a batch when asked, and nothing
+    /// otherwise.
     #[must_use]
-    pub fn chain(&self) -> Chain {
-        self.chain
+    pub fn chain(&mut self) -> Chain {
+        match &mut self.filling {
+            Some(f) if f.count > 0 => {
+                let bytes: &[u8] = bytemuck::cast_slice(&f.blocks);
+                f.running.after(&bytes[..f.len])
+            }
+            _ => self.chain,
+        }
     }
 
     /// Segment that the next batch goes to.
@@ -232,7 +240,7 @@ impl Writer {
         self.segment + 2
     }
 
-    /// Appends `record` and returns the hash of the journal up to and with it.
+    /// Appends `record`.
     ///
     /// # Errors
     /// [`Full`] if neither buffer has room; nothing changed.
@@ -240,7 +248,7 @@ impl Writer {
     /// # Panics
     /// If the number is not the next one, or the body is too long for a batch: the sequencer is broken.
     #[inline]
-    pub fn append(&mut self, record: &Record<'_>) -> Result<Chain, Full> {
+    pub fn append(&mut self, record: &Record<'_>) -> Result<(), Full> {
         assert_eq!(
             record.seq, self.next_seq,
             "records are numbered without gaps"
@@ -262,13 +270,12 @@ impl Writer {
             return Err(Full);
         }
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut filling.blocks);
-        let slot = &mut bytes[filling.len..filling.len + len];
-        encode_record(record, slot);
-        self.chain = link(&self.chain, slot);
+        encode_record(record, &mut bytes[filling.len..filling.len + len]);
         filling.len += len;
         filling.count += 1;
+        filling.running.follow(&bytes[..filling.len]);
         self.next_seq += 1;
-        Ok(self.chain)
+        Ok(())
     }
 
     /// What to write next, if anything: the header of a segment that begins, or the records so far.
@@ -301,7 +308,7 @@ impl Writer {
             bytes,
             first.first_seq,
             self.config.epoch,
-            first.chain,
+            self.chain,
         );
         let (buffer, mut blocks) = self.header.take()?;
         blocks[0].0[..SEGMENT_HEADER_LEN].copy_from_slice(bytemuck::bytes_of(&header));
@@ -325,20 +332,17 @@ impl Writer {
             len: used,
             count,
             first_seq,
-            chain,
+            mut running,
         } = self.filling.take()?;
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut blocks);
         let (segment, offset) = (self.segment, self.offset);
         let len = used.next_multiple_of(BLOCK_LEN);
         // The buffer was used before.
         bytes[used..len].fill(0);
-        BatchHeader::seal(
-            &mut bytes[..used],
-            count,
-            first_seq,
-            (segment, offset),
-            chain,
-        );
+        let after = running.after(&bytes[..used]);
+        let place = (segment, offset);
+        BatchHeader::seal(&mut bytes[..used], count, first_seq, place, self.chain);
+        self.chain = after;
         self.offset += len as u64;
         let last_seq = Some(self.next_seq - 1);
         self.begin_batch();
@@ -367,13 +371,16 @@ impl Writer {
 
     fn begin_batch(&mut self) {
         let (first_seq, chain) = (self.next_seq, self.chain);
-        self.filling = self.spare.pop().map(|(buffer, blocks)| Filling {
-            blocks,
-            buffer,
-            len: BATCH_HEADER_LEN,
-            count: 0,
-            first_seq,
-            chain,
+        self.filling = self.spare.pop().map(|(buffer, mut blocks)| {
+            blocks[0].0[CHAINED_FROM..BATCH_HEADER_LEN].copy_from_slice(&chain);
+            Filling {
+                blocks,
+                buffer,
+                len: BATCH_HEADER_LEN,
+                count: 0,
+                first_seq,
+                running: RunningChain::new(),
+            }
         });
     }
 }

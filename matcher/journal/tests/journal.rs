@@ -43,7 +43,7 @@ fn kept(view: &journal::RecordView<'_>) -> Kept {
         source: h.source,
         session: h.session,
         body: view.body.to_vec(),
-        chain: view.chain,
+        chain: view.chain.hash(),
     }
 }
 
@@ -73,13 +73,10 @@ fn append(journal: &mut GroupCommit<FileDisk>, list: &mut Vec<Kept>, body: &[u8]
         session,
         body,
     };
-    let chain = match journal.append(&record) {
-        Ok(chain) => chain,
-        Err(journal::Full) => {
-            journal.flush().unwrap();
-            journal.append(&record).unwrap()
-        }
-    };
+    if journal.append(&record).is_err() {
+        journal.flush().unwrap();
+        journal.append(&record).unwrap();
+    }
     let mut body = body.to_vec();
     body.resize(body.len().next_multiple_of(8), 0);
     list.push(Kept {
@@ -89,7 +86,7 @@ fn append(journal: &mut GroupCommit<FileDisk>, list: &mut Vec<Kept>, body: &[u8]
         source,
         session,
         body,
-        chain,
+        chain: journal.chain(),
     });
 }
 
@@ -134,9 +131,9 @@ fn the_bytes_on_disk_stay_the_same_from_release_to_release() {
     assert_eq!(hex(&list.last().unwrap().chain[..8]), CHAIN);
     assert_eq!(hex(&blake3::hash(&bytes).as_bytes()[..8]), FILE);
 }
-const GENESIS: &str = "df59cf1238667231";
-const CHAIN: &str = "ca9ada235c7ac455";
-const FILE: &str = "2aa3d34d7b2bcc6a";
+const GENESIS: &str = "8a399e33371d9af9";
+const CHAIN: &str = "b6f0d7eea9351465";
+const FILE: &str = "a9a1146dac207e4a";
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
@@ -174,17 +171,37 @@ proptest! {
 }
 
 #[test]
-fn the_chain_follows_from_the_records_alone() {
+fn the_chain_is_one_hash_over_each_batch_and_over_its_first_part_for_a_record_inside() {
     let dir = tempfile::tempdir().unwrap();
-    let (list, offset, last) = three_batches(dir.path());
+    let (list, ..) = three_batches(dir.path());
     let bytes = std::fs::read(dir.path().join(segment_name(1))).unwrap();
-    let mut chain = list[list.len() - last - 1].chain;
-    let mut at = offset as usize + 64;
-    for kept in &list[list.len() - last..] {
-        let len = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
-        chain = *blake3::hash(&[&chain[..], &bytes[at..at + len]].concat()).as_bytes();
-        assert_eq!(chain, kept.chain);
-        at += len;
+    let mut kept = list.iter();
+    let mut before = genesis();
+    for (batch, records) in [(0x1000, 2), (0x2000, 3), (0x4000, 4)] {
+        let mut end = batch + 64;
+        for _ in 0..records {
+            end += u32::from_le_bytes(bytes[end..end + 4].try_into().unwrap()) as usize;
+            let hash = blake3::hash(&[&before[..], &bytes[batch + 64..end]].concat());
+            assert_eq!(kept.next().unwrap().chain, *hash.as_bytes());
+        }
+        assert_eq!(bytes[batch + 32..batch + 64], before);
+        before = kept
+            .as_slice()
+            .first()
+            .map_or(before, |_| list[list.len() - kept.len() - 1].chain);
+    }
+    assert!(kept.next().is_none());
+}
+
+#[test]
+fn a_reader_inside_a_batch_knows_the_hash_of_what_it_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (list, ..) = three_batches(dir.path());
+    let mut reader = Reader::open(dir.path()).unwrap();
+    assert_eq!(reader.chain(), genesis());
+    for kept in &list {
+        assert!(reader.next().unwrap().is_some());
+        assert_eq!(reader.chain(), kept.chain);
     }
 }
 

@@ -209,8 +209,9 @@ impl Venue {
             session: input.member().0,
             body: input.input().bytes(),
         };
-        let chain = self.journal.append(&record).expect("room");
+        self.journal.append(&record).expect("room");
         self.journal.flush().expect("durable");
+        let chain = self.journal.chain();
         self.engine.apply(input, &mut self.outbox);
         for sealed in self.outbox.sealed() {
             let mut batch = matcher::batch::decode(sealed).expect("just encoded");

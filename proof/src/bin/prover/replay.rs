@@ -66,7 +66,7 @@ impl Machine {
         self.engine.apply(&input, &mut self.outbox);
         for bytes in self.outbox.sealed() {
             let mut batch = matcher::batch::decode(bytes).context("a batch of our own engine")?;
-            batch.journal_hash = record.chain;
+            batch.journal_hash = record.chain.hash();
             self.sealed.push_back(batch);
         }
         Ok(())
