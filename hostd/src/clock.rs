@@ -26,12 +26,12 @@ impl RealClock {
     pub fn starting_after(floor: TimeNs) -> Self {
         // The closest of a few pairs of readings: a preempted one is wide.
         let pair = || {
-            let (before, wall, after) = (monotonic(), nanos(ClockId::Realtime), monotonic());
+            let (before, wall, after) = (monotonic_ns(), nanos(ClockId::Realtime), monotonic_ns());
             (after - before, wall - before)
         };
         let (_, offset_ns) = (0..5).map(|_| pair()).min().expect("five pairs");
         Self {
-            offset_ns: offset_ns.max((floor.0 + 1).saturating_sub(monotonic())),
+            offset_ns: offset_ns.max((floor.0 + 1).saturating_sub(monotonic_ns())),
         }
     }
 }
@@ -39,12 +39,14 @@ impl RealClock {
 impl Clock for RealClock {
     #[inline]
     fn now(&mut self) -> TimeNs {
-        TimeNs(monotonic() + self.offset_ns)
+        TimeNs(monotonic_ns() + self.offset_ns)
     }
 }
 
+/// Time that only passes, from an arbitrary start: for timeouts inside one process.
 #[inline]
-fn monotonic() -> u64 {
+#[must_use]
+pub fn monotonic_ns() -> u64 {
     nanos(ClockId::Monotonic)
 }
 

@@ -1,9 +1,9 @@
 //! `[feed]` of the configuration.
 
+use crate::ipv4_net::Ipv4Net;
 use serde::Deserialize;
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::str::FromStr;
+use std::net::SocketAddrV4;
 
 /// `[feed]`
 #[derive(Clone, Debug, Deserialize)]
@@ -177,77 +177,5 @@ impl FeedSection {
             within("feed.checkpoints.interval_ms", c.interval_ms, 10, 3_600_000)?;
         }
         Ok(())
-    }
-}
-
-/// Addresses with a prefix in common.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Ipv4Net {
-    base: u32,
-    mask: u32,
-}
-
-impl Ipv4Net {
-    /// Whether an address is one of them.
-    #[must_use]
-    pub fn holds(self, address: Ipv4Addr) -> bool {
-        address.to_bits() & self.mask == self.base
-    }
-}
-
-impl FromStr for Ipv4Net {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let fail = || format!("'{text}' is no network such as 10.1.0.0/16");
-        let (address, bits) = text.split_once('/').unwrap_or((text, "32"));
-        let address: Ipv4Addr = address.parse().map_err(|_| fail())?;
-        let bits: u32 = bits.parse().map_err(|_| fail())?;
-        let shift = 32u32.checked_sub(bits).ok_or_else(fail)?;
-        let mask = u32::MAX.checked_shl(shift).unwrap_or(0);
-        let base = address.to_bits();
-        if base & !mask != 0 {
-            return Err(fail());
-        }
-        Ok(Self { base, mask })
-    }
-}
-
-impl TryFrom<String> for Ipv4Net {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_holds_its_addresses_and_no_others() {
-        let table = [
-            ("10.1.0.0/16", [10, 1, 255, 9], [10, 2, 0, 0]),
-            ("10.1.2.3", [10, 1, 2, 3], [10, 1, 2, 4]),
-            ("10.1.2.2/31", [10, 1, 2, 3], [10, 1, 2, 4]),
-        ];
-        for (net, inside, outside) in table {
-            let net: Ipv4Net = net.parse().unwrap();
-            assert!(net.holds(inside.into()) && !net.holds(outside.into()));
-        }
-        let all: Ipv4Net = "0.0.0.0/0".parse().unwrap();
-        assert!(all.holds([255; 4].into()) && all.holds([0; 4].into()));
-        for bad in [
-            "",
-            "10.1.0.0/33",
-            "10.1.0.1/16",
-            "10.1/16",
-            "a/8",
-            "10.0.0.0/",
-        ] {
-            assert!(bad.parse::<Ipv4Net>().is_err(), "{bad}");
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! The re-request server: any part of the day again, one packet an answer, within limits.
 
-use super::config::Ipv4Net;
 use super::store::Store;
 use super::{FeedCounters, PacketBuilder};
+use crate::ipv4_net::Ipv4Net;
 use crate::nic::Endpoint;
 use firmware::limits::FEED_PAYLOAD_MAX;
 use firmware::rate::TokenBucket;

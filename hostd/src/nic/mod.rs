@@ -6,10 +6,12 @@
 
 use firmware::limits::DATAGRAM_MAX;
 use firmware::units::TimeNs;
+use firmware::wire::frame::FrameFault;
 use lane::Parker;
 use std::io;
 use std::time::Duration;
 
+pub mod raw;
 pub mod sim;
 mod uring;
 
@@ -109,6 +111,18 @@ pub struct NicCounters {
     pub tx_errors: u64,
     /// Times that no slot was free.
     pub tx_full: u64,
+    /// Dropped: the neighbour did not answer, or too much waited for it. From here on backends over raw frames only.
+    pub tx_unresolved: u64,
+    /// Lost before we saw them: the device had no room.
+    pub rx_lost: u64,
+    /// Frames refused, by the number of their [`FrameFault`].
+    pub faults: [u64; FrameFault::COUNT],
+    /// ARP messages taken.
+    pub arp_rx: u64,
+    /// ARP messages sent.
+    pub arp_tx: u64,
+    /// Others said that an address of ours is theirs.
+    pub arp_conflicts: u64,
 }
 
 /// Room for the datagrams of one poll. Made once, used for ever.
