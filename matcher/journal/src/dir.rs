@@ -23,7 +23,46 @@ fn segment_number(name: &str) -> Option<u32> {
     (segment_name(segment) == name).then_some(segment)
 }
 
-/// Numbers of the segments in `dir`, rising; other files are not looked at.
+/// Folder in a journal's directory for closed segments that were moved out of the way; it may be a link to
+/// another disk. Readers find them there.
+pub const ARCHIVE: &str = "archive";
+
+/// Where `segment` is, or would be if it is in neither place.
+#[must_use]
+pub fn segment_path(dir: &Path, segment: u32) -> PathBuf {
+    let name = segment_name(segment);
+    let here = dir.join(&name);
+    let there = dir.join(ARCHIVE).join(name);
+    if !here.exists() && there.exists() {
+        there
+    } else {
+        here
+    }
+}
+
+/// Numbers of the segments in `dir` and its archive, rising.
+pub(crate) fn all_segments(dir: &Path) -> Result<Vec<u32>, JournalError> {
+    let mut found = Vec::new();
+    for path in [dir.to_path_buf(), dir.join(ARCHIVE)] {
+        match segments(&path) {
+            Ok(segments) => found.extend(segments),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && path != dir => {}
+            Err(source) => {
+                return Err(JournalError::Io {
+                    op: "list",
+                    path,
+                    source,
+                });
+            }
+        }
+    }
+    found.sort_unstable();
+    // One that was copied to another disk and not removed here yet is in both.
+    found.dedup();
+    Ok(found)
+}
+
+/// Numbers of the segments in `dir` itself, rising; other files are not looked at.
 pub(crate) fn segments(dir: &Path) -> io::Result<Vec<u32>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)? {
@@ -50,15 +89,9 @@ fn remove_unfinished(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The segments of `dir`, refused unless they run from 1 without a gap.
-pub(crate) fn check_segments(dir: &Path) -> Result<(), JournalError> {
-    let path = dir.to_path_buf();
-    let found = segments(dir).map_err(|source| JournalError::Io {
-        op: "list",
-        path,
-        source,
-    })?;
-    for (missing, present) in (1..).zip(found) {
+/// Refuses `segments` unless they run from `first` without a gap.
+pub(crate) fn check_segments(first: u32, segments: &[u32]) -> Result<(), JournalError> {
+    for (missing, &present) in (first..).zip(segments) {
         if missing != present {
             return Err(JournalError::Missing { missing, present });
         }

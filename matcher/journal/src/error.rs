@@ -36,6 +36,26 @@ pub enum JournalError {
         /// The one that is.
         present: u32,
     },
+    /// No segment that is left holds the record.
+    #[error("record {seq} is in no segment of the journal or its archive")]
+    NoRecord {
+        /// The record asked for.
+        seq: u64,
+    },
+    /// The journal ends before a record that had been durable.
+    #[error("the journal ends with record {last}, but record {seq} had been durable")]
+    Short {
+        /// The record asked for.
+        seq: u64,
+        /// The last one there.
+        last: u64,
+    },
+    /// The record is there, but what leads up to it is another history.
+    #[error("the chain hash up to record {seq} is not the one asked for: this is another journal")]
+    OtherChain {
+        /// The record asked for.
+        seq: u64,
+    },
 }
 
 /// What is wrong with some bytes of a journal.

@@ -5,6 +5,8 @@
 //!   0      segment header, one block: magic, number, first seq, chain hash before it, epoch, crc32c
 //!   4096   batch | batch | batch | ... | zeros
 //!
+//! archive/               closed segments that were moved out of the way; readers look here too
+//!
 //! batch: a multiple of 4096 bytes, written by one write
 //!   0   magic u32 | crc32c u32 | len u32 | count u32 | first_seq u64 | segment u32 | block u32
 //!   32  chain hash before the batch, 32 bytes
@@ -27,6 +29,7 @@
 //!
 //! What may never enter: a clock, a retry of a failed write, an allocation after start on the write side.
 
+mod archive;
 mod commit;
 mod dir;
 mod error;
@@ -37,13 +40,14 @@ mod tail;
 mod window;
 mod writer;
 
+pub use archive::archive;
 pub use commit::{Disk, GroupCommit};
-pub use dir::{JournalDir, create_segment, segment_name};
+pub use dir::{ARCHIVE, JournalDir, create_segment, segment_name, segment_path};
 pub use error::{DiskError, Fault, JournalError};
 pub use file_disk::FileDisk;
 pub use format::{
     BATCH_BYTES_MAX, BLOCK_LEN, Block, Chain, FIRST_SEQ, SEGMENT_BYTES_DEFAULT, genesis,
 };
-pub use reader::{ChainAt, Reader, RecordView};
+pub use reader::{BatchView, ChainAt, Mark, Reader, RecordView};
 pub use tail::{End, Tail};
 pub use writer::{Batch, Config, Full, Record, Writer, encode_record};

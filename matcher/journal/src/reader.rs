@@ -1,6 +1,6 @@
 //! Reading a journal, at rest or while another process writes it.
 
-use crate::dir::check_segments;
+use crate::dir::{all_segments, check_segments};
 use crate::error::{Fault, JournalError};
 use crate::format::{
     BATCH_BYTES_MAX, BATCH_HEADER_LEN, BLOCK_LEN, BatchHeader, CHAINED_FROM, Chain, SegmentHeader,
@@ -20,6 +20,32 @@ pub struct RecordView<'a> {
     pub body: &'a [u8],
     /// Hash of the journal up to and with this record, for who asks.
     pub chain: ChainAt<'a>,
+}
+
+/// A place in a journal: right after a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The record; zero stands before the first.
+    pub seq: u64,
+    /// Hash of the journal up to and with it.
+    pub chain: Chain,
+}
+
+/// A group commit as it stands on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchView {
+    /// Its segment.
+    pub segment: u32,
+    /// Where it begins there.
+    pub offset: u64,
+    /// Bytes used, its header included.
+    pub len: u32,
+    /// Records in it.
+    pub count: u32,
+    /// Number of the first one.
+    pub first_seq: u64,
+    /// Hash of the journal up to and with its last record.
+    pub chain: Chain,
 }
 
 /// The hash of a journal up to a record, computed when asked for. The default stands for no place in any
@@ -43,13 +69,11 @@ pub struct Reader {
     dir: PathBuf,
     window: Window,
     end: End,
-    /// The batch at hand, which the window holds.
-    batch: u64,
-    batch_end: u64,
-    /// Hash after it.
-    batch_chain: Chain,
+    /// The batch at hand, which the window holds; before the first, one without records.
+    batch: BatchView,
     /// Its next record; equal to `batch_end` when there is none.
     cursor: u64,
+    batch_end: u64,
 }
 
 /// What stands at the reader's place.
@@ -66,18 +90,92 @@ impl Reader {
     /// # Errors
     /// If the directory cannot be read or a segment is missing.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, JournalError> {
-        let dir = dir.as_ref().to_path_buf();
-        check_segments(&dir)?;
-        let (window, end) = (Window::new(), End::genesis());
-        Ok(Self {
-            dir,
-            window,
+        let dir = dir.as_ref();
+        check_segments(1, &all_segments(dir)?)?;
+        Ok(Self::at(dir, End::genesis()))
+    }
+
+    /// A reader at the record after `mark`. Segments before that of the mark need not be there; from the start of
+    /// that one on all is checked, and that the mark lies on this journal's chain.
+    ///
+    /// # Errors
+    /// If that does not hold, or the directory cannot be read, or a later segment is missing.
+    pub fn open_at(dir: impl AsRef<Path>, mark: &Mark) -> Result<Self, JournalError> {
+        let dir = dir.as_ref();
+        let mut reader = if mark.seq == 0 {
+            Self::open(dir)?
+        } else {
+            Self::open_near(dir, mark.seq)?
+        };
+        while reader.end.next_seq <= mark.seq {
+            if !reader.load(false)? {
+                let (seq, last) = (mark.seq, reader.end.next_seq - 1);
+                return Err(JournalError::Short { seq, last });
+            }
+            let next = reader.end.next_seq + u64::from(reader.batch.count);
+            if next <= mark.seq {
+                (reader.end.next_seq, reader.end.chain) = (next, reader.batch.chain);
+                reader.cursor = reader.batch_end;
+                continue;
+            }
+            while reader.end.next_seq <= mark.seq {
+                reader.take()?;
+            }
+        }
+        if reader.chain() == mark.chain {
+            Ok(reader)
+        } else {
+            Err(JournalError::OtherChain { seq: mark.seq })
+        }
+    }
+
+    /// A reader at the start of the last segment that begins at or before record `seq`.
+    fn open_near(dir: &Path, seq: u64) -> Result<Self, JournalError> {
+        let segments = all_segments(dir)?;
+        let mut window = Window::new();
+        for (i, &segment) in segments.iter().enumerate().rev() {
+            if !window.show(dir, segment)? {
+                continue;
+            }
+            // One that is damaged is met by the reader that begins before it.
+            let Ok(header) = SegmentHeader::check(window.at(0, BLOCK_LEN)?, segment) else {
+                continue;
+            };
+            if header.first_seq <= seq {
+                check_segments(segment, &segments[i..])?;
+                let mut reader = Self::at(
+                    dir,
+                    End {
+                        next_seq: header.first_seq,
+                        chain: header.chain,
+                        segment,
+                        ..End::genesis()
+                    },
+                );
+                reader.enter(segment)?;
+                return Ok(reader);
+            }
+        }
+        Err(JournalError::NoRecord { seq })
+    }
+
+    fn at(dir: &Path, end: End) -> Self {
+        let batch = BatchView {
+            segment: end.segment,
+            offset: 0,
+            len: 0,
+            count: 0,
+            first_seq: end.next_seq,
+            chain: end.chain,
+        };
+        Self {
+            dir: dir.to_path_buf(),
+            window: Window::new(),
             end,
-            batch: 0,
-            batch_end: 0,
-            batch_chain: Chain::default(),
+            batch,
             cursor: 0,
-        })
+            batch_end: 0,
+        }
     }
 
     /// The next record of a journal that nobody writes; None at its end, which [`end`](Self::end) tells.
@@ -119,14 +217,17 @@ impl Reader {
     /// Hash of all records read so far.
     #[must_use]
     pub fn chain(&self) -> Chain {
-        if self.cursor == self.batch_end {
+        if self.cursor == self.batch_end || self.end.next_seq == self.batch.first_seq {
             return self.end.chain;
         }
-        let read = (self.cursor - self.batch) as usize;
-        if read == BATCH_HEADER_LEN {
-            return self.end.chain;
-        }
-        chain_after(self.window.held(self.batch, read))
+        let read = (self.cursor - self.batch.offset) as usize;
+        chain_after(self.window.held(self.batch.offset, read))
+    }
+
+    /// The batch of the record that was read last; one without records before the first.
+    #[must_use]
+    pub fn batch(&self) -> &BatchView {
+        &self.batch
     }
 
     /// Where the journal ends. Meaningful once [`next`](Self::next) returned None.
@@ -141,11 +242,17 @@ impl Reader {
         loop {
             match self.find()? {
                 Found::Batch(header) => {
-                    self.batch = self.end.offset;
-                    self.batch_end = self.batch + u64::from(header.len);
-                    self.batch_chain =
-                        chain_after(self.window.held(self.batch, header.len as usize));
-                    self.cursor = self.batch + BATCH_HEADER_LEN as u64;
+                    let offset = self.end.offset;
+                    self.batch = BatchView {
+                        segment: self.end.segment,
+                        offset,
+                        len: header.len,
+                        count: header.count,
+                        first_seq: header.first_seq,
+                        chain: chain_after(self.window.held(offset, header.len as usize)),
+                    };
+                    self.batch_end = offset + u64::from(header.len);
+                    self.cursor = offset + BATCH_HEADER_LEN as u64;
                     self.end.offset += header.disk_len() as u64;
                     return Ok(true);
                 }
@@ -219,7 +326,7 @@ impl Reader {
         self.end.segment = segment;
         self.end.offset = BLOCK_LEN as u64;
         self.end.segment_bytes = header.segment_bytes;
-        (self.batch, self.batch_end, self.cursor) = (0, 0, 0);
+        (self.batch_end, self.cursor) = (0, 0);
         Ok(Found::NextSegment)
     }
 
@@ -243,9 +350,8 @@ impl Reader {
     /// The record at the cursor, which lies in a batch that was checked.
     fn take(&mut self) -> Result<RecordView<'_>, JournalError> {
         let seq = self.end.next_seq;
-        let len = (self.batch_end - self.batch) as usize;
-        let batch = self.window.held(self.batch, len);
-        let at = (self.cursor - self.batch) as usize;
+        let batch = (self.window).held(self.batch.offset, self.batch.len as usize);
+        let at = (self.cursor - self.batch.offset) as usize;
         let header = check_record(&batch[at..], seq).map_err(|fault| JournalError::Corrupt {
             segment: self.end.segment,
             offset: self.cursor,
@@ -257,7 +363,7 @@ impl Reader {
         self.end.last_time_ns = header.time_ns;
         self.cursor += u64::from(header.len);
         if self.cursor == self.batch_end {
-            self.end.chain = self.batch_chain;
+            self.end.chain = self.batch.chain;
         }
         Ok(RecordView {
             header,

@@ -1,6 +1,6 @@
 //! A sliding view of one segment file.
 
-use crate::dir::segment_name;
+use crate::dir::{ARCHIVE, segment_name};
 use crate::error::JournalError;
 use crate::format::{BATCH_BYTES_MAX, BLOCK_LEN, Block};
 use bytemuck::Zeroable;
@@ -33,17 +33,28 @@ impl Window {
 
     /// Turns to `segment`. False, and unchanged, if there is no such file.
     pub(crate) fn show(&mut self, dir: &Path, segment: u32) -> Result<bool, JournalError> {
-        let path = dir.join(segment_name(segment));
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(source) => {
-                return Err(JournalError::Io {
-                    op: "open",
-                    path,
-                    source,
-                });
+        let name = segment_name(segment);
+        // In this order: a segment that is moved to the archive meanwhile is there then.
+        let places = [dir.join(&name), dir.join(ARCHIVE).join(name)];
+        let mut found = None;
+        for path in places {
+            match File::open(&path) {
+                Ok(file) => {
+                    found = Some((path, file));
+                    break;
+                }
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => {
+                    return Err(JournalError::Io {
+                        op: "open",
+                        path,
+                        source,
+                    });
+                }
             }
+        }
+        let Some((path, file)) = found else {
+            return Ok(false);
         };
         let len = file.metadata().map_err(|source| JournalError::Io {
             op: "size",

@@ -2,8 +2,8 @@
 
 use firmware::wire::journal::RECORD_HEADER_LEN;
 use journal::{
-    Chain, Config, End, FileDisk, GroupCommit, JournalDir, JournalError, Reader, Record, Tail,
-    genesis, segment_name,
+    ARCHIVE, Chain, Config, End, FileDisk, GroupCommit, JournalDir, JournalError, Mark, Reader,
+    Record, Tail, archive, genesis, segment_name,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -511,6 +511,175 @@ fn a_missing_segment_is_named() {
         error,
         "journal-00000002.seg is missing, but journal-00000003.seg exists"
     );
+}
+
+/// A journal over several segments, with batches of several records, and its list.
+fn six_segments(dir: &Path) -> Vec<Kept> {
+    let batches: Vec<Vec<Vec<u8>>> = (0..18)
+        .map(|i| (0..=i % 4).map(|n| body(2500 + 31 * i, n as u8)).collect())
+        .collect();
+    let list = build(dir, &batches);
+    assert!(dir.join(segment_name(6)).exists());
+    list
+}
+
+fn mark(list: &[Kept], seq: u64) -> Mark {
+    let chain = (seq as usize)
+        .checked_sub(1)
+        .map_or_else(genesis, |i| list[i].chain);
+    Mark { seq, chain }
+}
+
+#[test]
+fn a_reader_opened_at_any_record_goes_on_with_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = six_segments(dir.path());
+    let whole = read(dir.path()).unwrap().1;
+    for seq in 0..=list.len() as u64 {
+        let mut reader = Reader::open_at(dir.path(), &mark(&list, seq)).unwrap();
+        assert_eq!(
+            (reader.next_seq(), reader.chain()),
+            (seq + 1, mark(&list, seq).chain)
+        );
+        let mut rest = Vec::new();
+        while let Some(view) = reader.next().unwrap() {
+            rest.push(kept(&view));
+        }
+        assert_eq!(rest, list[seq as usize..], "from {seq}");
+        assert_eq!(reader.end(), &whole, "the writer can go on, from {seq}");
+    }
+}
+
+#[test]
+fn a_mark_of_another_journal_or_beyond_the_end_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = six_segments(dir.path());
+    let open = |m: &Mark| match Reader::open_at(dir.path(), m) {
+        Ok(_) => panic!("{m:?} was taken"),
+        Err(e) => e.to_string(),
+    };
+    for seq in [0, 1, 7, list.len() as u64] {
+        let mut other = mark(&list, seq);
+        other.chain[31] ^= 1;
+        let error = open(&other);
+        assert!(error.contains("this is another journal"), "{error}");
+    }
+    let last = list.len() as u64;
+    let beyond = Mark {
+        seq: last + 1,
+        chain: genesis(),
+    };
+    assert_eq!(
+        open(&beyond),
+        format!(
+            "the journal ends with record {last}, but record {} had been durable",
+            last + 1
+        )
+    );
+    std::fs::remove_file(dir.path().join(segment_name(1))).unwrap();
+    assert_eq!(
+        open(&mark(&list, 1)),
+        "record 1 is in no segment of the journal or its archive"
+    );
+}
+
+#[test]
+fn a_reader_opened_at_a_mark_needs_no_segment_before_it_and_checks_all_after() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = six_segments(dir.path());
+    let later = list.len() as u64 - 3;
+    for segment in 1..=3 {
+        std::fs::remove_file(dir.path().join(segment_name(segment))).unwrap();
+    }
+    let mut reader = Reader::open_at(dir.path(), &mark(&list, later)).unwrap();
+    assert_eq!(kept(&reader.next().unwrap().unwrap()), list[later as usize]);
+    let error = Reader::open(dir.path()).err().unwrap().to_string();
+    assert!(
+        error.starts_with("journal-00000001.seg is missing"),
+        "{error}"
+    );
+    std::fs::remove_file(dir.path().join(segment_name(5))).unwrap();
+    let in_fourth = list.iter().rposition(|k| {
+        Reader::open_at(dir.path(), &mark(&list, k.seq))
+            .is_err_and(|e| e.to_string().contains("00000005.seg is missing"))
+    });
+    assert!(
+        in_fourth.is_some(),
+        "the hole after the mark's segment is named"
+    );
+}
+
+#[test]
+fn closed_segments_move_to_the_archive_and_are_read_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let list = six_segments(dir);
+    let here = |n| dir.join(segment_name(n)).exists();
+    let there = |n| dir.join(ARCHIVE).join(segment_name(n)).exists();
+    assert_eq!(archive(dir, 1, 0).unwrap(), [0; 0], "all is needed");
+    assert!(!dir.join(ARCHIVE).exists());
+    // The record is one of segment 3: it and what follows stays.
+    let needed = 1
+        + (1..=list.len() as u64)
+            .find(|seq| {
+                let mut reader = Reader::open_at(dir, &mark(&list, *seq - 1)).unwrap();
+                reader.next().unwrap();
+                reader.batch().segment == 3
+            })
+            .unwrap();
+    assert_eq!(archive(dir, needed, 0).unwrap(), [1, 2]);
+    assert_eq!(archive(dir, needed, 0).unwrap(), [0; 0]);
+    assert!(there(1) && there(2) && !here(1) && !here(2) && here(3));
+    // Everything may go: two closed ones are kept, and the one being written.
+    let mut left = 3..;
+    let moved = archive(dir, u64::MAX, 2).unwrap();
+    assert!(moved.iter().all(|n| left.next() == Some(*n)));
+    let current = moved.last().unwrap() + 3;
+    assert!(here(current) && here(current - 1) && here(current - 2) && !here(current - 3));
+    assert_eq!(read(dir).unwrap().0, list);
+    let end = read(dir).unwrap().1;
+    let mut list = list;
+    let mut journal = resume(dir, &end);
+    append(&mut journal, &mut list, &body(40, 99));
+    journal.flush().unwrap();
+    drop(journal);
+    assert_eq!(read(dir).unwrap().0, list);
+}
+
+#[test]
+fn an_archive_on_another_disk_gets_copies() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = tempfile::tempdir_in("/dev/shm").unwrap();
+    let dir = dir.path();
+    use std::os::unix::fs::MetadataExt;
+    let is_other = std::fs::metadata(dir).unwrap().dev() != other.path().metadata().unwrap().dev();
+    assert!(is_other, "/dev/shm is a file system of its own");
+    std::os::unix::fs::symlink(other.path(), dir.join(ARCHIVE)).unwrap();
+    let list = six_segments(dir);
+    let moved = archive(dir, u64::MAX, 0).unwrap();
+    assert!(moved.len() >= 5);
+    assert!(other.path().join(segment_name(1)).exists() && !dir.join(segment_name(1)).exists());
+    assert_eq!(read(dir).unwrap().0, list);
+}
+
+#[test]
+fn a_live_reader_goes_on_while_segments_move() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let mut reader = Reader::open(dir).unwrap();
+    let (mut list, mut seen) = (Vec::new(), Vec::new());
+    let mut journal = resume(dir, &End::genesis());
+    for i in 0..60_usize {
+        append(&mut journal, &mut list, &body(9000, i as u8));
+        journal.flush().unwrap();
+        if i % 7 == 6 {
+            archive(dir, u64::MAX, 0).unwrap();
+            while let Some(view) = reader.next_until(journal.durable_seq()).unwrap() {
+                seen.push(kept(&view));
+            }
+            assert_eq!(seen, list);
+        }
+    }
 }
 
 #[test]
