@@ -4,7 +4,7 @@
 
 use crate::config::Config;
 use crate::hot::{PARK, SPINS};
-use crate::nic::{Nic, RxBurst, UringNic};
+use crate::nic::{AnyNic, Nic, RxBurst};
 use anyhow::Context as _;
 use lane::Parker;
 
@@ -18,7 +18,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     }
     let mut sockets = vec![config.net.order_entry];
     sockets.extend(config.net.order_entry_b);
-    let nic = UringNic::open(&sockets).context("net")?;
+    let nic = AnyNic::open(&config.net, &sockets).context("net")?;
     println!("hostd: ready");
     Echo::new(nic)?.run()
 }

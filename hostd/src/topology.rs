@@ -35,7 +35,7 @@ use crate::feed::{
 use crate::hot::{HotLanes, HotTile, JOURNAL_ROOM, SPOOL_READS_MAX, SpoolLink};
 use crate::journal_tile::{JournalStats, JournalTile, SealTile, Taken};
 use crate::logins::LoginDesk;
-use crate::nic::UringNic;
+use crate::nic::{AnyNic, UringNic};
 use crate::operator::Roll;
 use crate::recover::{Listing, missing, recover, tail_note};
 use crate::spool::{SpoolFiles, SpoolTile};
@@ -255,13 +255,13 @@ fn start_hot(
         config.domain.batch_interval_ms * 1_000_000,
         config.topology.hot_core,
     );
+    let net = config.net.clone();
     let (ready, is_ready) = mpsc::channel();
     let tile = spawn("hot", TILE_NICE, move || {
         let pinned = hot_core
             .map_or(Ok(()), lane::pin_to_core)
             .context("topology.hot_core");
-        let nic = match pinned.and_then(|()| UringNic::open(&sockets).map_err(anyhow::Error::from))
-        {
+        let nic = match pinned.and_then(|()| AnyNic::open(&net, &sockets)) {
             Ok(nic) => nic,
             Err(e) => {
                 let _ = ready.send(Err(e));

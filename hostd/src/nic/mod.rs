@@ -11,10 +11,12 @@ use lane::Parker;
 use std::io;
 use std::time::Duration;
 
+mod any;
 pub mod raw;
 pub mod sim;
 mod uring;
 
+pub use any::AnyNic;
 pub(crate) use uring::SOCKET_BUFFER_BYTES;
 pub use uring::UringNic;
 

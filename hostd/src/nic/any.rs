@@ -1,0 +1,60 @@
+//! The backend that the configuration names.
+
+use super::{Endpoint, Nic, NicCounters, RxBurst, TxFull, UringNic};
+use crate::config::{Backend, Net};
+use lane::Parker;
+use std::io;
+use std::time::Duration;
+
+/// One of the backends. Which one is asked anew in every call, and every time the answer is the same: cheaper than a
+/// call that the compiler cannot see through.
+pub enum AnyNic {
+    /// Kernel sockets.
+    Uring(UringNic),
+}
+
+impl AnyNic {
+    /// Opens the backend of `[net]` with these sockets.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub fn open(net: &Net, sockets: &[Endpoint]) -> anyhow::Result<Self> {
+        Ok(match net.backend {
+            Backend::Uring => Self::Uring(UringNic::open(sockets)?),
+        })
+    }
+}
+
+/// The same call on whichever it is.
+macro_rules! each {
+    ($self:expr, $nic:ident => $call:expr) => {
+        match $self {
+            AnyNic::Uring($nic) => $call,
+        }
+    };
+}
+
+impl Nic for AnyNic {
+    #[inline]
+    fn poll(&mut self, rx: &mut RxBurst) -> io::Result<usize> {
+        each!(self, nic => nic.poll(rx))
+    }
+
+    #[inline]
+    fn send(&mut self, socket: usize, to: Endpoint, payload: &[u8]) -> Result<(), TxFull> {
+        each!(self, nic => nic.send(socket, to, payload))
+    }
+
+    #[inline]
+    fn flush(&mut self) {
+        each!(self, nic => nic.flush());
+    }
+
+    fn wait(&mut self, tile: &Parker, timeout: Duration) -> io::Result<()> {
+        each!(self, nic => nic.wait(tile, timeout))
+    }
+
+    fn counters(&self) -> &NicCounters {
+        each!(self, nic => nic.counters())
+    }
+}
