@@ -215,6 +215,15 @@ impl Gate {
         }
     }
 
+    /// Highest id that a member gave an order; zero: none yet.
+    #[must_use]
+    pub fn last_cl_ord_id(&self, member: MemberId) -> u64 {
+        match self.members.get(member.0 as usize) {
+            Some(Some(m)) => m.last_cl_ord_id,
+            _ => 0,
+        }
+    }
+
     /// Checks a command.
     ///
     /// # Errors
@@ -278,11 +287,7 @@ impl Gate {
 
     /// Ids that name orders must rise.
     fn check_rising(&self, member: MemberId, key: &Key) -> Result<(), RejectCode> {
-        let last = match self.members.get(member.0 as usize) {
-            Some(Some(m)) => m.last_cl_ord_id,
-            _ => 0,
-        };
-        if key.rises && key.cl_ord_id <= last {
+        if key.rises && key.cl_ord_id <= self.last_cl_ord_id(member) {
             return Err(RejectCode::DuplicateClOrdId);
         }
         Ok(())

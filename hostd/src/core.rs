@@ -1,6 +1,8 @@
 //! Everything right of the sequencer, and the gate: the part of the daemon that is a function of the
 //! journal. The live box and a replay run the same code.
 
+mod snapshot;
+
 use crate::capacity::Capacity;
 use crate::logs::{FEED_LAG_MAX, FeedLog, Log, REPORTS, ReportLog};
 use firmware::gate::{Gate, GateInstrument, Rates};
@@ -82,7 +84,7 @@ impl Core {
             outbox: Outbox::of(&capacity.engine()),
             members: (0..=capacity.members).map(|_| None).collect(),
             // One event, were it a mass cancel of all orders, never overwrites what was not handed on.
-            feed: Log::new(2 * FEED_LAG_MAX as usize + capacity.orders as usize),
+            feed: Log::new(2 * FEED_LAG_MAX as usize + capacity.orders as usize, 1),
             rejects: [0; 64],
             listings: BTreeMap::new(),
             accounts: BTreeMap::new(),
@@ -127,7 +129,7 @@ impl Core {
         if slot.is_none() {
             *slot = Some(MemberFlow {
                 inbound: Inbound::default(),
-                reports: Log::new(REPORTS),
+                reports: Log::new(REPORTS, 1),
                 session: None,
                 copies: Vec::new(),
             });
@@ -243,16 +245,9 @@ impl Core {
             }
             Input::DropCopy(m) => self.copy_reports(MemberId(m.member), MemberId(m.of)),
             Input::Instrument(m) => {
-                let listed = GateInstrument {
-                    tick_e9: m.tick_micro * 1_000,
-                    base: PriceTicks(m.base_ticks),
-                    width_ticks: m.width_ticks,
-                    order_lots_max: m.order_lots_max,
-                    tick2_from: PriceTicks(m.tick2_from_ticks),
-                    tick2_multiple: m.tick2_multiple,
-                };
                 assert!(
-                    self.gate.list(InstrumentId(m.instrument), listed),
+                    self.gate
+                        .list(InstrumentId(m.instrument), gate_instrument(m)),
                     "instruments are checked before"
                 );
                 self.listings.insert(m.instrument, *m);
@@ -282,6 +277,18 @@ impl Core {
                 }
             }
         }
+    }
+}
+
+/// An instrument as the gate sees it.
+const fn gate_instrument(m: &InInstrument) -> GateInstrument {
+    GateInstrument {
+        tick_e9: m.tick_micro * 1_000,
+        base: PriceTicks(m.base_ticks),
+        width_ticks: m.width_ticks,
+        order_lots_max: m.order_lots_max,
+        tick2_from: PriceTicks(m.tick2_from_ticks),
+        tick2_multiple: m.tick2_multiple,
     }
 }
 

@@ -1,5 +1,5 @@
 //! What was said, kept for those who missed it: one numbered flow of reports a member, and the feed.
-//! Both are pure functions of the journal, so a restart builds them anew.
+//! Both are pure functions of the journal; what was said before a restart is in the spool and in the feed's store.
 
 use firmware::wire::feed::FeedMessage;
 use firmware::wire::report::Report;
@@ -10,25 +10,28 @@ use matcher::memory::reserved;
 pub struct Log<T> {
     ring: Vec<T>,
     depth: usize,
+    /// Number of the first entry ever.
+    start: u64,
     next: u64,
 }
 
 impl<T: Copy> Log<T> {
-    /// An empty log; its memory is taken at once.
+    /// An empty log whose first entry is number `start`; its memory is taken at once.
     ///
     /// # Panics
     /// When `depth` is zero.
     #[must_use]
-    pub fn new(depth: usize) -> Self {
+    pub fn new(depth: usize, start: u64) -> Self {
         assert!(depth > 0);
         Self {
             ring: reserved(depth),
             depth,
-            next: 1,
+            start,
+            next: start,
         }
     }
 
-    /// Appends an entry and returns its number; numbers run from 1.
+    /// Appends an entry and returns its number.
     pub fn push(&mut self, entry: T) -> u64 {
         let at = self.index(self.next);
         if at < self.ring.len() {
@@ -59,11 +62,11 @@ impl<T: Copy> Log<T> {
     }
 
     const fn index(&self, number: u64) -> usize {
-        ((number - 1) % self.depth as u64) as usize
+        ((number - self.start) % self.depth as u64) as usize
     }
 }
 
-/// Reports of one member that the hot tile holds: the newest so many. Older ones are in the spool.
+/// Reports of one member that the gateway holds: the newest so many. Older ones are in the spool.
 pub const REPORTS: usize = 1 << 10;
 /// Feed messages that the feed tile may lack; with more, nothing is taken in until it has caught up.
 pub const FEED_LAG_MAX: u64 = 1 << 16;
@@ -78,8 +81,22 @@ mod tests {
     use super::Log;
 
     #[test]
-    fn a_log_keeps_the_newest_and_numbers_from_one() {
-        let mut log = Log::new(3);
+    fn a_log_goes_on_at_any_number() {
+        let mut log = Log::new(3, 8);
+        assert_eq!((log.first(), log.next(), log.get(8)), (8, 8, None));
+        for n in 8..=14 {
+            assert_eq!(log.push(n), n);
+            assert_eq!(log.get(n), Some(&n));
+        }
+        assert_eq!(
+            (log.first(), log.get(11), log.get(12)),
+            (12, None, Some(&12))
+        );
+    }
+
+    #[test]
+    fn a_log_keeps_the_newest() {
+        let mut log = Log::new(3, 1);
         assert_eq!((log.first(), log.next(), log.get(1)), (1, 1, None));
         for n in 1..=5 {
             assert_eq!(log.push(n * 10), n);

@@ -65,6 +65,11 @@ impl FeedHash {
         self.0.update(block);
     }
 
+    /// Adds messages that are framed already, as they stand in packets.
+    pub fn push_framed(&mut self, blocks: &[u8]) {
+        self.0.update(blocks);
+    }
+
     /// The hash of everything so far.
     #[must_use]
     pub fn value(&self) -> [u8; 32] {
