@@ -33,6 +33,8 @@ mod archive;
 mod commit;
 mod dir;
 mod error;
+#[cfg(feature = "faults")]
+pub mod faults;
 mod file_disk;
 mod format;
 mod reader;
