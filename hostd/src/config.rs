@@ -2,6 +2,7 @@
 
 use crate::capacity::Capacity;
 use crate::feed::config::FeedSection;
+use crate::memory::Memory;
 use bytemuck::Zeroable;
 use firmware::gate::Rates;
 use firmware::limits::{DOMAIN_LOTS_MAX, INSTRUMENTS, TIER_INSTRUMENTS};
@@ -42,6 +43,9 @@ pub struct Config {
     /// How much the box holds.
     #[serde(default)]
     pub capacity: Capacity,
+    /// Locked and huge pages.
+    #[serde(default)]
+    pub memory: Memory,
     /// Rules of the risk domain.
     pub domain: Domain,
     /// Who may log in.

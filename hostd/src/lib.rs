@@ -23,6 +23,7 @@ pub mod log;
 pub mod logins;
 pub mod logs;
 pub mod member_set;
+pub mod memory;
 pub mod nic;
 pub mod operator;
 pub mod recover;

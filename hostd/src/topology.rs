@@ -21,7 +21,6 @@
 //! `hot` runs ingress, gate, sequencer, engine and egress to completion. On two cores the hot tile has
 //! one, the others share the rest of the machine.
 
-use crate::capacity::resident_bytes;
 use crate::clock::{Clock, RealClock};
 use crate::config::{Config, Durability, TopologyName};
 use crate::control::{ControlLanes, ControlTile, Desk, Ended, OracleDesk};
@@ -40,7 +39,7 @@ use crate::operator::Roll;
 use crate::recover::{Listing, missing, recover, tail_note};
 use crate::spool::{SpoolFiles, SpoolTile};
 use crate::status::Stages;
-use crate::{admin, log};
+use crate::{admin, log, memory};
 use anyhow::{Context, bail};
 use firmware::tag::{Suite, SuiteSet};
 use firmware::units::TimeNs;
@@ -376,7 +375,7 @@ fn control_loop(config: &Config, control: ControlTile<RealClock>) -> anyhow::Res
         let (desk, requests) = tokio::sync::mpsc::channel(ADMIN_DEPTH);
         admin::serve(&socket, desk)?;
         let signal = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        log::event("memory", &[("resident_bytes", &resident_bytes())]);
+        memory::settle(&config.memory)?;
         println!("hostd: ready");
         let ended = control.run(requests, signal).await;
         // The answer to the shutdown request is on its way out.

@@ -36,16 +36,16 @@ const FILES_MIN: u64 = 1024;
 
 /// A right of a process: its name and its bit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Capability(&'static str, u32);
+pub(crate) struct Capability(&'static str, u32);
 
-pub(super) const NET_ADMIN: Capability = Capability("CAP_NET_ADMIN", 12);
+const NET_ADMIN: Capability = Capability("CAP_NET_ADMIN", 12);
 const NET_RAW: Capability = Capability("CAP_NET_RAW", 13);
-pub(super) const IPC_LOCK: Capability = Capability("CAP_IPC_LOCK", 14);
+pub(crate) const IPC_LOCK: Capability = Capability("CAP_IPC_LOCK", 14);
 const SYS_NICE: Capability = Capability("CAP_SYS_NICE", 23);
 
 impl Capability {
     /// Whether the process with this /proc status has it.
-    pub(super) fn is_in(self, status: &str) -> bool {
+    pub(crate) fn is_in(self, status: &str) -> bool {
         let mask = status.lines().find_map(|l| l.strip_prefix("CapEff:"));
         let mask = mask.and_then(|m| u64::from_str_radix(m.trim(), 16).ok());
         mask.is_some_and(|m| m >> self.1 & 1 == 1)

@@ -33,6 +33,9 @@ const MERGING: Check = Check::new(
     "pages that the kernel has merged cost a fault when they are written",
 );
 
+/// Rings of NIC and journal count against the limit too: with less they cannot be made.
+const RINGS_MIN: u64 = 4 << 20;
+
 const THP: &str = "/sys/kernel/mm/transparent_hugepage";
 
 pub(super) fn findings(machine: &Machine, subject: &Subject) -> Vec<Finding> {
@@ -42,7 +45,7 @@ pub(super) fn findings(machine: &Machine, subject: &Subject) -> Vec<Finding> {
     let need = subject.memory_bytes;
     let mut all = vec![
         memory(need, &meminfo),
-        lock(need, &status, &limits),
+        lock(need, subject.must_lock, &status, &limits),
         swap(&machine.read("/proc/swaps").unwrap_or_default()),
         huge(machine.read(format!("{THP}/enabled")).as_deref()),
         pool(&meminfo),
@@ -70,17 +73,22 @@ fn memory(need: u64, meminfo: &str) -> Finding {
     }
 }
 
-fn lock(need: u64, status: &str, limits: &str) -> Finding {
+fn lock(need: u64, must_lock: bool, status: &str, limits: &str) -> Finding {
     if IPC_LOCK.is_in(status) {
         return LOCK.ok("no limit for this process");
     }
     match limit(limits, "Max locked memory") {
         None => LOCK.unknown("the system does not show the limit"),
         Some((u64::MAX, _)) => LOCK.ok("no limit"),
-        Some((soft, _)) => LOCK.advice(
-            format!("up to {}; needs about {}", size(soft), size(need)),
-            "systemd: LimitMEMLOCK=infinity; in a shell: ulimit -l unlimited",
-        ),
+        Some((soft, _)) => {
+            let found = format!("up to {}; needs about {}", size(soft), size(need));
+            let mend = "systemd: LimitMEMLOCK=infinity; in a shell: ulimit -l unlimited";
+            if soft < RINGS_MIN || must_lock && soft < need {
+                LOCK.problem(found, mend)
+            } else {
+                LOCK.advice(found, mend)
+            }
+        }
     }
 }
 
@@ -143,7 +151,7 @@ fn merging(run: i64) -> Finding {
 mod tests {
     use super::super::machine::tests::fake;
     use super::super::{Level, Subject};
-    use super::{findings, memory};
+    use super::{findings, lock, memory};
 
     #[test]
     fn too_little_memory_is_a_problem_and_scarce_memory_an_advice() {
@@ -160,6 +168,19 @@ mod tests {
         assert_eq!(memory(1, "").level, Level::Unknown);
         let f = memory(2 << 30, &available(4096));
         assert_eq!(f.found, "needs about 2.0 GiB, 4.0 GiB available");
+    }
+
+    #[test]
+    fn a_limit_is_a_problem_when_something_will_fail_for_it() {
+        let level = |soft: u64, must_lock| {
+            let limits = format!("Max locked memory         {soft}   {soft}   bytes\n");
+            lock(1 << 30, must_lock, "CapEff:\t0\n", &limits).level
+        };
+        assert_eq!(level(8 << 20, false), Level::Advice);
+        assert_eq!(level(8 << 20, true), Level::Problem);
+        assert_eq!(level(2 << 30, true), Level::Advice);
+        assert_eq!(level(64 << 10, false), Level::Problem);
+        assert_eq!(lock(1, true, "CapEff:\t4000\n", "").level, Level::Ok);
     }
 
     #[test]

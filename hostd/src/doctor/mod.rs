@@ -14,10 +14,12 @@ mod memory;
 mod netdev;
 mod nic;
 
+pub(crate) use limits::IPC_LOCK;
 pub use machine::Machine;
 
 use crate::capacity::{Capacity, TICK_BYTES};
 use crate::config::{Backend, Config, Instrument};
+use crate::memory::Lock;
 use serde::Serialize;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -120,6 +122,8 @@ pub struct Subject {
     pub is_durable: bool,
     /// Memory that it takes at the start.
     pub memory_bytes: u64,
+    /// Whether it refuses to start when that cannot be locked.
+    pub must_lock: bool,
 }
 
 impl Subject {
@@ -139,6 +143,7 @@ impl Subject {
             segment_bytes: config.journal.segment_mib << 20,
             is_durable: config.journal.durability != crate::config::Durability::Relaxed,
             memory_bytes: memory_bytes(config),
+            must_lock: config.memory.lock == Lock::On,
         }
     }
 
@@ -153,12 +158,13 @@ impl Subject {
             segment_bytes: 64 << 20,
             is_durable: true,
             memory_bytes: Capacity::default().core_bytes() + BOX_BYTES,
+            must_lock: false,
         }
     }
 }
 
 /// Memory around the core: lanes, NIC, store of the day, stacks of the tiles.
-const BOX_BYTES: u64 = 96 << 20;
+const BOX_BYTES: u64 = 40 << 20;
 
 fn memory_bytes(config: &Config) -> u64 {
     let width = |i: &Instrument| i.listing().map_or(0, |l| l.width_ticks as u64);

@@ -176,6 +176,10 @@ impl World {
         child.wait().unwrap();
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     pub(crate) fn is_running(&mut self) -> bool {
         self.child
             .as_mut()
