@@ -1,7 +1,7 @@
 //! What joins tiles: a bounded queue between exactly two of them, a way to sleep without missing work,
 //! and a core to sit on.
 //!
-//! A [lane](bounded), of items of one size or of [frames] of any, never grows and never blocks: a full one returns the item, and the sender decides.
+//! A [lane](bounded), of items of one size or of [frames](fn@frames) of any, never grows and never blocks: a full one returns the item, and the sender decides.
 //! A tile with nothing to do spins for a while, then parks on one eventfd, its [`Parker`], whatever
 //! number of lanes feed it. Who fills a lane holds a [`Waker`] of the tile behind it.
 //!
