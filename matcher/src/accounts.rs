@@ -272,7 +272,10 @@ impl Account {
         let column = margin.column(instrument);
         self.value += signed_lots * column.mark_micro;
         let lots = i32::try_from(signed_lots).expect("a fill is no larger than an order");
-        Lanes::hold([&mut self.held, &mut self.all], lots, &column.values);
+        self.held.hold(lots, &column.values);
+        if self.keeps_all {
+            self.all.hold(lots, &column.values);
+        }
         self.held_least = self.held.least();
     }
 
@@ -281,8 +284,6 @@ impl Account {
         self.held = Lanes::of(&self.held_under(table));
         self.held_least = self.held.least();
         self.value = self.value_under(table);
-        // Fills move both, so that what is not kept up stays within bounds.
-        self.all = self.held;
         self.keeps_all = false;
         self.at_risk = 0;
         self.open.fill([0; 2]);

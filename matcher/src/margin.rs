@@ -36,21 +36,19 @@ impl Lanes {
         self.0.iter().copied().fold(i64::MAX, i64::min)
     }
 
-    /// Adds `lots` positions of a lot worth `values` to both sums.
+    /// Adds `lots` positions of a lot worth `values`.
     ///
     /// Positions and values are bounded so that the sum over all instruments fits (see `firmware::limits`).
     #[inline]
-    pub(crate) fn hold(both: [&mut Self; 2], lots: i32, values: &[i32; LANES]) {
-        let [first, second] = both;
+    pub(crate) fn hold(&mut self, lots: i32, values: &[i32; LANES]) {
         // Values are raised above zero, for an unsigned product is a single instruction everywhere; what
         // that adds is taken off again.
         let (size, flip) = (lots.unsigned_abs(), i64::from(lots >> 31));
         let raised = i64::from(lots) * FAR + flip;
-        for ((a, b), value) in first.0.iter_mut().zip(&mut second.0).zip(values) {
+        for (sum, value) in self.0.iter_mut().zip(values) {
             let product = u64::from(value.wrapping_add(FAR as i32) as u32) * u64::from(size);
             let worth = (product as i64 ^ flip).wrapping_sub(raised);
-            *a = a.wrapping_add(worth);
-            *b = b.wrapping_add(worth);
+            *sum = sum.wrapping_add(worth);
         }
     }
 }
