@@ -15,14 +15,14 @@ mod link {
     const VERSIONS: (&str, &str) = ("22.11", "23.11.99");
 
     /// All that is bound. Static inline functions and macros come through the shim.
-    const FUNCTIONS: &str = "rte_eal_(init|cleanup)|rte_dev_(probe|remove)|rte_strerror\
-        |rte_thread_(register|unregister)\
+    const FUNCTIONS: &str = "rte_eal_init|rte_dev_(probe|remove)|rte_strerror\
+        |rte_thread_(register|unregister)|rte_epoll_(ctl|wait)\
         |rte_eth_dev_(get_port_by_name|info_get|configure|adjust_nb_rx_tx_desc|start|stop|close|socket_id)\
         |rte_eth_(rx|tx)_queue_setup|rte_eth_promiscuous_disable|rte_eth_macaddr_get\
-        |rte_eth_(link_get_nowait|stats_get)|rte_eth_dev_rx_intr_(enable|disable|ctl_q_get_fd)\
+        |rte_eth_(link_get_nowait|stats_get)|rte_eth_dev_rx_intr_(enable|disable|ctl_q)\
         |rte_pktmbuf_pool_create|rte_mempool_free|rte_mbuf_dyn_rx_timestamp_register\
         |shim_.*";
-    const CONSTANTS: &str = "RTE_PKTMBUF_HEADROOM|SHIM_.*";
+    const CONSTANTS: &str = "SHIM_.*";
     /// Only ever behind a pointer here: their layout is the library's affair.
     const OPAQUE: [&str; 3] = ["rte_mbuf", "rte_mempool", "rte_device"];
     /// Libraries of which something is called; the drivers are plug-ins that DPDK loads by itself.

@@ -1,5 +1,9 @@
 //! The configuration: one TOML file, typed, checked once at boot. Unknown keys are refused.
 
+mod dpdk;
+
+pub use dpdk::DpdkSection;
+
 use crate::capacity::Capacity;
 use crate::feed::config::FeedSection;
 use crate::memory::Memory;
@@ -76,12 +80,14 @@ pub struct Venue {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Net {
-    /// `uring`.
+    /// `uring` or `dpdk`.
     pub backend: Backend,
     /// Where orders come in.
     pub order_entry: SocketAddrV4,
     /// A second port for the same datagrams, on another path through the network: the first copy counts.
     pub order_entry_b: Option<SocketAddrV4>,
+    /// For `dpdk`.
+    pub dpdk: Option<DpdkSection>,
 }
 
 /// NIC backends of this release.
@@ -90,6 +96,8 @@ pub struct Net {
 pub enum Backend {
     /// io_uring over kernel UDP sockets: works anywhere, needs no rights.
     Uring,
+    /// DPDK on a port of its own; needs a hostd built with the feature `dpdk`.
+    Dpdk,
 }
 
 /// `[journal]`
@@ -323,6 +331,17 @@ impl Config {
         Ok(config)
     }
 
+    fn check_backend(&self) -> Result<(), String> {
+        let net = &self.net;
+        let mut locals = vec![*net.order_entry.ip(), *self.feed.source.ip()];
+        locals.extend(net.order_entry_b.map(|b| *b.ip()));
+        match (net.backend, &net.dpdk) {
+            (Backend::Dpdk, Some(section)) => section.check(&locals),
+            (Backend::Dpdk, None) => Err("net.backend = \"dpdk\" needs [net.dpdk]".into()),
+            (Backend::Uring, _) => Ok(()),
+        }
+    }
+
     fn check(&self) -> Result<(), String> {
         self.feed.check()?;
         if !(1..=4096).contains(&self.journal.segment_mib) {
@@ -332,6 +351,7 @@ impl Config {
         if self.venue.allow_untagged && ports.iter().flatten().any(|p| !p.ip().is_loopback()) {
             return Err("venue.allow_untagged needs order ports on loopback".into());
         }
+        self.check_backend()?;
         self.capacity.check()?;
         self.check_members()?;
         for o in &self.oracles {

@@ -4,6 +4,7 @@
 
 #include <rte_dev.h>
 #include <rte_eal.h>
+#include <rte_epoll.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_lcore.h>
@@ -13,7 +14,8 @@
 enum {
 	SHIM_RX_OFFLOAD_TIMESTAMP = RTE_ETH_RX_OFFLOAD_TIMESTAMP,
 	SHIM_TX_OFFLOAD_FAST_FREE = RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE,
-	SHIM_LINK_UP = RTE_ETH_LINK_UP,
+	SHIM_INTR_ADD = RTE_INTR_EVENT_ADD,
+	SHIM_MBUF_LEN = RTE_MBUF_DEFAULT_BUF_SIZE,
 };
 
 /* A frame that was received. It belongs to the caller, who frees the mbuf. */

@@ -32,6 +32,11 @@ fn each_mistake_gets_one_precise_line() {
             "allow_untagged needs order ports on loopback",
         ),
         (
+            "backend = \"uring\"",
+            "backend = \"dpdk\"",
+            "net.backend = \"dpdk\" needs [net.dpdk]",
+        ),
+        (
             "[topology]",
             "[topology]\ncolour = 1",
             "unknown field `colour`",

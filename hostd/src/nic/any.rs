@@ -8,9 +8,13 @@ use std::time::Duration;
 
 /// One of the backends. Which one is asked anew in every call, and every time the answer is the same: cheaper than a
 /// call that the compiler cannot see through.
+#[allow(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum AnyNic {
     /// Kernel sockets.
     Uring(UringNic),
+    /// A port of DPDK.
+    #[cfg(feature = "dpdk")]
+    Dpdk(super::dpdk::DpdkNic),
 }
 
 impl AnyNic {
@@ -21,6 +25,13 @@ impl AnyNic {
     pub fn open(net: &Net, sockets: &[Endpoint]) -> anyhow::Result<Self> {
         Ok(match net.backend {
             Backend::Uring => Self::Uring(UringNic::open(sockets)?),
+            #[cfg(feature = "dpdk")]
+            Backend::Dpdk => {
+                let section = net.dpdk.as_ref().expect("checked with the configuration");
+                Self::Dpdk(super::dpdk::DpdkNic::open(section, sockets)?)
+            }
+            #[cfg(not(feature = "dpdk"))]
+            Backend::Dpdk => anyhow::bail!("this hostd was built without the feature dpdk"),
         })
     }
 }
@@ -30,6 +41,8 @@ macro_rules! each {
     ($self:expr, $nic:ident => $call:expr) => {
         match $self {
             AnyNic::Uring($nic) => $call,
+            #[cfg(feature = "dpdk")]
+            AnyNic::Dpdk($nic) => $call,
         }
     };
 }

@@ -12,6 +12,8 @@ use std::io;
 use std::time::Duration;
 
 mod any;
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod raw;
 pub mod sim;
 mod uring;
