@@ -1,0 +1,639 @@
+//! The box: every tile of the daemon, wired as the daemon wires them, on one thread.
+
+use crate::disk::{Medium, SimDisk};
+use crate::invariant::hold;
+use crate::options::{MS, START};
+use crate::tally::Tally;
+use crate::wires::FeedPlaces;
+use client::{MemberId, Report};
+use firmware::tag::SuiteSet;
+use firmware::units::TimeNs;
+use firmware::wire::datagram::{self, DatagramHeader, KIND_DATA, KIND_RETRANSMISSION};
+use firmware::wire::feed::FeedMessage;
+use firmware::wire::mold::{END_OF_SESSION, MoldHeader};
+use handshake::{PublicKey, SecretKey, VenueLogin};
+use hostd::admin::AdminRequest;
+use hostd::clock::Clock;
+use hostd::config::Config;
+use hostd::control::{ControlLanes, ControlTile, Desk as ControlDesk, OracleDesk};
+use hostd::core::Core;
+use hostd::egress::{FEED, FeedEgress};
+use hostd::feed::{Desk as FeedDesk, FeedCounters, FeedDay, FeedTile, PACKETS_DEPTH};
+use hostd::hot::{HotLanes, HotTile, JOURNAL_ROOM, SPOOL_READS_MAX, SpoolLink};
+use hostd::journal_tile::{JournalStats, JournalTile, SealTile, Taken};
+use hostd::logins::LoginDesk;
+use hostd::nic::sim::{SimNet, SimNic};
+use hostd::nic::{Endpoint, Nic, NicCounters, RxBurst, TxFull};
+use hostd::operator::Roll;
+use hostd::recover::{missing, recover};
+use hostd::spool::{SpoolFiles, SpoolTile};
+use hostd::status::Stages;
+use journal::{GroupCommit, JournalDir, Tail};
+use lane::{Parker, Watermark, bounded};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+const fn at(port: u16) -> Endpoint {
+    Endpoint::new(Ipv4Addr::LOCALHOST, port)
+}
+
+/// Order port A, source of the feed, order port B: the hot tile's.
+pub(crate) const SOCKETS: [Endpoint; 3] = [at(4_000), at(4_001), at(4_007)];
+/// The lines' destinations are groups here.
+pub(crate) const PLACES: FeedPlaces = FeedPlaces {
+    groups: [at(4_002), at(4_003), at(4_005), at(4_006)],
+    server: at(4_004),
+};
+/// Largest group commit: smaller than the daemon's, so that segments can be small.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Members and their accounts; the last one gets copies of the first two.
+pub(crate) const MEMBERS: [(u32, &[u32]); 5] =
+    [(1, &[1, 2]), (2, &[3]), (3, &[4]), (4, &[5]), (5, &[])];
+pub(crate) const DROP_COPY: u32 = 5;
+/// Requests a second of a member whose rate is low.
+pub(crate) const THROTTLED: (u32, u32) = (4, 30);
+
+pub(crate) fn member_key(member: u32) -> SecretKey {
+    SecretKey::from_seed(&[member as u8; 32])
+}
+
+pub(crate) fn venue_key() -> SecretKey {
+    SecretKey::from_seed(&[99; 32])
+}
+
+pub(crate) fn oracle_key() -> SecretKey {
+    SecretKey::from_seed(&[77; 32])
+}
+
+fn hex(key: &SecretKey) -> String {
+    let bytes = key.public().to_bytes();
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The example's configuration with short intervals, other members, and few places.
+pub(crate) fn config(dir: &Path) -> Config {
+    let example = include_str!("../example.toml");
+    let (head, tail) = (
+        example.split("[[members]]").next().unwrap(),
+        example.split("[[instruments]]").skip(1),
+    );
+    let mut text = head.to_owned();
+    for (from, to) in [
+        (
+            "data_dir = \"run\"",
+            format!("data_dir = \"{}\"", dir.display()),
+        ),
+        (
+            "settlement_interval_ms = 5000",
+            "settlement_interval_ms = 700".into(),
+        ),
+        ("batch_interval_ms = 6000", "batch_interval_ms = 400".into()),
+        ("risk_epoch_ms = 250", "risk_epoch_ms = 40".into()),
+        ("oracle_stale_ms = 5000", "oracle_stale_ms = 300".into()),
+        ("heartbeat_ms = 1000", "heartbeat_ms = 100".into()),
+        ("\"127.0.0.0/8\"", "\"10.0.0.0/8\"".into()),
+    ] {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, &to);
+    }
+    text += "[capacity]\norders = 256\naccounts = 64\nmembers = 16\n";
+    for (id, accounts) in MEMBERS {
+        let rate = if id == THROTTLED.0 {
+            THROTTLED.1
+        } else {
+            100_000
+        };
+        text += &format!(
+            "[[members]]\nid = {id}\nname = \"m{id}\"\npublic_key = \"{}\"\naccounts = {accounts:?}\norders_per_second = {rate}\n",
+            hex(&member_key(id)),
+        );
+        if id == DROP_COPY {
+            text += "drop_copy_of = [1, 2]\n";
+        }
+    }
+    text += &format!(
+        "[[oracles]]\nid = 1\npublic_key = \"{}\"\n",
+        hex(&oracle_key())
+    );
+    for instrument in tail {
+        text += "[[instruments]]";
+        text += instrument;
+    }
+    Config::parse(&text).unwrap()
+}
+
+/// The time of all tiles.
+#[derive(Clone)]
+pub(crate) struct SimClock(pub(crate) Rc<Cell<TimeNs>>);
+
+impl Clock for SimClock {
+    fn now(&mut self) -> TimeNs {
+        self.0.get()
+    }
+}
+
+/// What a recovered journal says.
+#[derive(Default)]
+pub(crate) struct History {
+    pub(crate) reports: BTreeMap<u32, Vec<Report>>,
+    /// Record and message.
+    pub(crate) feed: Vec<(u64, FeedMessage)>,
+}
+
+/// What outlives the box's process.
+pub(crate) struct World {
+    pub(crate) net: SimNet,
+    pub(crate) clock: Rc<Cell<TimeNs>>,
+    pub(crate) medium: Rc<RefCell<Medium>>,
+    /// Removed with the rest.
+    pub(crate) _dir: tempfile::TempDir,
+    pub(crate) config: Config,
+    pub(crate) segment_kib: u64,
+    pub(crate) tally: Tally,
+}
+
+impl World {
+    /// Replays what is on disk, as a start does; damage or a contradiction is a violation.
+    pub(crate) fn recover(&self) -> (hostd::recover::Recovered, History, SpoolFiles, FeedDay) {
+        let config = &self.config;
+        let mut core = Core::new(&config.capacity);
+        for m in &config.members {
+            core.add_member(m.member(), m.rates());
+        }
+        let mut files = SpoolFiles::create(&config.spool_dir()).unwrap();
+        let mut day = FeedDay::begin(&config.feed_dir(), config.capacity.orders).unwrap();
+        let mut history = History::default();
+        let batches = config.batches_dir();
+        let follow = |core: &Core| {
+            for (member, report) in core.told() {
+                files.append(member, report)?;
+                history.reports.entry(member.0).or_default().push(*report);
+            }
+            for outcome in core.outbox.outcomes() {
+                if let matcher::outbox::Outcome::Feed(message) = outcome {
+                    let seq = core.engine.last_seq().0;
+                    history.feed.push((seq, *message));
+                }
+            }
+            day.replay(&core.outbox)
+        };
+        let recovered = recover(&config.journal_dir(), core, Some(&batches), follow);
+        let recovered = recovered.unwrap_or_else(|e| {
+            let text = format!("{e:#}");
+            let differs = text.contains("differs from what the journal says");
+            hold!(SameBytes, !differs, "{text}");
+            hold!(NothingLost, !text.contains("records are missing"), "{text}");
+            hold!(Runs, false, "no start: {text}");
+            unreachable!("it was said")
+        });
+        if !matches!(recovered.end.tail, Tail::Clean) {
+            self.tally.count("torn tail dropped");
+        }
+        (recovered, history, files, day)
+    }
+}
+
+/// What the hot tile sends, looked at before it leaves.
+pub(crate) struct Watched {
+    nic: SimNic,
+    medium: Rc<RefCell<Medium>>,
+    /// Number after the last feed message that has left.
+    feed_sent: Rc<Cell<u64>>,
+    tally: Tally,
+}
+
+impl Watched {
+    fn check_reports(&self, payload: &[u8]) {
+        let (header, body, _): (DatagramHeader, _, _) = datagram::split(payload).unwrap();
+        if header.kind != KIND_DATA && header.kind != KIND_RETRANSMISSION {
+            return;
+        }
+        if header.kind == KIND_RETRANSMISSION {
+            self.tally.count("retransmission");
+        }
+        let medium = self.medium.borrow();
+        for message in datagram::messages(body) {
+            let report = Report::decode(message.unwrap()).unwrap();
+            let (seq, durable) = (report.engine_seq(), medium.durable);
+            hold!(
+                SilentAfterError,
+                !medium.has_failed || seq <= durable,
+                "record {seq} was acknowledged after the disk had failed at {durable}"
+            );
+            hold!(
+                DurableFirst,
+                seq <= durable,
+                "a report of record {seq} left, durable is {durable}: {report:?}"
+            );
+        }
+    }
+}
+
+impl Nic for Watched {
+    fn poll(&mut self, rx: &mut RxBurst) -> io::Result<usize> {
+        self.nic.poll(rx)
+    }
+
+    fn send(&mut self, socket: usize, to: Endpoint, payload: &[u8]) -> Result<(), TxFull> {
+        self.nic.send(socket, to, payload)?;
+        if socket == FEED {
+            let (header, _) = MoldHeader::decode(payload).unwrap();
+            let count = if header.count == END_OF_SESSION {
+                0
+            } else {
+                header.count
+            };
+            let next = header.sequence + u64::from(count);
+            self.feed_sent.set(self.feed_sent.get().max(next));
+        } else {
+            self.check_reports(payload);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        self.nic.flush();
+    }
+
+    fn wait(&mut self, tile: &Parker, timeout: Duration) -> io::Result<()> {
+        self.nic.wait(tile, timeout)
+    }
+
+    fn counters(&self) -> &NicCounters {
+        self.nic.counters()
+    }
+}
+
+/// The box's process: what a crash takes away.
+pub(crate) struct Venue {
+    pub(crate) hot: HotTile<Watched, SimClock>,
+    burst: RxBurst,
+    journal: Option<JournalTile<SimDisk>>,
+    seal: SealTile,
+    spool: SpoolTile,
+    feed: FeedTile<SimNic, SimClock>,
+    feed_burst: RxBurst,
+    pub(crate) control: ControlTile<SimClock>,
+    feed_sent: Rc<Cell<u64>>,
+    medium: Rc<RefCell<Medium>>,
+    clock: Rc<Cell<TimeNs>>,
+    /// Turns since the journal tile ended: the other threads find it out a little later.
+    turns_without_journal: u32,
+}
+
+/// Which tiles run in a turn; the hot tile always does.
+#[derive(Clone, Copy)]
+pub(crate) struct Runs {
+    pub(crate) journal: bool,
+    pub(crate) spool: bool,
+    pub(crate) seal: bool,
+    pub(crate) feed: bool,
+    pub(crate) control: bool,
+}
+
+fn login(config: &Config) -> LoginDesk {
+    let mut login = VenueLogin::new(venue_key(), SuiteSet::SAFE);
+    for m in &config.members {
+        login.register(m.member(), 1, PublicKey::from_hex(&m.public_key).unwrap());
+    }
+    LoginDesk::new(login, std::collections::BTreeSet::new())
+}
+
+impl Venue {
+    /// Starts out of what is on disk.
+    pub(crate) fn boot(world: &World, seed: u64) -> (Self, History, u64) {
+        let (config, net, clock) = (&world.config, &world.net, &world.clock);
+        std::fs::create_dir_all(config.batches_dir()).unwrap();
+        let dir = JournalDir::open(config.journal_dir()).unwrap();
+        let (recovered, history, files, day) = world.recover();
+        let core = recovered.core;
+        let listing = missing(config, &core).unwrap();
+        hold!(
+            NothingLost,
+            recovered.records >= world.medium.borrow().durable,
+            "{} records were recovered of {} durable ones",
+            recovered.records,
+            world.medium.borrow().durable
+        );
+        world.medium.borrow_mut().durable = recovered.records;
+
+        let (control_in, hot_from_control) = bounded(256);
+        let (hot_to_control, control_out) = bounded(256);
+        let (samples_in, samples) = bounded(1 << 12);
+        let (snapshots_in, snapshots) = bounded(16);
+        let (journal_in, journal_out) = bounded(2 * JOURNAL_ROOM);
+        let (spares_in, spares) = bounded(8);
+        let (spool_in, spool_out) = bounded(1 << 15);
+        let (answers_in, answers) = bounded(SPOOL_READS_MAX);
+        let (packets_in, packets) = bounded(PACKETS_DEPTH);
+        let (to_seal, sealed) = mpsc::channel();
+        let (notes, written) = mpsc::channel();
+        let parker = || Parker::new().unwrap();
+
+        let disk_clock = Rc::clone(clock);
+        let medium = Rc::clone(&world.medium);
+        let disk = SimDisk::new(dir, Rc::clone(&medium), disk_clock, seed, &world.tally);
+        let sizes = journal::Config {
+            segment_bytes: world.segment_kib << 10,
+            batch_bytes: BATCH_BYTES,
+            ..journal::Config::default()
+        };
+        let commit = GroupCommit::resume(sizes, &recovered.end, disk).unwrap();
+        let durable = Watermark::new(commit.durable_seq());
+        let stats = Arc::new(Mutex::new(JournalStats::new()));
+        let reader = durable.reader();
+        let journal = JournalTile {
+            taken: Taken::nothing(commit.chain()),
+            commit,
+            lane: journal_out,
+            seal: to_seal,
+            parker: parker(),
+            hot: parker().waker(),
+            durable,
+            stats: Arc::clone(&stats),
+        };
+        let lanes = HotLanes {
+            control_in: hot_from_control,
+            control_out: hot_to_control,
+            control: parker().waker(),
+            journal: journal_in,
+            journal_waker: parker().waker(),
+            spares,
+            durable: reader,
+            samples: samples_in,
+            snapshots: snapshots_in,
+            parker: parker(),
+        };
+        let listings: Vec<_> = core
+            .listings
+            .values()
+            .chain(&listing.instruments)
+            .copied()
+            .collect();
+        let keys = BTreeMap::from([(1, oracle_key().public())]);
+        let d = &config.domain;
+        let oracle = OracleDesk::new(
+            keys,
+            &listings,
+            config.risk_params(),
+            core.engine.table().map_or(0, |t| t.epoch),
+            d.risk_epoch_ms * MS,
+            d.oracle_stale_ms * MS,
+        );
+        let roll = Roll::of(config, &core, &listing);
+        // The process before is gone, and so are its sockets.
+        SOCKETS
+            .iter()
+            .chain([&PLACES.server])
+            .for_each(|s| net.close(*s));
+        let feed_sent = Rc::new(Cell::new(core.feed.next()));
+        let nic = Watched {
+            nic: SimNic::open(net, &SOCKETS).unwrap(),
+            medium: Rc::clone(&medium),
+            feed_sent: Rc::clone(&feed_sent),
+            tally: world.tally.clone(),
+        };
+        let egress = FeedEgress::new(
+            config.feed.session_name(),
+            config.feed.lines().collect(),
+            config.feed.heartbeat_ms * MS,
+            packets_in,
+            core.feed.next(),
+        );
+        let shown = Arc::new(Mutex::new(FeedCounters::default()));
+        let desk = FeedDesk::new(&config.feed, day, venue_key(), clock.get());
+        let link = SpoolLink::new(spool_in, parker().waker(), answers);
+        let own_clock = || SimClock(Rc::clone(clock));
+        let interval_ns = d.batch_interval_ms * MS;
+        let mut hot = HotTile::new(nic, own_clock(), core, lanes, link, egress, interval_ns);
+        hot.open_day(&listing);
+        let venue = Self {
+            hot,
+            burst: RxBurst::new(),
+            journal: Some(journal),
+            seal: SealTile {
+                lane: sealed,
+                spares: spares_in,
+                notes,
+                batches: config.batches_dir(),
+            },
+            spool: SpoolTile {
+                files,
+                lane: spool_out,
+                answers: answers_in,
+                parker: parker(),
+                hot: parker().waker(),
+            },
+            feed: FeedTile {
+                nic: SimNic::open(net, &[PLACES.server]).unwrap(),
+                clock: own_clock(),
+                lane: packets,
+                sealed: written,
+                parker: parker(),
+                desk,
+                shown: Arc::clone(&shown),
+                linger: Duration::ZERO,
+            },
+            feed_burst: RxBurst::new(),
+            control: ControlTile {
+                lanes: ControlLanes {
+                    to_hot: control_in,
+                    hot: parker().waker(),
+                    from_hot: control_out,
+                    samples,
+                    snapshots,
+                    parker: parker(),
+                },
+                clock: own_clock(),
+                logins: login(config),
+                oracle,
+                roll,
+                stages: Stages::new(),
+                durability: "fsync",
+                journal: stats,
+                feed: shown,
+                desk: ControlDesk::new(),
+            },
+            feed_sent,
+            medium,
+            clock: Rc::clone(clock),
+            turns_without_journal: 0,
+        };
+        (venue, history, recovered.records)
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        self.hot.core()
+    }
+
+    /// The box lives on for a moment after its journal has failed.
+    pub(crate) fn is_dying(&self) -> bool {
+        self.journal.is_none()
+    }
+
+    /// The power goes: what was not on disk is not there any more.
+    pub(crate) fn lose_disk(&mut self) {
+        self.journal = None;
+    }
+
+    /// A turn of each tile that runs; `false` when the box has ended.
+    pub(crate) fn turn(&mut self, runs: Runs) -> bool {
+        if runs.control {
+            assert!(!self.control.turn(), "nobody told it to stop");
+        }
+        self.turn_hot();
+        if runs.journal {
+            self.turn_journal();
+            self.turn_hot();
+        }
+        if runs.spool {
+            self.spool.turn().unwrap();
+        }
+        if runs.seal {
+            while self.seal.turn().unwrap() {}
+        }
+        if runs.feed {
+            self.feed
+                .turn(&mut self.feed_burst, self.clock.get())
+                .unwrap();
+        }
+        if self.is_dying() {
+            self.turns_without_journal += 1;
+        }
+        self.turns_without_journal < 4
+    }
+
+    fn turn_hot(&mut self) {
+        self.hot.turn(&mut self.burst).unwrap();
+        self.check_feed();
+        self.check_money();
+    }
+
+    fn turn_journal(&mut self) {
+        let Some(tile) = &mut self.journal else {
+            return;
+        };
+        if let Err(e) = tile.turn() {
+            hold!(
+                Runs,
+                self.medium.borrow().has_failed,
+                "the journal stopped without a disk error: {e:#}"
+            );
+            self.journal = None;
+        }
+    }
+
+    /// The last feed message that has left was durable.
+    fn check_feed(&self) {
+        let sent = self.feed_sent.get();
+        if let Some((seq, message)) = self.core().feed.get(sent - 1) {
+            let medium = self.medium.borrow();
+            let durable = medium.durable;
+            hold!(
+                SilentAfterError,
+                !medium.has_failed || *seq <= durable,
+                "feed message {} of record {seq} left after the disk had failed at {durable}",
+                sent - 1
+            );
+            hold!(
+                DurableFirst,
+                *seq <= durable,
+                "feed message {} of record {seq} left, durable is {durable}: {message:?}",
+                sent - 1
+            );
+        }
+    }
+
+    fn check_money(&self) {
+        let engine = &self.core().engine;
+        let (paid_in, paid_out) = engine.flows_micro();
+        let held = i128::from(paid_in.wrapping_sub(paid_out)) * firmware::units::PICO_PER_MICRO;
+        let claims = engine.accounts().cash_pico() + engine.fund_pico();
+        hold!(
+            Conserved,
+            claims == held,
+            "claims of {claims} pico against {held} of collateral at record {}",
+            engine.last_seq()
+        );
+        let contracts = engine.accounts().contracts();
+        hold!(
+            Conserved,
+            contracts.iter().all(|c| *c == 0),
+            "contracts sum to {contracts:?}"
+        );
+    }
+
+    /// What its feed tile and hot tile counted.
+    pub(crate) fn note(&self, tally: &Tally) {
+        let c = self.hot.counters();
+        for (what, n) in [
+            ("gap of requests", c.gaps),
+            ("request came again", c.duplicate_requests),
+            ("datagram came again", c.replayed),
+            ("bad tag", c.bad_tag),
+            ("session established", c.established),
+            ("session ended by the client", c.terminated),
+            ("session lost", c.lost_sessions),
+            ("first on port B", c.first_on_b),
+            ("read from the spool", c.spool_reads),
+            ("NIC without room", c.tx_stalls),
+            (
+                "re-request served",
+                self.feed.desk.counters().requests_served,
+            ),
+            ("checkpoint signed", self.feed.desk.counters().checkpoints),
+        ] {
+            tally.add(what, n);
+        }
+    }
+
+    pub(crate) fn ask(&mut self, request: AdminRequest) {
+        self.control.on_admin(request);
+    }
+
+    /// Reports that the live box made and the journal has, against what a replay of it says.
+    pub(crate) fn compare(core: &Core, history: &History, records: u64) {
+        for (member, flow) in (0_u32..).zip(&core.members) {
+            let Some(flow) = flow else { continue };
+            let none = Vec::new();
+            let replayed = history.reports.get(&member).unwrap_or(&none);
+            for number in flow.reports.first()..flow.reports.next() {
+                let live = flow.reports.get(number).unwrap();
+                if live.engine_seq() > records {
+                    break;
+                }
+                let again = replayed.get(number as usize - 1);
+                hold!(
+                    SameBytes,
+                    again == Some(live),
+                    "report {number} of {:?} was {live:?}, replayed {again:?}",
+                    MemberId(member)
+                );
+            }
+        }
+        for number in core.feed.first()..core.feed.next() {
+            let live = core.feed.get(number).unwrap();
+            if live.0 > records {
+                break;
+            }
+            let again = history.feed.get(number as usize - 1);
+            hold!(
+                SameBytes,
+                again == Some(live),
+                "feed message {number} was {live:?}, replayed {again:?}"
+            );
+        }
+    }
+}
+
+/// Where time begins.
+pub(crate) const fn begin() -> TimeNs {
+    START
+}
