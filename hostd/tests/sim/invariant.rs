@@ -9,8 +9,6 @@ macro_rules! invariants {
         pub(crate) enum Invariant { $($(#[doc = $doc])+ $name),+ }
 
         impl Invariant {
-            pub(crate) const ALL: &'static [Self] = &[$(Self::$name),+];
-
             /// One sentence.
             const fn sentence(self) -> &'static str {
                 match self { $(Self::$name => concat!($($doc),+).trim_ascii_start()),+ }

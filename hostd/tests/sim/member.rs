@@ -8,8 +8,8 @@ use crate::view::View;
 use crate::wires::OrderWire;
 use bytemuck::Zeroable;
 use client::{
-    Config, Credentials, EndReason, Event, MemberId, Report, Request, SendError, Sent, Session,
-    Side, cancel, dead_man_timer, kill_switch, limit_order, market_order, mass_cancel, mass_quote,
+    Config, Credentials, EndReason, Event, MemberId, Report, Request, SendError, Session, Side,
+    cancel, dead_man_timer, kill_switch, limit_order, market_order, mass_cancel, mass_quote,
     open_orders, positions, quote, reduce, unlock,
 };
 use firmware::reject::RejectCode;
@@ -570,11 +570,6 @@ impl Member {
     pub(crate) fn asked_again(&self) -> u64 {
         let of = |p: &Program| p.session.counters().retransmit_requests;
         self.program.as_ref().map_or(0, of)
-    }
-
-    /// Requests that were sent and are not answered.
-    pub(crate) fn pending(&self) -> impl Iterator<Item = (u64, &Sent)> {
-        self.program.iter().flat_map(|p| p.session.pending())
     }
 }
 

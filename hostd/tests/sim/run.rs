@@ -3,7 +3,6 @@
 //! First with faults, in which nothing may go wrong; then without, in which everybody must get on and everything must
 //! arrive; then an orderly end, and once more a start from what is on disk.
 
-use crate::disk::{DiskFaults, Medium};
 use crate::invariant::{Invariant, hold, violated};
 use crate::l1::L1;
 use crate::member::{Market, Member};
@@ -22,7 +21,8 @@ use hostd::nic::Endpoint;
 use hostd::nic::sim::{Rng, SimNet, SimPeer};
 use hostd::operator::{CancelBody, Command, LockBody, StateBody, Which};
 use journal::Reader;
-use std::cell::{Cell, RefCell};
+use journal::faults::{Behaviour, Happened, Medium, WriteFault};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use tokio::sync::oneshot;
@@ -43,7 +43,6 @@ struct Oracle {
 pub(crate) struct Run {
     options: Options,
     rng: Rng,
-    world: World,
     venue: Option<Venue>,
     /// The process before, which has crashed.
     dead: Option<Venue>,
@@ -58,6 +57,8 @@ pub(crate) struct Run {
     full_until: TimeNs,
     /// For the report of a failure.
     pub(crate) step: Rc<Cell<u64>>,
+    /// Dropped last: its directory is under the venue's disk.
+    world: World,
 }
 
 /// A directory that costs no disk, where there is one.
@@ -84,13 +85,8 @@ impl Run {
         }
         net.set_tx_full(options.tx_full);
         let dir = directory();
-        let medium = Medium {
-            faults: DiskFaults {
-                delay_max_ns: options.disk_delay_ns,
-                ..DiskFaults::default()
-            },
-            ..Medium::default()
-        };
+        let medium = Medium::new(rng.draw());
+        medium.behave(|b| b.delay_max_ns = options.disk_delay_ns);
         let subscribers = (1..=SUBSCRIBERS)
             .map(|n| Subscriber::new(n, &net, options.feed, &mut rng, now))
             .collect();
@@ -112,7 +108,7 @@ impl Run {
         let world = World {
             net,
             clock,
-            medium: Rc::new(RefCell::new(medium)),
+            medium,
             _dir: dir,
             config,
             segment_kib: options.segment_kib,
@@ -149,7 +145,8 @@ impl Run {
         self.has_faults && steps > 0 && self.rng.below(steps) == 0
     }
 
-    pub(crate) fn run(mut self) {
+    /// Runs to the end; the state in which the venue is then.
+    pub(crate) fn run(mut self) -> [u8; 32] {
         for _ in 0..self.options.steps {
             self.disturb();
             self.tick(true);
@@ -161,7 +158,7 @@ impl Run {
         }
         self.wait_until_well("after everybody was asked to do something");
         self.compare();
-        self.end();
+        self.end()
     }
 
     /// One millisecond.
@@ -170,6 +167,7 @@ impl Run {
         let now = TimeNs(self.now().0 + MS);
         self.world.clock.set(now);
         self.world.net.advance_to(now);
+        self.world.medium.advance_to(now.0);
         if self.venue.is_none() && now >= self.back_at {
             self.boot();
         }
@@ -191,7 +189,7 @@ impl Run {
             let engine = &venue.core().engine;
             self.l1
                 .check_credit(engine.next_deposit(), engine.flows_micro().0);
-            if self.step.get() % 64 == 0 {
+            if self.step.get().is_multiple_of(64) {
                 self.markets = Market::of(venue.core());
             }
         }
@@ -202,7 +200,7 @@ impl Run {
     }
 
     fn boot(&mut self) {
-        let (venue, history, records) = Venue::boot(&self.world, self.rng.draw());
+        let (venue, history, records) = Venue::boot(&self.world);
         // What the process before had made of records that are on disk, a replay makes again.
         if let Some(dead) = self.dead.take() {
             Venue::compare(dead.core(), &history, records);
@@ -239,7 +237,7 @@ impl Run {
         venue.lose_disk();
         self.dead = Some(venue);
         self.world.tally.count("crash");
-        self.world.medium.borrow_mut().faults.fails = false;
+        self.world.medium.behave(|b| b.next_write = None);
         self.back_at = TimeNs(self.now().0 + self.rng.below(200) * MS);
     }
 
@@ -345,12 +343,15 @@ impl Run {
             self.crash();
         }
         if self.once_in(o.disk_error_in) {
-            self.world.medium.borrow_mut().faults.fails = true;
+            let faults = [WriteFault::Error, WriteFault::ReadOnly, WriteFault::Short];
+            let fault = faults[self.rng.below(3) as usize];
+            self.world.medium.behave(|b| b.next_write = Some(fault));
         }
         if self.once_in(o.disk_full_in) {
             self.full_until = TimeNs(now.0 + (50 + self.rng.below(400)) * MS);
         }
-        self.world.medium.borrow_mut().faults.is_full = now < self.full_until;
+        let is_full = now < self.full_until;
+        self.world.medium.behave(|b| b.is_full = is_full);
         if self.once_in(o.oracle_gap_in) {
             self.world.tally.count("oracle silent");
             self.oracle.silent_until = TimeNs(now.0 + (100 + self.rng.below(600)) * MS);
@@ -448,7 +449,7 @@ impl Run {
     fn heal(&mut self) {
         self.has_faults = false;
         self.world.net.heal();
-        self.world.medium.borrow_mut().faults = DiskFaults::default();
+        self.world.medium.behave(|b| *b = Behaviour::default());
         self.oracle.silent_until = TimeNs(0);
         self.members.iter_mut().for_each(Member::heal);
         for _ in 0..400 {
@@ -480,7 +481,7 @@ impl Run {
         let Some(core) = self.core() else {
             return false;
         };
-        let durable = self.world.medium.borrow().durable;
+        let durable = self.world.medium.durable_seq();
         durable == core.engine.last_seq().0
             && self.members.iter().all(|m| m.is_settled(core))
             && self.subscribers.iter().all(|s| s.is_whole(core))
@@ -500,7 +501,7 @@ impl Run {
         };
         let mut state = format!(
             "{when}, within {HEALED_MAX} ms: records {} of {} durable, batches {} of {} committed, deposits all credited: {}",
-            self.world.medium.borrow().durable,
+            self.world.medium.durable_seq(),
             core.engine.last_seq(),
             self.l1.batches(),
             core.engine.batch_no() - 1,
@@ -528,9 +529,9 @@ impl Run {
     }
 
     /// A replay of all that is on disk.
-    fn end(mut self) {
+    fn end(mut self) -> [u8; 32] {
         let Some(mut venue) = self.venue.take() else {
-            return;
+            violated(Invariant::Runs, "the box does not run".into());
         };
         venue.note(&self.world.tally);
         let counters = venue.core().engine.counters();
@@ -569,5 +570,24 @@ impl Run {
         ] {
             self.world.tally.add(what, n);
         }
+        for (what, n) in self.world.medium.happened() {
+            self.world.tally.add(happened(what), n);
+        }
+        recovered.core.engine.state_hash()
+    }
+}
+
+const fn happened(what: Happened) -> &'static str {
+    match what {
+        Happened::Written => "disk: write done",
+        Happened::SegmentMade => "disk: segment made",
+        Happened::NoSpaceForSegment => "disk: no space for a segment",
+        Happened::ErrorReported => "disk: error",
+        Happened::LostInSilence => "disk: write lost in silence",
+        Happened::Misdirected => "disk: write went elsewhere",
+        Happened::CrashWroteNothing => "crash: write in flight lost",
+        Happened::CrashWroteAll => "crash: write in flight whole",
+        Happened::CrashCutAtByte => "crash: write in flight cut",
+        Happened::CrashLeftSectorsOut => "crash: write in flight without some sectors",
     }
 }

@@ -1,6 +1,5 @@
 //! The box: every tile of the daemon, wired as the daemon wires them, on one thread.
 
-use crate::disk::{Medium, SimDisk};
 use crate::invariant::hold;
 use crate::options::{MS, START};
 use crate::tally::Tally;
@@ -28,9 +27,10 @@ use hostd::operator::Roll;
 use hostd::recover::{missing, recover};
 use hostd::spool::{SpoolFiles, SpoolTile};
 use hostd::status::Stages;
+use journal::faults::{FaultDisk, Medium};
 use journal::{GroupCommit, JournalDir, Tail};
 use lane::{Parker, Watermark, bounded};
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
@@ -151,7 +151,7 @@ pub(crate) struct History {
 pub(crate) struct World {
     pub(crate) net: SimNet,
     pub(crate) clock: Rc<Cell<TimeNs>>,
-    pub(crate) medium: Rc<RefCell<Medium>>,
+    pub(crate) medium: Medium,
     /// Removed with the rest.
     pub(crate) _dir: tempfile::TempDir,
     pub(crate) config: Config,
@@ -203,7 +203,7 @@ impl World {
 /// What the hot tile sends, looked at before it leaves.
 pub(crate) struct Watched {
     nic: SimNic,
-    medium: Rc<RefCell<Medium>>,
+    medium: Medium,
     /// Number after the last feed message that has left.
     feed_sent: Rc<Cell<u64>>,
     tally: Tally,
@@ -218,13 +218,13 @@ impl Watched {
         if header.kind == KIND_RETRANSMISSION {
             self.tally.count("retransmission");
         }
-        let medium = self.medium.borrow();
+        let (durable, has_failed) = (self.medium.durable_seq(), self.medium.has_failed());
         for message in datagram::messages(body) {
             let report = Report::decode(message.unwrap()).unwrap();
-            let (seq, durable) = (report.engine_seq(), medium.durable);
+            let seq = report.engine_seq();
             hold!(
                 SilentAfterError,
-                !medium.has_failed || seq <= durable,
+                !has_failed || seq <= durable,
                 "record {seq} was acknowledged after the disk had failed at {durable}"
             );
             hold!(
@@ -275,14 +275,14 @@ impl Nic for Watched {
 pub(crate) struct Venue {
     pub(crate) hot: HotTile<Watched, SimClock>,
     burst: RxBurst,
-    journal: Option<JournalTile<SimDisk>>,
+    journal: Option<JournalTile<FaultDisk>>,
     seal: SealTile,
     spool: SpoolTile,
     feed: FeedTile<SimNic, SimClock>,
     feed_burst: RxBurst,
     pub(crate) control: ControlTile<SimClock>,
     feed_sent: Rc<Cell<u64>>,
-    medium: Rc<RefCell<Medium>>,
+    medium: Medium,
     clock: Rc<Cell<TimeNs>>,
     /// Turns since the journal tile ended: the other threads find it out a little later.
     turns_without_journal: u32,
@@ -308,7 +308,7 @@ fn login(config: &Config) -> LoginDesk {
 
 impl Venue {
     /// Starts out of what is on disk.
-    pub(crate) fn boot(world: &World, seed: u64) -> (Self, History, u64) {
+    pub(crate) fn boot(world: &World) -> (Self, History, u64) {
         let (config, net, clock) = (&world.config, &world.net, &world.clock);
         std::fs::create_dir_all(config.batches_dir()).unwrap();
         let dir = JournalDir::open(config.journal_dir()).unwrap();
@@ -317,12 +317,11 @@ impl Venue {
         let listing = missing(config, &core).unwrap();
         hold!(
             NothingLost,
-            recovered.records >= world.medium.borrow().durable,
+            recovered.records >= world.medium.durable_seq(),
             "{} records were recovered of {} durable ones",
             recovered.records,
-            world.medium.borrow().durable
+            world.medium.durable_seq()
         );
-        world.medium.borrow_mut().durable = recovered.records;
 
         let (control_in, hot_from_control) = bounded(256);
         let (hot_to_control, control_out) = bounded(256);
@@ -337,9 +336,8 @@ impl Venue {
         let (notes, written) = mpsc::channel();
         let parker = || Parker::new().unwrap();
 
-        let disk_clock = Rc::clone(clock);
-        let medium = Rc::clone(&world.medium);
-        let disk = SimDisk::new(dir, Rc::clone(&medium), disk_clock, seed, &world.tally);
+        let medium = world.medium.clone();
+        let disk = FaultDisk::new(dir, medium.clone());
         let sizes = journal::Config {
             segment_bytes: world.segment_kib << 10,
             batch_bytes: BATCH_BYTES,
@@ -350,7 +348,7 @@ impl Venue {
         let stats = Arc::new(Mutex::new(JournalStats::new()));
         let reader = durable.reader();
         let journal = JournalTile {
-            taken: Taken::nothing(commit.chain()),
+            taken: Taken::nothing(),
             commit,
             lane: journal_out,
             seal: to_seal,
@@ -396,7 +394,7 @@ impl Venue {
         let feed_sent = Rc::new(Cell::new(core.feed.next()));
         let nic = Watched {
             nic: SimNic::open(net, &SOCKETS).unwrap(),
-            medium: Rc::clone(&medium),
+            medium: medium.clone(),
             feed_sent: Rc::clone(&feed_sent),
             tally: world.tally.clone(),
         };
@@ -523,7 +521,7 @@ impl Venue {
         if let Err(e) = tile.turn() {
             hold!(
                 Runs,
-                self.medium.borrow().has_failed,
+                self.medium.has_failed(),
                 "the journal stopped without a disk error: {e:#}"
             );
             self.journal = None;
@@ -534,11 +532,10 @@ impl Venue {
     fn check_feed(&self) {
         let sent = self.feed_sent.get();
         if let Some((seq, message)) = self.core().feed.get(sent - 1) {
-            let medium = self.medium.borrow();
-            let durable = medium.durable;
+            let (durable, has_failed) = (self.medium.durable_seq(), self.medium.has_failed());
             hold!(
                 SilentAfterError,
-                !medium.has_failed || *seq <= durable,
+                !has_failed || *seq <= durable,
                 "feed message {} of record {seq} left after the disk had failed at {durable}",
                 sent - 1
             );
