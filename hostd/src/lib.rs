@@ -17,6 +17,7 @@ pub mod egress;
 pub mod feed;
 pub mod hot;
 pub mod ipv4_net;
+pub mod journal_cmd;
 pub mod journal_tile;
 pub mod lanes;
 pub mod log;

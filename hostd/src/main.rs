@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use hostd::config::Config;
 use hostd::core::Core;
 use hostd::doctor::{self, Depth, Level, Subject};
+use hostd::journal_cmd::JournalCommand;
 use hostd::recover::{recover, tail_note};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,6 +60,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Check a journal, show what is in it, or drop a torn tail. Exit codes: 0 well, 1 damaged, 2 could not.
+    Journal {
+        #[command(subcommand)]
+        command: JournalCommand,
+    },
     /// Make a key file and print the public key.
     Keygen {
         /// Where to.
@@ -68,7 +74,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    let command = Cli::parse().command;
+    if let Command::Journal { command } = &command {
+        return hostd::journal_cmd::run(command);
+    }
+    match run(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("hostd: {e:#}");
@@ -88,6 +98,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Doctor { config, json } => doctor(config.as_deref(), json),
         Command::Replay { data, json } => replay(&data, json),
+        Command::Journal { .. } => unreachable!("it has exit codes of its own"),
         Command::Keygen { out } => {
             let key = handshake::SecretKey::generate_file(&out)?;
             println!("{}", hostd::admin::hex(&key.public().to_bytes()));

@@ -1,11 +1,9 @@
 //! Closed segments move out of the way. None is ever removed.
 
-use crate::dir::{ARCHIVE, segment_name, segment_path, segments};
+use crate::dir::{ARCHIVE, list_segments, segment_name};
 use crate::error::DiskError;
-use crate::format::{BLOCK_LEN, SegmentHeader};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// Moves closed segments of the journal in `dir` to its [`ARCHIVE`], oldest first, and returns their numbers.
@@ -18,14 +16,10 @@ use std::path::Path;
 /// # Errors
 /// What the system said. What was not moved is still here.
 pub fn archive(dir: &Path, needed_from: u64, keep: u32) -> Result<Vec<u32>, DiskError> {
-    let here = segments(dir).map_err(DiskError::io("list", dir))?;
-    let mut begun = Vec::new();
-    for segment in here {
-        match first_seq(dir, segment)? {
-            Some(first_seq) => begun.push((segment, first_seq)),
-            None => break,
-        }
-    }
+    let here = list_segments(dir).map_err(|e| DiskError::io("list", dir)(io::Error::other(e)))?;
+    let begun: Vec<(u32, u64)> = (here.iter().filter(|s| !s.is_archived))
+        .map_while(|s| Some((s.segment, s.begun?.0)))
+        .collect();
     let closed = begun.windows(2).map(|w| (w[0].0, w[1].1 - 1));
     let movable = begun.len().saturating_sub(1 + keep as usize);
     let mut moved = Vec::new();
@@ -44,20 +38,6 @@ pub fn archive(dir: &Path, needed_from: u64, keep: u32) -> Result<Vec<u32>, Disk
         sync(dir)?;
     }
     Ok(moved)
-}
-
-/// Number of the first record of `segment`; None while it is not begun or its header is not whole.
-fn first_seq(dir: &Path, segment: u32) -> Result<Option<u64>, DiskError> {
-    let path = segment_path(dir, segment);
-    let mut block = [0; BLOCK_LEN];
-    let read = File::open(&path).and_then(|file| file.read_exact_at(&mut block, 0));
-    match read {
-        Ok(()) => Ok(SegmentHeader::check(&block, segment)
-            .ok()
-            .map(|h| h.first_seq)),
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-        Err(e) => Err(DiskError::io("read", &path)(e)),
-    }
 }
 
 fn move_one(dir: &Path, segment: u32) -> Result<(), DiskError> {

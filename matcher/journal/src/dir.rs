@@ -1,7 +1,7 @@
 //! The directory of a journal: who may write, which segments there are, how one is made.
 
 use crate::error::{DiskError, JournalError};
-use crate::format::BLOCK_LEN;
+use crate::format::{BLOCK_LEN, SegmentHeader};
 use crate::tail::{End, Tail};
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
@@ -99,6 +99,67 @@ pub(crate) fn check_segments(first: u32, segments: &[u32]) -> Result<(), Journal
     Ok(())
 }
 
+/// Whether a process holds the journal in `dir`, as a running box does.
+///
+/// # Errors
+/// What the system said.
+pub fn is_held(dir: &Path) -> Result<bool, DiskError> {
+    let handle = File::open(dir).map_err(DiskError::io("open", dir))?;
+    match handle.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(e)) => Err(DiskError::io("lock", dir)(e)),
+    }
+}
+
+/// A segment as its name and header tell of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// Number.
+    pub segment: u32,
+    /// It is in the archive.
+    pub is_archived: bool,
+    /// Bytes of the file.
+    pub file_bytes: u64,
+    /// Number of its first record and who wrote it; None while it is not begun or if its header is not whole.
+    pub begun: Option<(u64, u64)>,
+}
+
+/// The segments of the journal in `dir` and its archive, by number; their records are not looked at.
+///
+/// # Errors
+/// If a directory or file cannot be read.
+pub fn list_segments(dir: &Path) -> Result<Vec<SegmentInfo>, JournalError> {
+    let look = |segment| {
+        let path = segment_path(dir, segment);
+        let mut block = [0; BLOCK_LEN];
+        let mut look = || {
+            let file = File::open(&path)?;
+            let file_bytes = file.metadata()?.len();
+            if file_bytes >= BLOCK_LEN as u64 {
+                file.read_exact_at(&mut block, 0)?;
+            }
+            Ok(file_bytes)
+        };
+        match look() {
+            Ok(file_bytes) => Ok(SegmentInfo {
+                segment,
+                is_archived: path.parent() != Some(dir),
+                file_bytes,
+                begun: SegmentHeader::check(&block, segment)
+                    .ok()
+                    .map(|h| (h.first_seq, h.epoch)),
+            }),
+            Err(source) => Err(JournalError::Io {
+                op: "read",
+                path,
+                source,
+            }),
+        }
+    };
+    all_segments(dir)?.into_iter().map(look).collect()
+}
+
 /// A journal's directory, held by this process alone for as long as this lives.
 #[derive(Debug)]
 pub struct JournalDir {
@@ -158,15 +219,7 @@ impl JournalDir {
     /// # Errors
     /// What the system said.
     pub fn mend(&self, end: &End, segment_bytes: u64) -> Result<(), DiskError> {
-        if let Tail::Torn {
-            segment,
-            offset,
-            bytes,
-            ..
-        } = end.tail
-        {
-            self.zero(segment, |_| (offset, offset + bytes))?;
-        }
+        self.wipe_torn(end)?;
         if end.segment_bytes > 0 {
             self.zero(end.segment, |len| (len, end.segment_bytes))?;
         }
@@ -175,6 +228,23 @@ impl JournalDir {
             self.zero(segment, |len| (len, segment_bytes))?;
         }
         Ok(())
+    }
+
+    /// Puts zeros where a torn write left other bytes; nothing if the tail at `end` is clean.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn wipe_torn(&self, end: &End) -> Result<(), DiskError> {
+        let Tail::Torn {
+            segment,
+            offset,
+            bytes,
+            ..
+        } = end.tail
+        else {
+            return Ok(());
+        };
+        self.zero(segment, |len| (offset, (offset + bytes).min(len)))
     }
 
     /// Zeros a range of `segment`, chosen by the file's length; nothing if the range is empty.

@@ -44,7 +44,10 @@ mod writer;
 
 pub use archive::archive;
 pub use commit::{Disk, GroupCommit};
-pub use dir::{ARCHIVE, JournalDir, create_segment, segment_name, segment_path};
+pub use dir::{
+    ARCHIVE, JournalDir, SegmentInfo, create_segment, is_held, list_segments, segment_name,
+    segment_path,
+};
 pub use error::{DiskError, Fault, JournalError};
 pub use file_disk::FileDisk;
 pub use format::{

@@ -129,8 +129,13 @@ impl Reader {
         }
     }
 
-    /// A reader at the start of the last segment that begins at or before record `seq`.
-    fn open_near(dir: &Path, seq: u64) -> Result<Self, JournalError> {
+    /// A reader at the first record of the segment that holds record `seq`, without a look at those before: their
+    /// hash is taken from its header. For looking, not for recovery.
+    ///
+    /// # Errors
+    /// [`JournalError::NoRecord`] if every segment that is left begins after it; else as [`open`](Self::open).
+    pub fn open_near(dir: impl AsRef<Path>, seq: u64) -> Result<Self, JournalError> {
+        let dir = dir.as_ref();
         let segments = all_segments(dir)?;
         let mut window = Window::new();
         for (i, &segment) in segments.iter().enumerate().rev() {
