@@ -305,7 +305,13 @@ impl<C: Clock> ControlTile<C> {
             self.stages.record(&sample);
         }
         while let Some(snapshot) = self.lanes.snapshots.pop() {
-            self.desk.snapshot = Some(snapshot);
+            let before = self.desk.snapshot.replace(snapshot);
+            if snapshot.clock.gave_up && !before.is_some_and(|b| b.clock.gave_up) {
+                crate::log::event(
+                    "clock_counter_given_up",
+                    &[("checks", &snapshot.clock.checks)],
+                );
+            }
         }
         while let Some(message) = self.lanes.from_hot.pop() {
             if self.on_hot(message) {

@@ -648,6 +648,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             engine: self.core.engine.counters(),
             rejects: self.core.rejects,
             wire: self.io.egress.counters,
+            clock: self.clock.health(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What travels between tiles.
 
+use crate::clock::ClockHealth;
 use crate::operator::OperatorInput;
 use crate::sessions::Peer;
 use firmware::units::MemberId;
@@ -334,4 +335,6 @@ pub struct Snapshot {
     pub rejects: [u64; 64],
     /// Datagram side's counts.
     pub wire: WireCounters,
+    /// How the tile's clock fares.
+    pub clock: ClockHealth,
 }

@@ -1,6 +1,7 @@
 //! What the box shows of itself.
 
 use crate::capacity::resident_bytes;
+use crate::clock::ClockHealth;
 use crate::feed::FeedCounters;
 use crate::journal_tile::JournalStats;
 use crate::lanes::{Snapshot, StageTimes, WireCounters};
@@ -132,6 +133,7 @@ pub struct Status {
     feed: FeedCounters,
     bad_control: u64,
     bad_oracle_reports: u64,
+    clock: ClockHealth,
     stage_ns: BTreeMap<&'static str, Percentiles>,
     journal: JournalStatus,
 }
@@ -185,6 +187,7 @@ impl Status {
             feed,
             bad_control: control.bad_control,
             bad_oracle_reports: control.bad_oracle_reports,
+            clock: s.map(|s| s.clock).unwrap_or_default(),
             stage_ns: stages
                 .stages
                 .iter()
