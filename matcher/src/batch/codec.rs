@@ -94,15 +94,14 @@ pub fn encode(b: &SealedBatch, out: &mut Vec<u8>) {
     out.extend_from_slice(&b.fund_new_pico.to_le_bytes());
     out.extend_from_slice(b.table.bytes());
     for f in &b.fills {
-        for n in [
+        let row = [
             u64::from(f.maker.0),
             u64::from(f.taker.0),
             u64::from(f.instrument.0) << 1 | u64::from(f.taker_buys),
             f.price.0 as u64,
             f.lots,
-        ] {
-            out.extend_from_slice(&n.to_le_bytes());
-        }
+        ];
+        out.extend_from_slice(bytemuck::bytes_of(&row.map(u64::to_le)));
     }
     for d in &b.deposits {
         out.extend_from_slice(&d.queue_index.to_le_bytes());
@@ -131,9 +130,13 @@ fn put_leaf(out: &mut Vec<u8>, leaf: &Leaf, columns: usize) {
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&leaf.nonce.to_le_bytes());
     out.extend_from_slice(&leaf.cash_pico.to_le_bytes());
-    leaf.positions[..columns]
-        .iter()
-        .for_each(|p| out.extend_from_slice(&p.to_le_bytes()));
+    for positions in leaf.positions[..columns].chunks(TIER_INSTRUMENTS) {
+        let mut words = [0; TIER_INSTRUMENTS];
+        for (word, position) in words.iter_mut().zip(positions) {
+            *word = position.to_le();
+        }
+        out.extend_from_slice(bytemuck::cast_slice(&words[..positions.len()]));
+    }
 }
 
 /// Reads an encoded batch.
