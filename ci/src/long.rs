@@ -1,14 +1,91 @@
 //! What runs for as long as it is asked to: `cargo ci fuzz --minutes N` and `cargo ci sim --seeds N`.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::place::Place;
+use crate::step::Step;
 use crate::{fuzz, gate};
 
-const SIM_TEST: &str =
-    "test --locked --package matcher --test engine_properties -- --nocapture any_venue";
+/// Runs of one kind of simulation: the test, and how its environment says which seeds.
+struct Sim {
+    what: &'static str,
+    test: &'static str,
+    /// Variables for the first seed, if it can be told, and for the number of seeds.
+    first: Option<&'static str>,
+    count: &'static str,
+    /// Seeds in one of that number.
+    each: u64,
+}
+
+const SIMS: [Sim; 4] = [
+    Sim {
+        what: "venues",
+        test: "--package matcher --test engine_properties -- --nocapture any_venue",
+        first: Some("ENGINE_SEED"),
+        count: "ENGINE_SEEDS",
+        each: 1,
+    },
+    Sim {
+        what: "session storms",
+        test: "--package hostd --test sessions -- --nocapture over_ a_venue_that_crashes",
+        first: None,
+        count: "SESSION_SEEDS",
+        each: 11,
+    },
+    Sim {
+        what: "feeds",
+        test: "--package hostd --test feed_sim -- --nocapture",
+        first: Some("FEED_SEED"),
+        count: "FEED_SEEDS",
+        each: 1,
+    },
+    Sim {
+        what: "whole boxes",
+        test: "--package hostd --test sim -- --nocapture whatever_happens",
+        first: Some("SIM_SEED"),
+        count: "SIM_SEEDS",
+        each: 1,
+    },
+];
+const KILLS_TEST: &str = "--package hostd --test kills -- --nocapture";
+
+/// What one `cargo ci sim` runs.
+fn simulate(step: &mut Step<'_>, seeds: u64, from: u64, kills: u64) -> Result<String> {
+    for sim in &SIMS {
+        let mut command = test(step, sim.test);
+        command.env(sim.count, seeds.div_ceil(sim.each).to_string());
+        if let Some(first) = sim.first {
+            command.env(first, from.to_string());
+        }
+        run_tests(step, &mut command, sim.what)?;
+    }
+    if kills > 0 {
+        let mut command = test(step, KILLS_TEST);
+        command.env("KILLS", kills.to_string());
+        command.env("KILLS_SEED", from.to_string());
+        run_tests(step, &mut command, "kills")?;
+    }
+    let kinds: Vec<_> = SIMS.iter().map(|s| s.what).collect();
+    Ok(format!(
+        "{seeds} each of {}, from seed {from} on; {kills} kills",
+        kinds.join(", ")
+    ))
+}
+
+fn test(step: &Step<'_>, of: &str) -> Command {
+    let mut command = step.place.cargo();
+    command.args(["test", "--locked"]).args(of.split(' '));
+    command
+}
+
+fn run_tests(step: &mut Step<'_>, command: &mut Command, what: &str) -> Result<()> {
+    let before = step.tests.passed;
+    step.run(command)?;
+    ensure!(step.tests.passed > before, "no test of {what} ran");
+    Ok(())
+}
 
 /// A long run, as it was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,8 +95,8 @@ pub(crate) enum Long {
         minutes: u64,
         target: Option<String>,
     },
-    /// Venues of so many seeds from one on.
-    Sim { seeds: u64, from: u64 },
+    /// Simulations of each kind, of so many seeds from one on, and so many kills of a real daemon.
+    Sim { seeds: u64, from: u64, kills: u64 },
 }
 
 impl Long {
@@ -43,9 +120,10 @@ impl Long {
                 let mut flags = Flags::of(flags)?;
                 let seeds = flags.number("--seeds")?.unwrap_or(20);
                 let from = flags.number("--from")?.unwrap_or(1);
+                let kills = flags.number("--kills")?.unwrap_or(seeds.div_ceil(5));
                 flags.none_left()?;
                 ensure!(seeds > 0, "--seeds 0 runs nothing");
-                Ok(Some(Self::Sim { seeds, from }))
+                Ok(Some(Self::Sim { seeds, from, kills }))
             }
             _ => Ok(None),
         }
@@ -59,15 +137,8 @@ impl Long {
                     fuzz::long(step, minutes, target.as_deref())
                 })
             }
-            Self::Sim { seeds, from } => gate::run_long(place, "sim", 7 * 24 * 60, |step| {
-                let mut command = step.place.cargo();
-                command
-                    .args(SIM_TEST.split(' '))
-                    .env("ENGINE_SEED", from.to_string())
-                    .env("ENGINE_SEEDS", seeds.to_string());
-                step.run(&mut command)?;
-                ensure!(step.tests.passed > 0, "no simulation ran");
-                Ok(format!("{seeds} venues from seed {from} on"))
+            Self::Sim { seeds, from, kills } => gate::run_long(place, "sim", 7 * 24 * 60, |step| {
+                simulate(step, seeds, from, kills)
             }),
         }
     }
@@ -137,10 +208,13 @@ mod tests {
             long("fuzz --target book --minutes 5").expect("known"),
             Some(fuzz)
         );
-        let sim = Long::Sim { seeds: 9, from: 4 };
-        assert_eq!(long("sim --seeds 9 --from 4").expect("known"), Some(sim));
-        let few = Long::Sim { seeds: 20, from: 1 };
-        assert_eq!(long("sim").expect("known"), Some(few));
+        let sim = |seeds, from, kills| Some(Long::Sim { seeds, from, kills });
+        assert_eq!(
+            long("sim --kills 7 --seeds 9 --from 4").expect("known"),
+            sim(9, 4, 7)
+        );
+        assert_eq!(long("sim").expect("known"), sim(20, 1, 4));
+        assert_eq!(long("sim --seeds 1000").expect("known"), sim(1_000, 1, 200));
     }
 
     #[test]

@@ -32,7 +32,8 @@ cargo ci                 every gate, in order
 cargo ci NAME...         the named gates, in the order given
 cargo ci --list          what gates there are
 cargo ci fuzz --minutes N [--target T]   the fuzzers for so long together, on until something breaks
-cargo ci sim --seeds N [--from S]        so many venues, each drawn from its seed
+cargo ci sim --seeds N [--from S] [--kills K]   so many simulations of each kind, each drawn from its
+                         seed, and so many kills of a real daemon (200 for 1,000 seeds)
 cargo demo -- ARGS       build and run the main job (cargo demo -- --help)";
 
 fn main() -> ExitCode {

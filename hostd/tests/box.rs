@@ -7,7 +7,6 @@ use client::{
 };
 use firmware::tag::{Suite, SuiteSet};
 use firmware::wire::order::{FLAG_CANCEL_ON_DISCONNECT, NewOrder, TIF_IOC, Withdraw};
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use world::{World, reports};
 
@@ -76,78 +75,6 @@ fn two_clients_trade_and_the_replay_agrees() {
         ),
         (1, 3, 1)
     );
-}
-
-#[test]
-fn nothing_acknowledged_is_lost_when_the_box_is_killed() {
-    let mut w = World::new();
-    w.open();
-    let mut acknowledged = BTreeSet::new();
-    let mut id = 0;
-    for round in 0..3 {
-        let mut maker = w.session(1);
-        let begun = Instant::now();
-        // Keep orders flowing and kill the daemon in the middle of it.
-        while begun.elapsed() < Duration::from_millis(300 + 50 * round) {
-            for _ in 0..4 {
-                id += 1;
-                let price = format!("{}", 99_000 + id % 500);
-                maker
-                    .send(&order(id, 1 + (id % 2) as u32, Side::Buy, &price, 1).into())
-                    .unwrap();
-            }
-            maker.flush(now());
-            while let Some(event) = maker.poll(now()) {
-                if let client::Event::Report {
-                    report: Report::Accepted(m),
-                    ..
-                } = event
-                {
-                    acknowledged.insert(m.cl_ord_id);
-                }
-            }
-            std::thread::sleep(Duration::from_micros(500));
-        }
-        w.kill();
-        w.start();
-        w.price(100_000_000_000);
-    }
-    assert!(
-        acknowledged.len() > 300,
-        "only {} were acknowledged",
-        acknowledged.len()
-    );
-    let mut maker = w.session(1);
-    id += 1;
-    // Every acknowledged order still rests: cancelling all of them reports each by its name.
-    for account in [1, 2] {
-        id += 1;
-        maker
-            .send(&mass_cancel(id, account, None, None).into())
-            .unwrap();
-    }
-    let mut gone = BTreeSet::new();
-    let (mut acks, begun) = (0, Instant::now());
-    while acks < 2 {
-        match maker.poll(now()) {
-            Some(client::Event::Report {
-                report: Report::Canceled(m),
-                ..
-            }) => drop(gone.insert(m.cl_ord_id)),
-            Some(client::Event::Report {
-                report: Report::MassCancelAck(_),
-                ..
-            }) => acks += 1,
-            Some(client::Event::Ended(reason)) => panic!("{reason}"),
-            Some(_) => {}
-            None => std::thread::sleep(Duration::from_micros(200)),
-        }
-        assert!(begun.elapsed() < Duration::from_secs(10));
-    }
-    let lost: Vec<_> = acknowledged.difference(&gone).collect();
-    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-    let stopped = w.shutdown();
-    assert_eq!(stopped["state_hash"], w.replay()["state_hash"]);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! quiet again every client's books equal the engine's, order by order, and no book that a client ever shows is
 //! one that the engine did not have at the end of an event.
 //!
-//! `FEED_SEEDS=1000 cargo test -p hostd --test feed_sim` runs more; `FEED_SEED=17` runs one.
+//! `FEED_SEEDS=1000 cargo test -p hostd --test feed_sim` runs more; `FEED_SEED=17` runs one, both so many from that
+//! one on.
 
 mod venue;
 #[path = "../wires/mod.rs"]
@@ -305,9 +306,9 @@ impl Sim {
 #[test]
 fn whatever_the_network_does_every_book_equals_the_engines() {
     let number = |name: &str| std::env::var(name).ok().map(|v| v.parse::<u64>().unwrap());
-    let seeds = match number("FEED_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("FEED_SEEDS").unwrap_or(SEEDS),
+    let seeds = match (number("FEED_SEED"), number("FEED_SEEDS")) {
+        (Some(seed), count) => seed..seed + count.unwrap_or(1),
+        (None, count) => 0..count.unwrap_or(SEEDS),
     };
     let mut tally = Tally::default();
     for seed in seeds.clone() {

@@ -1,8 +1,8 @@
 //! The whole box in simulation: every tile, a disk, a network, an oracle, an operator, an L1 and clients of the real
 //! library on one thread, out of one seed.
 //!
-//! `SIM_SEEDS=1000 cargo test -p hostd --test sim` runs more seeds; `SIM_SEED=17` runs one, and says what happened in
-//! it. A failure prints the seed, what it stands for, the step, the invariant, and the command that runs it again.
+//! `SIM_SEEDS=1000 cargo test -p hostd --test sim` runs more seeds, `SIM_SEED=17` one, both so many from that one on;
+//! `-- --nocapture` says what happened in them. A failure prints the seed, what it stands for, the step, the invariant, and the command that runs it again.
 
 mod invariant;
 mod l1;
@@ -194,9 +194,9 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn whatever_happens_every_promise_holds() {
-    let seeds = match number("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SIM_SEEDS").unwrap_or(SEEDS),
+    let seeds = match (number("SIM_SEED"), number("SIM_SEEDS")) {
+        (Some(seed), count) => seed..seed + count.unwrap_or(1),
+        (None, count) => 0..count.unwrap_or(SEEDS),
     };
     let tally = Tally::default();
     for seed in seeds.clone() {
@@ -208,7 +208,8 @@ fn whatever_happens_every_promise_holds() {
         }
     }
     println!("{}", tally.lines());
-    if seeds.end - seeds.start >= SEEDS {
+    // Any other few seeds may well lack something.
+    if seeds == (0..SEEDS) || seeds.end - seeds.start >= 4 * SEEDS {
         let never: Vec<_> = KINDS.iter().filter(|k| tally.get(k) == 0).collect();
         assert!(never.is_empty(), "never happened: {never:?}");
     }
