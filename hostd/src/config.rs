@@ -1,8 +1,10 @@
 //! The configuration: one TOML file, typed, checked once at boot. Unknown keys are refused.
 
 mod dpdk;
+mod xdp;
 
 pub use dpdk::DpdkSection;
+pub use xdp::{CopyMode, Mode, XDP_QUEUES_MAX, XdpSection};
 
 use crate::capacity::Capacity;
 use crate::feed::config::FeedSection;
@@ -80,12 +82,14 @@ pub struct Venue {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Net {
-    /// `uring` or `dpdk`.
+    /// `uring`, `xdp` or `dpdk`.
     pub backend: Backend,
     /// Where orders come in.
     pub order_entry: SocketAddrV4,
     /// A second port for the same datagrams, on another path through the network: the first copy counts.
     pub order_entry_b: Option<SocketAddrV4>,
+    /// For `xdp`.
+    pub xdp: Option<XdpSection>,
     /// For `dpdk`.
     pub dpdk: Option<DpdkSection>,
 }
@@ -96,6 +100,8 @@ pub struct Net {
 pub enum Backend {
     /// io_uring over kernel UDP sockets: works anywhere, needs no rights.
     Uring,
+    /// AF_XDP: frames straight from a kernel driver's queues.
+    Xdp,
     /// DPDK on a port of its own; needs a hostd built with the feature `dpdk`.
     Dpdk,
 }
@@ -335,10 +341,13 @@ impl Config {
         let net = &self.net;
         let mut locals = vec![*net.order_entry.ip(), *self.feed.source.ip()];
         locals.extend(net.order_entry_b.map(|b| *b.ip()));
-        match (net.backend, &net.dpdk) {
-            (Backend::Dpdk, Some(section)) => section.check(&locals),
-            (Backend::Dpdk, None) => Err("net.backend = \"dpdk\" needs [net.dpdk]".into()),
-            (Backend::Uring, _) => Ok(()),
+        let missing = |name: &str| Err(format!("net.backend = \"{name}\" needs [net.{name}]"));
+        match net.backend {
+            Backend::Uring => Ok(()),
+            Backend::Xdp => (net.xdp.as_ref()).map_or_else(|| missing("xdp"), XdpSection::check),
+            Backend::Dpdk => {
+                (net.dpdk.as_ref()).map_or_else(|| missing("dpdk"), |d| d.check(&locals))
+            }
         }
     }
 

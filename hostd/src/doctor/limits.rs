@@ -42,6 +42,7 @@ const NET_ADMIN: Capability = Capability("CAP_NET_ADMIN", 12);
 const NET_RAW: Capability = Capability("CAP_NET_RAW", 13);
 pub(crate) const IPC_LOCK: Capability = Capability("CAP_IPC_LOCK", 14);
 const SYS_NICE: Capability = Capability("CAP_SYS_NICE", 23);
+const BPF: Capability = Capability("CAP_BPF", 39);
 
 impl Capability {
     /// Whether the process with this /proc status has it.
@@ -118,6 +119,7 @@ const fn needed(backend: Backend) -> &'static [Capability] {
     match backend {
         // What DPDK needs depends on the driver of the device, and that says what it lacks.
         Backend::Uring | Backend::Dpdk => &[],
+        Backend::Xdp => &[NET_ADMIN, NET_RAW, BPF],
     }
 }
 
@@ -254,6 +256,14 @@ Max nice priority         0                    0
         let plain = rights(Backend::Uring, USER);
         assert_eq!(plain.level, Level::Ok);
         assert_eq!(plain.found, "all that is needed; of use: none");
+        assert_eq!(rights(Backend::Xdp, ROOT).level, Level::Ok);
+        let lost = rights(Backend::Xdp, USER);
+        assert_eq!(lost.level, Level::Problem);
+        assert!(
+            lost.mend
+                .unwrap()
+                .ends_with("CAP_NET_ADMIN CAP_NET_RAW CAP_BPF")
+        );
     }
 
     #[test]

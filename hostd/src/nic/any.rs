@@ -1,7 +1,9 @@
 //! The backend that the configuration names.
 
+use super::xdp::{self, XdpNic};
 use super::{Endpoint, Nic, NicCounters, RxBurst, TxFull, UringNic};
 use crate::config::{Backend, Net};
+use crate::log;
 use lane::Parker;
 use std::io;
 use std::time::Duration;
@@ -15,6 +17,8 @@ pub enum AnyNic {
     /// A port of DPDK.
     #[cfg(feature = "dpdk")]
     Dpdk(super::dpdk::DpdkNic),
+    /// A kernel driver's queues.
+    Xdp(Box<XdpNic>),
 }
 
 impl AnyNic {
@@ -32,6 +36,12 @@ impl AnyNic {
             }
             #[cfg(not(feature = "dpdk"))]
             Backend::Dpdk => anyhow::bail!("this hostd was built without the feature dpdk"),
+            Backend::Xdp => {
+                let section = net.xdp.as_ref().expect("checked with the configuration");
+                let nic = xdp::open(section, sockets)?;
+                log::event("nic", &[("backend", &"xdp"), ("got", &nic.port().got())]);
+                Self::Xdp(Box::new(nic))
+            }
         })
     }
 }
@@ -43,6 +53,7 @@ macro_rules! each {
             AnyNic::Uring($nic) => $call,
             #[cfg(feature = "dpdk")]
             AnyNic::Dpdk($nic) => $call,
+            AnyNic::Xdp($nic) => $call,
         }
     };
 }

@@ -17,6 +17,7 @@ pub mod dpdk;
 pub mod raw;
 pub mod sim;
 mod uring;
+pub mod xdp;
 
 pub use any::AnyNic;
 pub(crate) use uring::SOCKET_BUFFER_BYTES;
@@ -119,6 +120,8 @@ pub struct NicCounters {
     pub tx_unresolved: u64,
     /// Lost before we saw them: the device had no room.
     pub rx_lost: u64,
+    /// Datagrams for us that went to the kernel instead, as from a queue that we do not serve.
+    pub rx_missed: u64,
     /// Frames refused, by the number of their [`FrameFault`].
     pub faults: [u64; FrameFault::COUNT],
     /// ARP messages taken.

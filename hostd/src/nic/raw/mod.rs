@@ -117,6 +117,8 @@ pub enum News {
     Lost(Ipv4Addr),
     /// The routes have changed.
     Routes(Routes),
+    /// So many more datagrams for us came to the kernel.
+    Missed(u64),
 }
 
 /// Too many of [`Host::neighbours`] for the table.
@@ -303,6 +305,7 @@ impl<P: FramePort> RawNic<P> {
                 News::Found(ip, mac) => self.neighbours.answered(ip, mac, false, self.now),
                 News::Lost(ip) => self.neighbours.lost(ip),
                 News::Routes(routes) => self.host.routes = routes,
+                News::Missed(count) => self.counters.rx_missed += count,
             }
         }
         is_any
