@@ -33,6 +33,8 @@ const _: () = assert!(
 );
 /// A frame of ours fits, and a longer one shows by its length.
 const _: () = assert!(FRAME_MAX + 128 < dpdk_sys::SHIM_MBUF_LEN as usize);
+const START_TRIES: u32 = 6;
+const START_PAUSE: Duration = Duration::from_millis(100);
 /// Without interrupts an idle tile naps, from the first of these to the second: what a frame may wait.
 const NAP_MIN: Duration = Duration::from_micros(10);
 const NAP_MAX: Duration = Duration::from_micros(160);
@@ -93,12 +95,26 @@ impl Port {
     /// What DPDK refuses, and why.
     pub(super) fn open(section: &DpdkSection) -> Result<Self, DpdkError> {
         eal::start(&section.eal)?;
-        let id = find_or_plug(&section.port)?;
-        let name = device_name(&section.port).to_owned();
-        // From here on a failure gives the device back.
-        let mut port = Self {
-            id,
-            name,
+        let first = match Self::plugged(&section.port)?.started() {
+            Ok(port) => return Ok(port),
+            Err(error) => error,
+        };
+        // A driver over the kernel may find the interface still held by a port that is gone, which the kernel takes down
+        // a little later.
+        for _ in 1..START_TRIES {
+            std::thread::sleep(START_PAUSE);
+            if let Ok(port) = Self::plugged(&section.port).and_then(Self::started) {
+                return Ok(port);
+            }
+        }
+        Err(first)
+    }
+
+    /// The port, not started. Dropping it gives the device back.
+    fn plugged(device: &str) -> Result<Self, DpdkError> {
+        Ok(Self {
+            id: find_or_plug(device)?,
+            name: device_name(device).to_owned(),
             mac: Mac([0; 6]),
             pool: std::ptr::null_mut(),
             stamps: None,
@@ -111,9 +127,12 @@ impl Port {
             is_entered: false,
             sleep: None,
             watch: None,
-        };
-        port.start()?;
-        Ok(port)
+        })
+    }
+
+    fn started(mut self) -> Result<Self, DpdkError> {
+        self.start()?;
+        Ok(self)
     }
 
     fn start(&mut self) -> Result<(), DpdkError> {
