@@ -155,6 +155,8 @@ pub struct Gate {
     /// Member of each account; zero: nobody.
     account_member: [u32; GATE_ACCOUNTS],
     members: [Option<GateMember>; GATE_MEMBERS],
+    /// The venue does not keep up.
+    is_overloaded: bool,
 }
 
 impl Gate {
@@ -165,7 +167,13 @@ impl Gate {
             instruments: [None; INSTRUMENTS],
             account_member: [0; GATE_ACCOUNTS],
             members: [None; GATE_MEMBERS],
+            is_overloaded: false,
         }
+    }
+
+    /// While it is set, requests that may add risk are refused. Nothing of it is in the journal but the refusals.
+    pub const fn set_overloaded(&mut self, is_overloaded: bool) {
+        self.is_overloaded = is_overloaded;
     }
 
     /// Lets orders for an instrument through; `false` when the id is out of range.
@@ -251,6 +259,9 @@ impl Gate {
         if key.is_throttled && !member.orders.take(now) {
             return Err(RejectCode::Throttled);
         }
+        if self.is_overloaded && may_add_risk(&c.request) {
+            return Err(RejectCode::Overloaded);
+        }
         self.check_account(c.member, &key)?;
         self.check_rising(c.member, &key)?;
         let (rx, seq) = (c.rx_time.0, c.client_seq);
@@ -306,6 +317,15 @@ impl Gate {
             Some(Some(i)) => Ok(i),
             _ => Err(RejectCode::UnknownInstrument),
         }
+    }
+}
+
+/// Whether a request may leave its account with more risk than before. A reduce-only order may not.
+const fn may_add_risk(request: &Request) -> bool {
+    match request {
+        Request::NewOrder(m) => m.flags & order::FLAG_REDUCE_ONLY == 0,
+        Request::Replace(_) => true,
+        _ => false,
     }
 }
 

@@ -40,12 +40,12 @@ codes! {
     3 UnknownAccount,
     /// The client order id does not rise.
     4 DuplicateClOrdId,
+    /// The venue has more to do than it keeps up with: what may add risk is refused until it has caught up; cancels and reductions pass.
+    5 Overloaded,
     /// No such instrument is listed.
     10 UnknownInstrument,
     /// Side, order type, time in force, flags or self-trade mode is not one of the values allowed.
     11 InvalidField,
-    /// The value is allowed by the protocol but this release does not offer it.
-    12 NotSupported,
     /// The price is not a multiple of the tick.
     13 PriceOffTick,
     /// The price is outside the instrument's band.

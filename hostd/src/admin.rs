@@ -14,7 +14,7 @@
 //! The operator's commands (state, lock, cancel) answer with the number of their record in the journal; a refused
 //! one is answered with a problem and changes nothing.
 
-use crate::lanes::FromHot;
+use crate::lanes::Stopped;
 use crate::operator::{CancelBody, Command, CommandRefused, LockBody, StateBody};
 use crate::status::Status;
 use anyhow::Context;
@@ -43,7 +43,7 @@ pub enum AdminRequest {
     /// Close the open batch.
     Seal(oneshot::Sender<u64>),
     /// Stop.
-    Shutdown(oneshot::Sender<FromHot>),
+    Shutdown(oneshot::Sender<Stopped>),
 }
 
 /// A deposit as L1 recorded it.
@@ -200,21 +200,12 @@ async fn seal(State(desk): State<Desk>) -> Response {
 
 async fn shutdown(State(desk): State<Desk>) -> Response {
     match ask(&desk, AdminRequest::Shutdown).await {
-        Ok(FromHot::Stopped {
-            engine_seq,
-            state_hash,
-            batches_sealed,
-        }) => Json(serde_json::json!({
-            "engine_seq": engine_seq,
-            "state_hash": hex(&state_hash),
-            "batches_sealed": batches_sealed,
+        Ok(stopped) => Json(serde_json::json!({
+            "engine_seq": stopped.engine_seq,
+            "state_hash": hex(&stopped.state_hash),
+            "batches_sealed": stopped.batches_sealed,
         }))
         .into_response(),
-        Ok(_) => problem(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "unexpected answer".into(),
-        ),
         Err(r) => r,
     }
 }

@@ -9,6 +9,7 @@ pub use xdp::{CopyMode, Mode, XDP_QUEUES_MAX, XdpSection};
 use crate::capacity::Capacity;
 use crate::feed::config::FeedSection;
 use crate::memory::Memory;
+use crate::topology::{TopologyName, plan};
 use bytemuck::Zeroable;
 use firmware::gate::Rates;
 use firmware::limits::{DOMAIN_LOTS_MAX, INSTRUMENTS, TIER_INSTRUMENTS};
@@ -18,7 +19,7 @@ use handshake::PublicKey;
 use matcher::instrument::{Collar, InstrumentKind, InstrumentSpec, OptionTerms};
 use matcher::risk_table::RiskParams;
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 
@@ -43,7 +44,7 @@ pub struct Config {
     /// Durability.
     pub journal: Journal,
     /// Which tiles share a core.
-    pub topology: Topology,
+    pub topology: TopologySection,
     /// Admin socket.
     pub admin: Admin,
     /// How much the box holds.
@@ -134,27 +135,22 @@ pub enum Durability {
 /// `[topology]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Topology {
-    /// `shared`.
+pub struct TopologySection {
+    /// `shared` or `pinned`.
     pub name: TopologyName,
-    /// Core of the hot tile; free to move when absent.
-    pub hot_core: Option<usize>,
+    /// Cores by tile; a tile that is not named is free to move.
+    #[serde(default)]
+    pub cores: BTreeMap<String, usize>,
 }
 
-impl Topology {
+impl TopologySection {
     /// Cores of the tiles that must not be disturbed.
     #[must_use]
     pub fn hot_cores(&self) -> Vec<usize> {
-        self.hot_core.into_iter().collect()
+        let planned = plan(self).unwrap_or_default();
+        let hot = planned.iter().filter(|p| p.tile.is_hot());
+        hot.filter_map(|p| p.core).collect()
     }
-}
-
-/// Topologies of this release.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TopologyName {
-    /// Two cores: ingress, engine and egress run to completion on one tile; journal and control beside it.
-    Shared,
 }
 
 /// `[admin]`
@@ -353,6 +349,7 @@ impl Config {
 
     fn check(&self) -> Result<(), String> {
         self.feed.check()?;
+        plan(&self.topology)?;
         if !(1..=4096).contains(&self.journal.segment_mib) {
             return Err("journal.segment_mib must be in 1..=4096".into());
         }

@@ -1,14 +1,19 @@
 //! The control tile: logins, oracle reports, risk tables, the admin socket's requests, measurements.
-//! Everything slow; it can delay the hot tile by nothing but what it sends there.
+//! Everything slow; it can delay gateway and engine by nothing but what it sends there.
 
 use crate::admin::{AdminRequest, DepositBody};
 use crate::clock::Clock;
 use crate::feed::FeedCounters;
 use crate::journal_tile::JournalStats;
-use crate::lanes::{ControlDatagram, FromHot, Snapshot, StageTimes, ToHot};
+use crate::lanes::{
+    ControlDatagram, EngineSnapshot, FromEngine, FromGateway, GatewaySnapshot, StageTimes, Stopped,
+    ToEngine, ToGateway,
+};
 use crate::logins::LoginDesk;
+use crate::meters::Machine;
 use crate::operator::{CommandRefused, Roll};
-use crate::status::{ControlCounts, Stages, Status};
+use crate::status::{ControlCounts, HotStatus, Stages, Status};
+use crate::tile::Pace;
 use firmware::limits::INSTRUMENTS;
 use firmware::session::{is_fresh, read_control};
 use firmware::units::TimeNs;
@@ -28,16 +33,24 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Ends of the lanes that the control tile holds.
 pub struct ControlLanes {
-    /// To the hot tile.
-    pub to_hot: Producer<ToHot>,
-    /// Wakes the hot tile.
-    pub hot: Waker,
-    /// From the hot tile.
-    pub from_hot: Consumer<FromHot>,
+    /// To the gateway.
+    pub to_gateway: Producer<ToGateway>,
+    /// Wakes the gateway.
+    pub gateway: Waker,
+    /// From the gateway.
+    pub from_gateway: Consumer<FromGateway>,
+    /// To the engine.
+    pub to_engine: Producer<ToEngine>,
+    /// Wakes the engine.
+    pub engine: Waker,
+    /// From the engine.
+    pub from_engine: Consumer<FromEngine>,
     /// Stage times of requests.
     pub samples: Consumer<StageTimes>,
-    /// Snapshots of the hot tile.
-    pub snapshots: Consumer<Snapshot>,
+    /// Snapshots of the gateway.
+    pub gateway_snapshots: Consumer<GatewaySnapshot>,
+    /// Snapshots of the engine.
+    pub engine_snapshots: Consumer<EngineSnapshot>,
     /// Where this tile sleeps.
     pub parker: Parker,
 }
@@ -46,8 +59,6 @@ pub struct ControlLanes {
 pub struct ControlTile<C> {
     /// Lanes.
     pub lanes: ControlLanes,
-    /// Time.
-    pub clock: C,
     /// Logins.
     pub logins: LoginDesk,
     /// Oracle.
@@ -62,17 +73,22 @@ pub struct ControlTile<C> {
     pub journal: Arc<Mutex<JournalStats>>,
     /// The feed tile's counts.
     pub feed: Arc<Mutex<FeedCounters>>,
+    /// What tiles and lanes show of themselves.
+    pub machine: Machine,
+    /// Counts its own turns.
+    pub pace: Pace<C>,
     /// State for the admin socket.
     pub desk: Desk,
 }
 
 /// Things that the control tile keeps for itself.
 pub struct Desk {
-    snapshot: Option<Snapshot>,
+    gateway: Option<GatewaySnapshot>,
+    engine: Option<EngineSnapshot>,
     deposits: VecDeque<oneshot::Sender<Result<u64, DepositError>>>,
     seals: VecDeque<oneshot::Sender<u64>>,
     commands: VecDeque<oneshot::Sender<Result<u64, CommandRefused>>>,
-    stop: Option<oneshot::Sender<FromHot>>,
+    stop: Option<oneshot::Sender<Stopped>>,
     bad_control: u64,
     bad_reports: u64,
 }
@@ -82,7 +98,8 @@ impl Desk {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            snapshot: None,
+            gateway: None,
+            engine: None,
             deposits: VecDeque::new(),
             seals: VecDeque::new(),
             commands: VecDeque::new(),
@@ -254,8 +271,8 @@ pub enum Ended {
     Stopped,
     /// A signal asked for it.
     Signal,
-    /// The hot tile is gone.
-    HotTileLost,
+    /// The gateway is gone.
+    GatewayLost,
 }
 
 impl<C: Clock> ControlTile<C> {
@@ -275,37 +292,41 @@ impl<C: Clock> ControlTile<C> {
         let mut ended = Ended::Stopped;
         loop {
             self.lanes.parker.announce();
-            if self.has_work() {
-                self.lanes.parker.resume();
-            } else {
+            let is_idle = !self.has_work();
+            if is_idle {
                 tokio::select! {
                     ready = event.readable() => ready?.clear_ready(),
                     request = admin.recv() => if let Some(r) = request { self.on_admin(r) },
                     _ = signal.recv(), if !matches!(ended, Ended::Signal) => {
                         ended = Ended::Signal;
-                        self.logins.stop();
-                        self.send(ToHot::Stop);
+                        self.stop();
                     },
                     () = tokio::time::sleep(Duration::from_millis(20)) => {},
                 }
-                self.lanes.parker.resume();
+            }
+            let was_woken = self.lanes.parker.resume();
+            if is_idle {
+                self.pace.slept(was_woken);
             }
             if self.turn() {
                 return Ok(ended);
             }
-            if self.lanes.from_hot.is_abandoned() && self.lanes.from_hot.is_empty() {
-                return Ok(Ended::HotTileLost);
+            // The gateway finds out when the engine is gone, and ends as well.
+            if self.lanes.from_gateway.is_abandoned() && self.lanes.from_gateway.is_empty() {
+                return Ok(Ended::GatewayLost);
             }
         }
     }
 
     /// Does what came by the lanes and what is due, without sleeping; returns whether the box has stopped.
     pub fn turn(&mut self) -> bool {
+        let mut work = 0;
         while let Some(sample) = self.lanes.samples.pop() {
             self.stages.record(&sample);
+            work += 1;
         }
-        while let Some(snapshot) = self.lanes.snapshots.pop() {
-            let before = self.desk.snapshot.replace(snapshot);
+        while let Some(snapshot) = self.lanes.engine_snapshots.pop() {
+            let before = self.desk.engine.replace(snapshot);
             if snapshot.clock.gave_up && !before.is_some_and(|b| b.clock.gave_up) {
                 crate::log::event(
                     "clock_counter_given_up",
@@ -313,48 +334,74 @@ impl<C: Clock> ControlTile<C> {
                 );
             }
         }
-        while let Some(message) = self.lanes.from_hot.pop() {
-            if self.on_hot(message) {
+        while let Some(snapshot) = self.lanes.gateway_snapshots.pop() {
+            self.desk.gateway = Some(snapshot);
+        }
+        while let Some(answer) = self.lanes.from_engine.pop() {
+            self.on_engine(answer);
+            work += 1;
+        }
+        while let Some(message) = self.lanes.from_gateway.pop() {
+            if self.on_gateway(message) {
                 return true;
             }
+            work += 1;
         }
-        let now = self.clock.now();
+        let now = self.pace.now();
         if let Some(table) = self.oracle.table(now) {
-            self.send(ToHot::RiskTable(table));
+            self.send(ToEngine::RiskTable(table));
+            work += 1;
         }
+        self.pace.turn(work);
         false
     }
 
     fn has_work(&self) -> bool {
-        !self.lanes.from_hot.is_empty() || !self.lanes.snapshots.is_empty()
+        let l = &self.lanes;
+        !l.from_gateway.is_empty()
+            || !l.from_engine.is_empty()
+            || !l.engine_snapshots.is_empty()
+            || !l.gateway_snapshots.is_empty()
     }
 
-    fn send(&mut self, message: ToHot) -> bool {
-        let sent = self.lanes.to_hot.push(message).is_ok();
-        self.lanes.hot.wake();
+    fn send(&mut self, message: ToEngine) -> bool {
+        let sent = self.lanes.to_engine.push(message).is_ok();
+        self.lanes.engine.wake();
         sent
     }
 
-    /// Returns whether the box has stopped.
-    fn on_hot(&mut self, message: FromHot) -> bool {
-        match message {
-            FromHot::Control(d) => self.on_control(&d),
-            FromHot::Deposit(answer) => {
+    fn stop(&mut self) {
+        self.logins.stop();
+        // Without room the operator hears that the box does not answer, and asks again.
+        let _ = self.lanes.to_gateway.push(ToGateway::Stop);
+        self.lanes.gateway.wake();
+    }
+
+    fn on_engine(&mut self, answer: FromEngine) {
+        match answer {
+            FromEngine::Deposit(answer) => {
                 if let Some(reply) = self.desk.deposits.pop_front() {
                     let _ = reply.send(answer);
                 }
             }
-            FromHot::Operated(seq) => {
+            FromEngine::Operated(seq) => {
                 if let Some(reply) = self.desk.commands.pop_front() {
                     let _ = reply.send(Ok(seq));
                 }
             }
-            FromHot::Sealed(batch_no) => {
+            FromEngine::Sealed(batch_no) => {
                 if let Some(reply) = self.desk.seals.pop_front() {
                     let _ = reply.send(batch_no);
                 }
             }
-            stopped @ FromHot::Stopped { .. } => {
+        }
+    }
+
+    /// Returns whether the box has stopped.
+    fn on_gateway(&mut self, message: FromGateway) -> bool {
+        match message {
+            FromGateway::Control(d) => self.on_control(&d),
+            FromGateway::Stopped(stopped) => {
                 if let Some(reply) = self.desk.stop.take() {
                     let _ = reply.send(stopped);
                 }
@@ -368,10 +415,10 @@ impl<C: Clock> ControlTile<C> {
         match read_control(d.payload()) {
             Ok(SessionMessage::Negotiate(m)) => self.on_negotiate(&m, d),
             Ok(SessionMessage::OracleReport(m)) => {
-                let now = self.clock.now();
+                let now = self.pace.now();
                 match self.oracle.report(&m, now) {
                     Ok(input) => {
-                        self.send(ToHot::Oracle(input));
+                        self.send(ToEngine::Oracle(input));
                     }
                     Err(_) => self.desk.bad_reports += 1,
                 }
@@ -381,10 +428,10 @@ impl<C: Clock> ControlTile<C> {
     }
 
     fn on_negotiate(&mut self, m: &Negotiate, d: &ControlDatagram) {
-        let now = self.clock.now();
+        let now = self.pace.now();
         self.logins
-            .on_negotiate(m, d.peer, now, &mut self.lanes.to_hot);
-        self.lanes.hot.wake();
+            .on_negotiate(m, d.peer, now, &mut self.lanes.to_gateway);
+        self.lanes.gateway.wake();
     }
 
     /// Takes a request of the admin socket; the answer comes when the hot tile has given it.
@@ -395,12 +442,12 @@ impl<C: Clock> ControlTile<C> {
             }
             AdminRequest::Deposit(body, reply) => {
                 self.desk.deposits.push_back(reply);
-                self.send(ToHot::Deposit(deposit_input(&body)));
+                self.send(ToEngine::Deposit(deposit_input(&body)));
             }
             AdminRequest::Operate(command, reply) => match self.roll.check(&command) {
                 Ok(input) => {
                     // Without room the asker hears that the box does not answer.
-                    if self.send(ToHot::Operator(input)) {
+                    if self.send(ToEngine::Operator(input)) {
                         self.desk.commands.push_back(reply);
                     }
                 }
@@ -408,12 +455,11 @@ impl<C: Clock> ControlTile<C> {
             },
             AdminRequest::Seal(reply) => {
                 self.desk.seals.push_back(reply);
-                self.send(ToHot::Seal);
+                self.send(ToEngine::Seal);
             }
             AdminRequest::Shutdown(reply) => {
                 self.desk.stop = Some(reply);
-                self.logins.stop();
-                self.send(ToHot::Stop);
+                self.stop();
             }
         }
     }
@@ -424,7 +470,11 @@ impl<C: Clock> ControlTile<C> {
             .lock()
             .expect("nobody panics with the lock held");
         Status::new(
-            self.desk.snapshot.as_ref(),
+            HotStatus {
+                engine: self.desk.engine.as_ref(),
+                gateway: self.desk.gateway.as_ref(),
+                machine: self.machine.show(),
+            },
             &self.stages,
             &journal,
             *self.feed.lock().expect("nobody panics with the lock held"),

@@ -4,10 +4,9 @@
 mod snapshot;
 
 use crate::capacity::Capacity;
-use crate::logs::{FEED_LAG_MAX, FeedLog, Log, REPORTS, ReportLog};
 use firmware::gate::{Gate, GateInstrument, Rates};
-use firmware::session::Inbound;
 use firmware::units::{AccountId, InstrumentId, MemberId, PriceTicks};
+use firmware::wire::feed::FeedMessage;
 use firmware::wire::input::{InDomain, InInstrument, SESSION_ESTABLISHED};
 use firmware::wire::report::Report;
 use journal::RecordView;
@@ -29,10 +28,10 @@ pub type RejectCounts = [u64; 64];
 /// One member's place in the core.
 #[derive(Debug)]
 pub struct MemberFlow {
-    /// Which request number comes next.
-    pub inbound: Inbound,
-    /// What it was told.
-    pub reports: ReportLog,
+    /// Number of the next request, as far as the journal shows.
+    pub next_request: u64,
+    /// Number of the next report.
+    pub next_report: u64,
     /// The session that is open, if one is.
     pub session: Option<u64>,
     /// Members that get a copy of each report.
@@ -53,8 +52,8 @@ pub struct Core {
     pub outbox: Outbox,
     /// By member id.
     pub members: Vec<Option<MemberFlow>>,
-    /// What everybody was told.
-    pub feed: FeedLog,
+    /// Number of the next feed message.
+    pub next_feed: u64,
     /// Rejects by code.
     pub rejects: RejectCounts,
     /// What the journal lists, by instrument.
@@ -83,8 +82,7 @@ impl Core {
                 .expect("the capacity is within the books' bounds"),
             outbox: Outbox::of(&capacity.engine()),
             members: (0..=capacity.members).map(|_| None).collect(),
-            // One event, were it a mass cancel of all orders, never overwrites what was not handed on.
-            feed: Log::new(2 * FEED_LAG_MAX as usize + capacity.orders as usize, 1),
+            next_feed: 1,
             rejects: [0; 64],
             listings: BTreeMap::new(),
             accounts: BTreeMap::new(),
@@ -113,7 +111,6 @@ impl Core {
         let fresh = Self::new(&capacity);
         self.engine = fresh.engine;
         self.outbox = fresh.outbox;
-        self.feed = fresh.feed;
         self.members
             .resize_with(capacity.members as usize + 1, || None);
         self.capacity = capacity;
@@ -128,8 +125,8 @@ impl Core {
         let slot = &mut self.members[member.0 as usize];
         if slot.is_none() {
             *slot = Some(MemberFlow {
-                inbound: Inbound::default(),
-                reports: Log::new(REPORTS, 1),
+                next_request: 1,
+                next_report: 1,
                 session: None,
                 copies: Vec::new(),
             });
@@ -147,55 +144,15 @@ impl Core {
             .replay(h.seq, h.time_ns, h.template, h.session, record.body)?;
         let member = input.member();
         match *input.input() {
-            Input::NewOrder(m) => {
-                self.gate.note_cl_ord_id(member, m.cl_ord_id);
-                self.note_client_seq(member, m.client_seq + 1);
-            }
-            Input::MassQuote(m) => {
-                self.gate.note_cl_ord_id(member, m.head.cl_ord_id);
-                self.note_client_seq(member, m.head.client_seq + 1);
-            }
-            Input::Reduce(m) => self.note_client_seq(member, m.client_seq + 1),
-            Input::MmpReset(m) => self.note_client_seq(member, m.client_seq + 1),
-            Input::KillSwitch(m) => self.note_client_seq(member, m.client_seq + 1),
-            Input::OpenOrders(m) => self.note_client_seq(member, m.client_seq + 1),
-            Input::DeadMan(m) => self.note_client_seq(member, m.client_seq + 1),
-            Input::MmpConfig(m) => self.note_client_seq(member, m.client_seq + 1),
-            Input::Positions(m) => self.note_client_seq(member, m.client_seq + 1),
-            Input::Replace(m) => {
-                self.gate.note_cl_ord_id(member, m.cl_ord_id);
-                self.note_client_seq(member, m.client_seq + 1);
-            }
-            Input::Cancel(m) => self.note_client_seq(member, m.client_seq + 1),
-            Input::MassCancel(m) => self.note_client_seq(member, m.client_seq + 1),
-            Input::Withdraw(m) => self.note_client_seq(member, m.client_seq + 1),
-            Input::Refused(m) => self.note_client_seq(member, m.client_seq + 1),
-            Input::Gap(m) => self.note_client_seq(member, m.from_seq_no + m.count),
-            Input::Session(_)
-            | Input::Deposit(_)
-            | Input::Oracle(_)
-            | Input::Timer(_)
-            | Input::TradingState(_)
-            | Input::Account(_)
-            | Input::Domain(_)
-            | Input::Instrument(_)
-            | Input::OperatorCancel(_)
-            | Input::DropCopy(_)
-            | Input::Lock(_)
-            | Input::RiskTable(_) => {}
+            Input::NewOrder(m) => self.gate.note_cl_ord_id(member, m.cl_ord_id),
+            Input::MassQuote(m) => self.gate.note_cl_ord_id(member, m.head.cl_ord_id),
+            Input::Replace(m) => self.gate.note_cl_ord_id(member, m.cl_ord_id),
+            _ => {}
         }
         // The compiler cannot see that `input` borrows the record, not the core.
         let input: Sequenced<'_> = input;
         self.apply(&input);
         Ok(())
-    }
-
-    fn note_client_seq(&mut self, member: MemberId, next: u64) {
-        if let Some(Some(flow)) = self.members.get_mut(member.0 as usize)
-            && next > flow.inbound.expected()
-        {
-            flow.inbound = Inbound::resume(next);
-        }
     }
 
     /// Reports of the last input, in order, each for the member that it was made for and then for those that
@@ -211,6 +168,14 @@ impl Core {
         reports.flat_map(|(member, report, copies)| {
             let told = std::iter::once(member).chain(copies.iter().copied());
             told.map(move |m| (m, report))
+        })
+    }
+
+    /// Feed messages of the last input, in order.
+    pub fn said(&self) -> impl Iterator<Item = &FeedMessage> {
+        self.outbox.outcomes().iter().filter_map(|o| match o {
+            Outcome::Report(..) => None,
+            Outcome::Feed(message) => Some(message),
         })
     }
 
@@ -232,6 +197,11 @@ impl Core {
     /// Applies a sequenced input: venue records set up gate and members, then the engine runs, then
     /// reports and feed messages get their numbers.
     pub fn apply(&mut self, input: &Sequenced<'_>) {
+        if let Some(next) = next_request(input.input())
+            && let Some(Some(flow)) = self.members.get_mut(input.member().0 as usize)
+        {
+            flow.next_request = flow.next_request.max(next);
+        }
         match *input.input() {
             Input::Account(m) => {
                 let bound = self
@@ -270,11 +240,9 @@ impl Core {
                     if let Report::Rejected(r) = report {
                         self.rejects[r.reason as usize % 64] += 1;
                     }
-                    tell(&mut self.members, *member, report);
+                    number(&mut self.members, *member);
                 }
-                Outcome::Feed(message) => {
-                    self.feed.push((input.seq().0, *message));
-                }
+                Outcome::Feed(_) => self.next_feed += 1,
             }
         }
     }
@@ -293,20 +261,54 @@ const fn gate_instrument(m: &InInstrument) -> GateInstrument {
 }
 
 /// Numbers a report in its member's flow and in the flows of those who get copies.
-fn tell(members: &mut [Option<MemberFlow>], member: MemberId, report: &Report) {
+fn number(members: &mut [Option<MemberFlow>], member: MemberId) {
     let Some(Some(flow)) = members.get_mut(member.0 as usize) else {
         return;
     };
-    flow.reports.push(*report);
+    flow.next_report += 1;
     let mut at = 0;
     while let Some(Some(flow)) = members.get(member.0 as usize)
         && let Some(copy) = flow.copies.get(at).copied()
     {
         if let Some(Some(flow)) = members.get_mut(copy.0 as usize) {
-            flow.reports.push(*report);
+            flow.next_report += 1;
         }
         at += 1;
     }
+}
+
+/// Number of the request after this one, if it is one or stands for some.
+const fn next_request(input: &Input<'_>) -> Option<u64> {
+    let last = match input {
+        Input::NewOrder(m) => m.client_seq,
+        Input::MassQuote(m) => m.head.client_seq,
+        Input::Reduce(m) => m.client_seq,
+        Input::MmpReset(m) => m.client_seq,
+        Input::KillSwitch(m) => m.client_seq,
+        Input::OpenOrders(m) => m.client_seq,
+        Input::DeadMan(m) => m.client_seq,
+        Input::MmpConfig(m) => m.client_seq,
+        Input::Positions(m) => m.client_seq,
+        Input::Replace(m) => m.client_seq,
+        Input::Cancel(m) => m.client_seq,
+        Input::MassCancel(m) => m.client_seq,
+        Input::Withdraw(m) => m.client_seq,
+        Input::Refused(m) => m.client_seq,
+        Input::Gap(m) => return Some(m.from_seq_no + m.count),
+        Input::Session(_)
+        | Input::Deposit(_)
+        | Input::Oracle(_)
+        | Input::Timer(_)
+        | Input::TradingState(_)
+        | Input::Account(_)
+        | Input::Domain(_)
+        | Input::Instrument(_)
+        | Input::OperatorCancel(_)
+        | Input::DropCopy(_)
+        | Input::Lock(_)
+        | Input::RiskTable(_) => return None,
+    };
+    Some(last + 1)
 }
 
 impl Default for Core {
@@ -328,12 +330,14 @@ mod tests {
     use journal::ChainAt;
     use matcher::book::OrderBook;
 
-    /// A core, and its journal: head and body of each record.
-    struct Written(Core, Vec<(RecordHeader, Vec<u64>)>);
+    /// A core, its journal: head and body of each record, and whom it told what.
+    struct Written(Core, Vec<(RecordHeader, Vec<u64>)>, Told);
+
+    type Told = Vec<(MemberId, Report)>;
 
     impl Written {
         fn new() -> Self {
-            Self(Core::default(), Vec::new())
+            Self(Core::default(), Vec::new(), Vec::new())
         }
 
         fn keep(&mut self, s: &Sequenced<'_>) {
@@ -349,6 +353,7 @@ mod tests {
             };
             self.1.push((header, body));
             self.0.apply(s);
+            self.2.extend(self.0.told().map(|(m, r)| (m, *r)));
         }
 
         fn venue<'a>(&mut self, input: impl Into<Input<'a>>) {
@@ -361,8 +366,8 @@ mod tests {
             self.keep(&s);
         }
 
-        fn replayed(&self) -> Core {
-            let mut core = Core::default();
+        fn replayed(&self) -> (Core, Told) {
+            let (mut core, mut told) = (Core::default(), Vec::new());
             for (header, body) in &self.1 {
                 let view = RecordView {
                     header: *header,
@@ -370,16 +375,19 @@ mod tests {
                     chain: ChainAt::default(),
                 };
                 core.replay(&view).unwrap();
+                told.extend(core.told().map(|(m, r)| (m, *r)));
             }
-            core
+            (core, told)
         }
     }
 
-    fn told(core: &Core, member: usize) -> Vec<Report> {
-        let flow = core.members[member].as_ref().unwrap();
-        (1..flow.reports.next())
-            .map(|n| *flow.reports.get(n).unwrap())
-            .collect()
+    /// What a member was told; the core has numbered it.
+    fn told(core: &Core, told: &Told, member: u32) -> Vec<Report> {
+        let own = told.iter().filter(|(m, _)| m.0 == member);
+        let own: Vec<_> = own.map(|(_, r)| *r).collect();
+        let flow = core.members[member as usize].as_ref().unwrap();
+        assert_eq!(flow.next_report, own.len() as u64 + 1);
+        own
     }
 
     #[test]
@@ -417,15 +425,16 @@ mod tests {
         let refused = w.0.gate.check(&ask, TimeNs(1)).unwrap_err();
         assert_eq!(refused.reason, RejectCode::ReadOnly as u16);
         w.member(7, &refused);
-        for core in [&w.0, &w.replayed()] {
-            let [one, two, three, copy, other] = [1, 2, 3, 7, 8].map(|m| told(core, m));
+        let replayed = w.replayed();
+        for (core, all) in [(&w.0, &w.2), (&replayed.0, &replayed.1)] {
+            let [one, two, three, copy, other] = [1, 2, 3, 7, 8].map(|m| told(core, all, m));
             assert_eq!((one.len(), two.len(), three.len()), (2, 1, 1));
             assert_eq!(copy[..3], [one[0], three[0], one[1]]);
             assert!(matches!(copy[3], Report::Rejected(r) if r.reason == refused.reason));
             assert_eq!((copy.len(), other), (4, three));
         }
         // What the gate learns it learns from the journal too.
-        let again = w.replayed().gate.check(&ask, TimeNs(1)).unwrap_err();
+        let again = w.replayed().0.gate.check(&ask, TimeNs(1)).unwrap_err();
         assert_eq!(again.reason, RejectCode::ReadOnly as u16);
     }
 

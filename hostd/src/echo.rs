@@ -1,26 +1,32 @@
 //! A bare echo over the configured NIC backend: each datagram goes back to where it came from, and nothing else is
-//! done with it. Sockets, burst, spinning and sleeping are those of the hot tile, so that the round trip through
+//! done with it. Sockets, burst, spinning and sleeping are those of the gateway, so that the round trip through
 //! this is what the network and the backend cost, and the rest of the box's round trip is the box.
 
 use crate::config::Config;
-use crate::hot::{PARK, SPINS};
 use crate::nic::{AnyNic, Nic, RxBurst};
+use crate::tile::{PARK, Wait};
+use crate::topology::{Stage, plan};
 use anyhow::Context as _;
 use lane::Parker;
 
-/// Echoes on the sockets of `[net]`, on the hot tile's core, until the process is killed.
+/// Echoes on the sockets of `[net]`, on the gateway's core, until the process is killed.
 ///
 /// # Errors
 /// If the sockets cannot be opened, or the backend cannot go on.
 pub fn run(config: &Config) -> anyhow::Result<()> {
-    if let Some(core) = config.topology.hot_core {
-        lane::pin_to_core(core).context("topology.hot_core")?;
+    let tiles = plan(&config.topology).map_err(anyhow::Error::msg)?;
+    let gateway = tiles
+        .iter()
+        .find(|p| p.tile.stages.contains(&Stage::Gateway))
+        .expect("every stage has a tile");
+    if let Some(core) = gateway.core {
+        lane::pin_to_core(core).context("topology.cores")?;
     }
     let mut sockets = vec![config.net.order_entry];
     sockets.extend(config.net.order_entry_b);
     let nic = AnyNic::open(&config.net, &sockets).context("net")?;
     println!("hostd: ready");
-    Echo::new(nic)?.run()
+    Echo::new(nic)?.run(gateway.wait)
 }
 
 /// The echo's only loop.
@@ -39,11 +45,13 @@ impl<N: Nic> Echo<N> {
         })
     }
 
-    fn run(&mut self) -> anyhow::Result<()> {
+    fn run(&mut self, wait: Wait) -> anyhow::Result<()> {
         let mut idle = 0;
         loop {
             idle = if self.turn()? > 0 { 0 } else { idle + 1 };
-            if idle > SPINS {
+            if let Wait::Park { spins } = wait
+                && idle > spins
+            {
                 self.parker.announce();
                 self.nic.wait(&self.parker, PARK)?;
                 self.parker.resume();

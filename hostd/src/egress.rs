@@ -10,10 +10,10 @@ pub use feed::FeedEgress;
 pub use reports::{FIRST_REPORT, Left};
 
 use crate::lanes::WireCounters;
-use crate::logs::FeedLog;
 use crate::nic::Nic;
 use firmware::units::TimeNs;
 use firmware::wire::datagram::DatagramBuilder;
+use firmware::wire::feed::FeedMessage;
 
 /// The order port's place among the NIC's sockets.
 pub const ORDERS: usize = 0;
@@ -22,12 +22,14 @@ pub const FEED: usize = 1;
 /// The second order port's, if there is one: the same datagram may come to both, and the first counts.
 pub const ORDERS_B: usize = 2;
 
-/// The egress side of a hot tile.
+/// The egress side of the gateway.
 pub struct Egress {
     datagram: DatagramBuilder,
     /// Lines A and B.
     pub feed: FeedEgress,
     durable: u64,
+    /// Last record that something was said of.
+    last_said: u64,
     is_waiting: bool,
     /// What was sent and refused, on both ways.
     pub counters: WireCounters,
@@ -41,6 +43,7 @@ impl Egress {
             datagram: DatagramBuilder::new(),
             feed,
             durable,
+            last_said: durable,
             is_waiting: false,
             counters: WireCounters::default(),
         }
@@ -58,14 +61,21 @@ impl Egress {
         self.is_waiting
     }
 
-    /// Something waits when the last turn left something, or when a record is not durable yet.
-    pub const fn set_waiting(&mut self, has_left: bool, last_seq: u64) {
-        self.is_waiting = has_left || self.durable < last_seq;
+    /// Something waits when the last turn left something, or when what was said is not durable yet.
+    pub(crate) const fn set_waiting(&mut self, has_left: bool) {
+        self.is_waiting = has_left || self.durable < self.last_said;
     }
 
-    /// A record was applied: its outcomes wait.
-    pub const fn expect(&mut self) {
+    /// Something was said of record `seq`: it waits.
+    pub(crate) const fn expect(&mut self, seq: u64) {
+        self.last_said = seq;
         self.is_waiting = true;
+    }
+
+    /// Takes the next feed message, of record `seq`: it waits until that is durable.
+    pub fn say(&mut self, seq: u64, message: &FeedMessage) {
+        self.feed.say(seq, message);
+        self.expect(seq);
     }
 
     /// Takes note of what is durable.
@@ -74,9 +84,8 @@ impl Egress {
     }
 
     /// Sends durable feed messages; returns how many, and whether that was all.
-    pub fn feed<N: Nic>(&mut self, nic: &mut N, log: &FeedLog, now: TimeNs) -> (usize, bool) {
-        self.feed
-            .send(nic, log, self.durable, now, &mut self.counters)
+    pub fn feed<N: Nic>(&mut self, nic: &mut N, now: TimeNs) -> (usize, bool) {
+        self.feed.send(nic, self.durable, now, &mut self.counters)
     }
 
     /// Shows that the feed is alive and which number comes next.

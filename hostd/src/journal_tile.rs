@@ -2,8 +2,10 @@
 //! batch goes to the seal tile once its last record is durable: making a file durable takes a file system's
 //! own commits, which would hold up every report behind it.
 
+use crate::clock::Clock;
 use crate::feed::SealedNote;
 use crate::lanes::{RecordHead, ToJournal};
+use crate::tile::{Pace, Wait};
 use anyhow::Context;
 use hdrhistogram::Histogram;
 use journal::{Chain, Disk, GroupCommit, Record};
@@ -110,8 +112,10 @@ impl SealTile {
     ///
     /// # Errors
     /// When a batch cannot be written: the journal tile finds its lane closed and stops the box.
-    pub fn run(mut self) -> anyhow::Result<()> {
+    pub fn run(mut self, mut pace: Pace<impl Clock>) -> anyhow::Result<()> {
         while let Ok(sealed) = self.lane.recv() {
+            pace.slept(true);
+            pace.turn(1);
             self.write(sealed)?;
         }
         Ok(())
@@ -144,17 +148,23 @@ impl<D: Disk> JournalTile<D> {
     ///
     /// # Errors
     /// Any failure of the disk: nothing is tried again, the box stops.
-    pub fn run(mut self) -> anyhow::Result<()> {
+    pub fn run(mut self, mut pace: Pace<impl Clock>) -> anyhow::Result<()> {
         loop {
             let taken = self.take();
+            pace.turn(taken as usize);
             if taken == 0 {
                 if self.lane.is_abandoned() && self.lane.is_empty() {
                     return Ok(());
                 }
+                if pace.wait == Wait::Spin {
+                    std::hint::spin_loop();
+                    continue;
+                }
                 let lane = &self.lane;
-                self.parker
-                    .park(Duration::from_millis(50), || !lane.is_empty())
-                    .context("journal tile")?;
+                let slept = self
+                    .parker
+                    .park(Duration::from_millis(50), || !lane.is_empty());
+                pace.slept(slept.context("journal tile")?);
                 continue;
             }
             let begun = Instant::now();

@@ -3,11 +3,13 @@
 use crate::clock::ClockHealth;
 use crate::operator::OperatorInput;
 use crate::sessions::Peer;
-use firmware::units::MemberId;
+use firmware::units::{MemberId, TimeNs};
 use firmware::wire::datagram::BODY_MAX;
-use firmware::wire::input::{InDeposit, InOracle};
+use firmware::wire::feed::FeedMessage;
+use firmware::wire::input::{InDeposit, InGap, InOracle, InSession};
 use firmware::wire::report::Report;
 use handshake::NewSession;
+use lane::{FRAME_HEAD, FrameConsumer, FrameProducer, frames};
 use matcher::engine::{DepositError, EngineCounters};
 use matcher::table::RiskTable;
 
@@ -47,13 +49,37 @@ impl ControlDatagram {
     }
 }
 
-/// Control tile to hot tile.
+/// Control tile to gateway.
 #[derive(Debug)]
-pub enum ToHot {
+#[expect(
+    clippy::large_enum_variant,
+    reason = "by value on purpose: who takes it frees nothing"
+)]
+pub enum ToGateway {
     /// Keys of a login that waits for its Establish.
     Login(Box<NewSession>, Peer),
     /// A control datagram to send.
     Send(ControlDatagram),
+    /// Take nothing in any more, let everything become durable, answer with [`FromGateway::Stopped`].
+    Stop,
+}
+
+/// Gateway to control tile.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "by value on purpose: the gateway takes no memory"
+)]
+pub enum FromGateway {
+    /// A control datagram that came in.
+    Control(ControlDatagram),
+    /// Everything is durable and sent.
+    Stopped(Stopped),
+}
+
+/// Control tile to engine.
+#[derive(Debug)]
+pub enum ToEngine {
     /// A verified oracle report.
     Oracle(InOracle),
     /// The next risk table.
@@ -64,37 +90,165 @@ pub enum ToHot {
     Operator(OperatorInput),
     /// The operator asks for a seal.
     Seal,
-    /// Stop taking requests, make everything durable, answer with [`FromHot::Stopped`].
-    Stop,
 }
 
-/// Hot tile to control tile.
+/// Engine to control tile.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "by value on purpose: the hot tile takes no memory"
-)]
-pub enum FromHot {
-    /// A control datagram that came in.
-    Control(ControlDatagram),
+pub enum FromEngine {
     /// Answer to a deposit: the next place in the queue, or why not.
     Deposit(Result<u64, DepositError>),
     /// Answer to a command of the operator: its number in the journal.
     Operated(u64),
     /// Answer to a seal: the number of the batch that was sealed last.
     Sealed(u64),
-    /// Everything is durable and sent.
-    Stopped {
-        /// Last record.
-        engine_seq: u64,
-        /// State after it.
-        state_hash: [u8; 32],
-        /// Batches sealed.
-        batches_sealed: u64,
-    },
 }
 
-/// Hot tile to journal tile.
+/// Where the engine stood when it stopped.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopped {
+    /// Last record.
+    pub engine_seq: u64,
+    /// State after it.
+    pub state_hash: [u8; 32],
+    /// Batches sealed.
+    pub batches_sealed: u64,
+}
+
+/// Gateway to engine: what came in of members, authentic and in order.
+#[derive(Clone, Copy, Debug)]
+pub enum Arrival<'a> {
+    /// Messages of one datagram.
+    Requests {
+        /// Whose.
+        member: MemberId,
+        /// Number of the first message.
+        first: u64,
+        /// Messages at the start that were applied before.
+        skip: u32,
+        /// When the datagram was received.
+        rx_time: TimeNs,
+        /// The messages, each with its size before it.
+        body: &'a [u8],
+    },
+    /// Numbers that a member skipped.
+    Gap(MemberId, InGap),
+    /// A member's session began or ended.
+    Session(MemberId, InSession),
+    /// Nothing comes after this.
+    Stop,
+}
+
+const REQUESTS: u64 = 0;
+const GAP: u64 = 1;
+const SESSION: u64 = 2;
+const STOP: u64 = 3;
+
+/// The gateway's end of the lane of arrivals.
+pub struct ArrivalsIn(FrameProducer);
+
+/// The engine's end.
+pub struct ArrivalsOut(FrameConsumer);
+
+/// The lane of arrivals, of so many words.
+#[must_use]
+pub fn arrivals(words: usize) -> (ArrivalsIn, ArrivalsOut) {
+    let (tx, rx) = frames(words, BODY_MAX);
+    (ArrivalsIn(tx), ArrivalsOut(rx))
+}
+
+impl ArrivalsIn {
+    /// Hands an arrival over; `false` when the lane has no room.
+    pub fn push(&mut self, arrival: &Arrival<'_>) -> bool {
+        let head = |kind: u64, member: MemberId| kind | u64::from(member.0) << 32;
+        let (head, body): ([u64; FRAME_HEAD], &[u8]) = match arrival {
+            Arrival::Requests {
+                member,
+                first,
+                skip,
+                rx_time,
+                body,
+            } => {
+                let words = [head(REQUESTS, *member), *first, (*skip).into(), rx_time.0];
+                (words, body)
+            }
+            Arrival::Gap(member, m) => ([head(GAP, *member), m.from_seq_no, m.count, 0], &[]),
+            Arrival::Session(member, m) => {
+                ([head(SESSION, *member), 0, 0, 0], bytemuck::bytes_of(m))
+            }
+            Arrival::Stop => ([STOP, 0, 0, 0], &[]),
+        };
+        self.0.push(head, body).is_ok()
+    }
+
+    /// Words that surely fit now.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.0.room()
+    }
+
+    /// The engine is gone.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.0.is_abandoned()
+    }
+}
+
+impl ArrivalsOut {
+    /// Takes the oldest arrival.
+    pub fn pop(&mut self) -> Option<Arrival<'_>> {
+        let ([kind, a, b, c], body) = self.0.pop()?;
+        let member = MemberId((kind >> 32) as u32);
+        Some(match kind & u64::from(u32::MAX) {
+            REQUESTS => Arrival::Requests {
+                member,
+                first: a,
+                skip: b as u32,
+                rx_time: TimeNs(c),
+                body,
+            },
+            GAP => Arrival::Gap(
+                member,
+                InGap {
+                    from_seq_no: a,
+                    count: b,
+                },
+            ),
+            SESSION => Arrival::Session(member, bytemuck::pod_read_unaligned(body)),
+            _ => Arrival::Stop,
+        })
+    }
+
+    /// Nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Words that wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The gateway is gone.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.0.is_abandoned()
+    }
+}
+
+/// Engine to gateway, when they are two tiles: what members and everybody are to be told, in order.
+#[derive(Clone, Copy, Debug)]
+pub enum Told {
+    /// A member's next report.
+    Report(MemberId, Report),
+    /// The next feed message, and the record that caused it.
+    Feed(u64, FeedMessage),
+    /// Nothing comes after this.
+    Stopped(Stopped),
+}
+
+/// Engine to journal tile.
 #[derive(Debug)]
 pub enum ToJournal {
     /// A record.
@@ -114,12 +268,12 @@ pub enum ToJournal {
     Sealed(Vec<u8>),
 }
 
-/// Hot tile to spool tile.
+/// Gateway to spool tile.
 #[derive(Clone, Copy, Debug)]
 pub enum ToSpool {
     /// A member's next report.
     Report(MemberId, Report),
-    /// Reports that the hot tile holds no more.
+    /// Reports that the gateway holds no more.
     Read(SpoolRead),
 }
 
@@ -145,11 +299,11 @@ pub struct SpoolRead {
 pub enum ReadPurpose {
     /// The client asked for them again.
     Retransmission,
-    /// They were never sent: one event made more than the hot tile holds.
+    /// They were never sent: one event made more than the gateway holds.
     FirstTime,
 }
 
-/// Spool tile to hot tile.
+/// Spool tile to gateway.
 #[derive(Clone, Copy, Debug)]
 pub struct SpoolAnswer {
     /// What was asked.
@@ -240,6 +394,14 @@ macro_rules! counters {
         /// Counts of the datagram side.
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
         pub struct WireCounters { $($(#[doc = $doc])+ pub $name: u64),+ }
+
+        impl WireCounters {
+            /// The counts of two stages together: each counts what it does.
+            #[must_use]
+            pub const fn plus(&self, other: &Self) -> Self {
+                Self { $($name: self.$name + other.$name),+ }
+            }
+        }
     };
 }
 
@@ -284,9 +446,9 @@ counters! {
     protocol_errors,
     /// Sessions lost by silence.
     lost_sessions,
-    /// Turns of the loop in which the spool had no room, so that nothing was taken in.
+    /// Turns of the engine in which the spool had no room, so that nothing was taken in.
     spool_stalls,
-    /// Turns of the loop in which the feed tile was too far behind, so that nothing was taken in.
+    /// Turns of the engine in which the feed tile was too far behind, so that nothing was taken in.
     feed_stalls,
     /// Looks at a full spool lane in the middle of an event.
     spool_waits,
@@ -298,29 +460,29 @@ counters! {
     retransmit_rejects,
     /// Turns of the loop in which the feed tile had no room for a packet; it gets it later.
     feed_lags,
-    /// Turns of the loop in which the journal had no room, so that nothing was taken in.
+    /// Turns of the engine in which the journal had no room, so that nothing was taken in.
     journal_stalls,
     /// Looks at a full journal lane in the middle of an event.
     journal_waits,
+    /// Datagrams dropped in a turn in which the engine had no room, to get send slots back from the NIC.
+    dropped_for_tx,
     /// Turns of the loop in which the NIC had no room to send.
     tx_stalls,
     /// Looks at a session because its timer was due.
     timer_looks,
     /// Looks at a session because it had reports to be sent.
     report_looks,
-    /// Stage samples that the control tile had no room for.
+    /// Stage samples that there was no room for.
     samples_dropped,
 }
 
-/// What the hot tile shows of itself, a few times a second.
+/// What the engine shows of itself, a few times a second.
 #[derive(Clone, Copy, Debug)]
-pub struct Snapshot {
+pub struct EngineSnapshot {
     /// Last record.
     pub engine_seq: u64,
     /// Last durable record.
     pub durable_seq: u64,
-    /// Live sessions.
-    pub sessions: u32,
     /// Resting orders.
     pub live_orders: u64,
     /// Next place in the L1 deposit queue.
@@ -333,8 +495,17 @@ pub struct Snapshot {
     pub engine: EngineCounters,
     /// Rejects by code.
     pub rejects: [u64; 64],
-    /// Datagram side's counts.
+    /// Its part of the datagram side's counts.
     pub wire: WireCounters,
-    /// How the tile's clock fares.
+    /// How the clock that stamps records fares.
     pub clock: ClockHealth,
+}
+
+/// What the gateway shows of itself, a few times a second.
+#[derive(Clone, Copy, Debug)]
+pub struct GatewaySnapshot {
+    /// Live sessions.
+    pub sessions: u32,
+    /// Its part of the datagram side's counts.
+    pub wire: WireCounters,
 }

@@ -2,9 +2,10 @@
 //! threads.
 //!
 //! Start at [`topology`]: the whole machine on a page. [`core`] is everything that is a function of the
-//! journal; [`hot`] drives it with packets, [`recover`] with what the journal holds.
+//! journal; [`gateway`] and [`engine`] drive it with packets, [`recover`] with what the journal holds.
 
 pub mod admin;
+mod boot;
 pub mod capacity;
 pub mod clock;
 pub mod config;
@@ -14,7 +15,9 @@ pub mod disk;
 pub mod doctor;
 pub mod echo;
 pub mod egress;
+pub mod engine;
 pub mod feed;
+pub mod gateway;
 pub mod hot;
 pub mod ipv4_net;
 pub mod journal_cmd;
@@ -25,11 +28,16 @@ pub mod logins;
 pub mod logs;
 pub mod member_set;
 pub mod memory;
+pub mod meters;
 pub mod nic;
 pub mod operator;
+pub mod outlet;
+pub mod pinned;
 pub mod recover;
 pub mod sessions;
 pub mod spool;
 pub mod status;
+pub mod tile;
 pub mod topology;
 pub mod wheel;
+pub mod wiring;

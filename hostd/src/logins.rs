@@ -1,6 +1,6 @@
 //! Logins: what the control tile does with a Negotiate. Nothing here grows with what comes in.
 
-use crate::lanes::{ControlDatagram, ToHot};
+use crate::lanes::{ControlDatagram, ToGateway};
 use crate::sessions::{LOGINS_MAX, Peer, conn_id};
 use firmware::session::SessionReject;
 use firmware::units::{MemberId, TimeNs};
@@ -67,13 +67,13 @@ impl LoginDesk {
         self.is_stopping = true;
     }
 
-    /// Takes a Negotiate; keys and answer go to the hot tile, which is the caller's to wake.
+    /// Takes a Negotiate; keys and answer go to the gateway, which is the caller's to wake.
     pub fn on_negotiate(
         &mut self,
         m: &Negotiate,
         from: Peer,
         now: TimeNs,
-        to_hot: &mut Producer<ToHot>,
+        to_gateway: &mut Producer<ToGateway>,
     ) {
         self.counters.requests += 1;
         let address = SocketAddr::V4(from.address);
@@ -82,7 +82,8 @@ impl LoginDesk {
             return;
         }
         let next = self.count % LOGINS_MAX + 1;
-        let (is_stopping, has_room, locked) = (self.is_stopping, to_hot.room() >= 2, &self.locked);
+        let (is_stopping, has_room, locked) =
+            (self.is_stopping, to_gateway.room() >= 2, &self.locked);
         let open = |member: MemberId| {
             if is_stopping {
                 return Err(SessionReject::NotServing);
@@ -105,7 +106,7 @@ impl LoginDesk {
                 Some(session) => {
                     self.count = next;
                     // Before the answer, so that the Establish finds its keys.
-                    let sent = to_hot.push(ToHot::Login(session, from));
+                    let sent = to_gateway.push(ToGateway::Login(session, from));
                     assert!(sent.is_ok(), "its room was looked at");
                     &mut self.counters.sessions
                 }
@@ -119,7 +120,7 @@ impl LoginDesk {
             .and_then(|b| ControlDatagram::new(from, b))
         {
             // A lost answer is asked for again.
-            let _ = to_hot.push(ToHot::Send(datagram));
+            let _ = to_gateway.push(ToGateway::Send(datagram));
         }
     }
 }

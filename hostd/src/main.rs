@@ -164,7 +164,7 @@ fn replay(data: &std::path::Path, json: bool) -> anyhow::Result<()> {
             "state_hash": hash,
             "journal_hash": hostd::admin::hex(&r.end.chain),
             "batches_sealed": engine.batch_no() - 1,
-            "feed_messages": r.core.feed.next() - 1,
+            "feed_messages": r.core.next_feed - 1,
             "feed_hash": hostd::admin::hex(&feed_hash.value()),
             "accounts": accounts,
             "fund_pico": engine.fund_pico().to_string(),

@@ -14,7 +14,9 @@
 //! A failed write or read stops the box, as the journal's do: a venue that cannot say again what it said breaks
 //! its protocol.
 
+use crate::clock::Clock;
 use crate::lanes::{SpoolAnswer, SpoolBody, SpoolRead, ToSpool};
+use crate::tile::Pace;
 use anyhow::{Context, bail, ensure};
 use firmware::limits::GATE_MEMBERS;
 use firmware::units::MemberId;
@@ -259,18 +261,19 @@ impl SpoolTile {
     ///
     /// # Errors
     /// Any failure of the disk: nothing is tried again, the box stops.
-    pub fn run(mut self) -> anyhow::Result<()> {
+    pub fn run(mut self, mut pace: Pace<impl Clock>) -> anyhow::Result<()> {
         loop {
-            if self.turn()? > 0 {
+            let work = self.turn()?;
+            pace.turn(work);
+            if work > 0 {
                 continue;
             }
             if self.lane.is_abandoned() && self.lane.is_empty() {
                 return Ok(());
             }
             let lane = &self.lane;
-            self.parker
-                .park(PARK, || !lane.is_empty())
-                .context("spool tile")?;
+            let slept = self.parker.park(PARK, || !lane.is_empty());
+            pace.slept(slept.context("spool tile")?);
         }
     }
 

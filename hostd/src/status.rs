@@ -4,8 +4,9 @@ use crate::capacity::resident_bytes;
 use crate::clock::ClockHealth;
 use crate::feed::FeedCounters;
 use crate::journal_tile::JournalStats;
-use crate::lanes::{Snapshot, StageTimes, WireCounters};
+use crate::lanes::{EngineSnapshot, GatewaySnapshot, StageTimes, WireCounters};
 use crate::logins::LoginCounters;
+use crate::meters::Shown;
 use firmware::reject::RejectCode;
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -107,6 +108,16 @@ pub struct ControlCounts {
     pub bad_oracle_reports: u64,
 }
 
+/// What gateway, engine, tiles and lanes showed of themselves last.
+pub struct HotStatus<'a> {
+    /// The engine.
+    pub engine: Option<&'a EngineSnapshot>,
+    /// The gateway.
+    pub gateway: Option<&'a GatewaySnapshot>,
+    /// Tiles and lanes.
+    pub machine: Shown,
+}
+
 /// Answer of `GET /v1/status`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
@@ -129,6 +140,8 @@ pub struct Status {
     risk_error: Option<String>,
     memory_resident_bytes: u64,
     datagrams: WireCounters,
+    #[serde(flatten)]
+    machine: Shown,
     logins: LoginCounters,
     feed: FeedCounters,
     bad_control: u64,
@@ -142,7 +155,7 @@ impl Status {
     /// Puts the pieces together.
     #[must_use]
     pub fn new(
-        snapshot: Option<&Snapshot>,
+        hot: HotStatus<'_>,
         stages: &Stages,
         journal: &JournalStats,
         feed: FeedCounters,
@@ -150,13 +163,19 @@ impl Status {
         risk_error: Option<String>,
         control: ControlCounts,
     ) -> Self {
-        let s = snapshot;
+        let HotStatus {
+            engine: s,
+            gateway,
+            machine,
+        } = hot;
         let named = |(code, n): (usize, &u64)| {
             let code = RejectCode::from_wire(code as u16)?;
             (*n > 0).then_some((code.name(), *n))
         };
         let is_open = s.is_some_and(|s| s.risk_epoch > 0);
         let engine = s.map(|s| s.engine).unwrap_or_default();
+        let wires = [s.map(|s| s.wire), gateway.map(|g| g.wire)].map(Option::unwrap_or_default);
+        let wire = wires[0].plus(&wires[1]);
         Self {
             state: if is_open {
                 "open"
@@ -165,7 +184,7 @@ impl Status {
             },
             engine_seq: s.map_or(0, |s| s.engine_seq),
             durable_seq: s.map_or(0, |s| s.durable_seq),
-            sessions: s.map_or(0, |s| s.sessions),
+            sessions: gateway.map_or(0, |g| g.sessions),
             requests: engine.requests,
             acks: engine.acks,
             fills: engine.fills,
@@ -182,7 +201,8 @@ impl Status {
             risk_epoch: s.map_or(0, |s| s.risk_epoch),
             risk_error,
             memory_resident_bytes: resident_bytes(),
-            datagrams: s.map(|s| s.wire).unwrap_or_default(),
+            datagrams: wire,
+            machine,
             logins: control.logins,
             feed,
             bad_control: control.bad_control,

@@ -1,433 +1,290 @@
-//! The whole machine on a page: tiles, lanes, depths, who wakes whom.
+//! The whole machine on a page: which stages share a tile, how each tile waits, and the lanes between.
 //!
 //! ```text
-//!  topology `shared`
-//!                      control_in  256
-//!   control ─────────────────────────────►  hot  ◄────────►  NIC: orders, feed lines A and B
-//!   (login, oracle,  ◄────────────────────   │  ▲  ▲ │ ◄─────── answers 64 ─── spool ──► a file a member
-//!    risk tables,      control_out 256       │  │  │ ├──── reports 65,536 ──►
-//!    admin socket)   ◄── samples 65,536      │  │  │ └── packets 2,048 ──►  feed  ◄──►  NIC: re-requests,
-//!                    ◄── snapshots 16        │  │  │                        │   ▲         snapshots, checkpoints
-//!                                            │  │  │ spares 8               ▼   │
-//!                                            │  │  │ (buffers of            store of the day
-//!                                            │  │  │  sealed batches)           │
-//!                                            │  │ durable (watermark)           │
-//!                                   journal  ▼  │                               │
-//!                                    14,336  journal ──► segments               │
-//!                                               │                               │ batch digests
-//!                                               └──► seal ──► sealed batches ───┘
+//!            logins 256 ►                 arrivals 131,072 words ►
+//!  control ──────────────── gateway ─────────────────────────────────── engine ◄── commands 256 ── control
+//!    ▲        ◄ asks 256    │ │ ▲ │            ◄ told 32,768            │    │  ── answers 256 ──►
+//!    │                      │ │ │ └── packets 2,048 ──► feed            │    └ journal 32,768 ──► journal ──► segments
+//!    ├◄─ samples 65,536 ────┘ │ │                        │              │        │      │
+//!    │                        │ └── spooled 64 ──┐       ▼              │        │      └──► seal ──► sealed batches
+//!    │   NIC: orders, feed ◄──┤                 spool    NIC            │        │            │
+//!    │   lines A and B        └── reports 65,536 ┘ │                    ◄── spares 8 ─────────┘
+//!    │                                             ▼     durable ◄──────┼────────┘
+//!    └ admin socket, L1, oracle            a file a member   to gateway ┘
 //! ```
 //!
-//! `hot` runs ingress, gate, sequencer, engine and egress to completion. On two cores the hot tile has
-//! one, the others share the rest of the machine.
+//! Which stages share a thread is data. In `shared` gateway and engine take turns on one tile, so that the box fits two
+//! cores; the lane of arrivals then lies within the tile, and what the engine tells the gateway is a call. In `pinned`
+//! each has a core. The code of a stage is the same in both, and so is the journal that it writes.
 
-use crate::clock::{Clock, RealClock};
-use crate::config::{Config, Durability, TopologyName};
-use crate::control::{ControlLanes, ControlTile, Desk, Ended, OracleDesk};
-use crate::core::Core;
-use crate::disk::{self, UringDisk};
-use crate::doctor::{self, Depth, Subject};
-use crate::egress::FeedEgress;
-use crate::feed::{
-    Desk as FeedDesk, FeedCounters, FeedDay, FeedPacket, FeedTile, PACKETS_DEPTH, SealedNote,
-};
-use crate::hot::{HotLanes, HotTile, JOURNAL_ROOM, SPOOL_READS_MAX, SpoolLink};
-use crate::journal_tile::{JournalStats, JournalTile, SealTile, Taken};
-use crate::logins::LoginDesk;
-use crate::nic::{AnyNic, UringNic};
-use crate::operator::Roll;
-use crate::recover::{Listing, missing, recover, tail_note};
-use crate::spool::{SpoolFiles, SpoolTile};
-use crate::status::Stages;
-use crate::{admin, log, memory};
-use anyhow::{Context, bail};
-use firmware::tag::{Suite, SuiteSet};
-use firmware::units::TimeNs;
-use handshake::{PublicKey, SecretKey, VenueLogin};
-use journal::{GroupCommit, JournalDir};
-use lane::{Consumer, Parker, Producer, Watermark, bounded};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, mpsc};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use crate::config::TopologySection;
+use crate::engine::JOURNAL_ROOM;
+use crate::gateway::{ARRIVALS_ROOM, SPOOL_READS_MAX};
+use crate::outlet::TOLD_ROOM;
+use crate::tile::Wait;
+use serde::Deserialize;
 
-/// Nice value of hot and journal tile where the system allows it (root, or CAP_SYS_NICE): on shared cores a
-/// waking tile then goes before whatever else runs there.
-const TILE_NICE: i32 = -15;
-/// Depth of the lane to the journal, records.
-const JOURNAL_DEPTH: usize = 2 * JOURNAL_ROOM;
-/// Depth of the lanes between hot and control tile.
-const CONTROL_DEPTH: usize = 256;
-/// Stage samples under way.
-const SAMPLES_DEPTH: usize = 1 << 16;
-/// Snapshots under way.
-const SNAPSHOTS_DEPTH: usize = 16;
-/// Reports on their way to the spool: more than one event makes as a rule, many times over.
-const SPOOL_DEPTH: usize = 1 << 16;
-/// Spare buffers of sealed batches.
-const SPARES_DEPTH: usize = 8;
-/// Admin requests under way.
-const ADMIN_DEPTH: usize = 64;
+pub use crate::boot::run;
 
-type Tile = JoinHandle<anyhow::Result<()>>;
+/// Topologies of this release.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TopologyName {
+    /// Gateway and engine on one tile that spins for a while and then sleeps: two cores are enough.
+    Shared,
+    /// Gateway, engine and journal on a core of their own each, where they never sleep.
+    Pinned,
+}
 
-/// Boots the box and runs it until it is told to stop.
+/// Work that a tile does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// NIC, connections, tags, request flows; what goes out.
+    Gateway,
+    /// Gate, sequencer, engine.
+    Engine,
+    /// Records to disk.
+    Journal,
+    /// Sealed batches to their files.
+    Seal,
+    /// Reports of the day to their files, and back.
+    Spool,
+    /// Re-requests, snapshots, checkpoints.
+    Feed,
+    /// Logins, oracle, risk tables, admin socket.
+    Control,
+}
+
+/// One tile: a thread with a loop.
+#[derive(Clone, Copy, Debug)]
+pub struct TileSpec {
+    /// Its name, in `[topology.cores]` and in the status.
+    pub name: &'static str,
+    /// What it does, in turn.
+    pub stages: &'static [Stage],
+    /// What it does when there is nothing to do, given a core of its own; without one it parks.
+    pub wait: Wait,
+    /// Nice value where the system allows it (root, or CAP_SYS_NICE).
+    pub nice: i32,
+}
+
+impl TileSpec {
+    /// Whether a member waits for what it does.
+    #[must_use]
+    pub fn is_hot(&self) -> bool {
+        let hot = [Stage::Gateway, Stage::Engine, Stage::Journal];
+        self.stages.iter().any(|s| hot.contains(s))
+    }
+}
+
+/// On a shared core a waking tile of this nice value goes before whatever else runs there. A tile that spins has none:
+/// alone on its core it needs none, and beside others it would starve them.
+const FIRST: i32 = -15;
+const PARK: Wait = Wait::Park { spins: 64 };
+
+const fn tile(name: &'static str, stages: &'static [Stage], wait: Wait, nice: i32) -> TileSpec {
+    TileSpec {
+        name,
+        stages,
+        wait,
+        nice,
+    }
+}
+
+/// Topology `shared`.
+pub const SHARED: &[TileSpec] = &[
+    tile("hot", &[Stage::Gateway, Stage::Engine], PARK, FIRST),
+    tile("journal", &[Stage::Journal], PARK, FIRST),
+    tile("seal", &[Stage::Seal], PARK, 0),
+    tile("spool", &[Stage::Spool], PARK, 0),
+    tile("feed", &[Stage::Feed], PARK, 0),
+    tile("control", &[Stage::Control], PARK, 0),
+];
+
+/// Topology `pinned`.
+pub const PINNED: &[TileSpec] = &[
+    tile("gateway", &[Stage::Gateway], Wait::Spin, FIRST),
+    tile("engine", &[Stage::Engine], Wait::Spin, FIRST),
+    tile("journal", &[Stage::Journal], Wait::Spin, FIRST),
+    tile("seal", &[Stage::Seal], PARK, 0),
+    tile("spool", &[Stage::Spool], PARK, 0),
+    tile("feed", &[Stage::Feed], PARK, 0),
+    tile("control", &[Stage::Control], PARK, 0),
+];
+
+/// Depths of the lanes: items, and for arrivals words of 8 bytes.
+pub mod depth {
+    /// Control to gateway: keys of logins, datagrams to send.
+    pub const LOGINS: usize = 256;
+    /// Gateway to control: datagrams that are its.
+    pub const ASKS: usize = 256;
+    /// Control to engine: prices, tables, deposits, the operator's commands.
+    pub const COMMANDS: usize = 256;
+    /// Engine to control: answers to these.
+    pub const ANSWERS: usize = 256;
+    /// Gateway to engine: what members sent.
+    pub const ARRIVALS: usize = 1 << 17;
+    /// Engine to gateway, where they are two tiles: reports and feed messages.
+    pub const TOLD: usize = 1 << 15;
+    /// Engine to gateway: times of requests whose reports wait for the disk.
+    pub const TIMES: usize = 1 << 16;
+    /// Gateway to control: the same, complete.
+    pub const SAMPLES: usize = 1 << 16;
+    /// Gateway and engine to control: what is shown of them.
+    pub const SNAPSHOTS: usize = 16;
+    /// Engine to journal: records.
+    pub const JOURNAL: usize = 1 << 15;
+    /// Seal to engine: spare buffers of sealed batches.
+    pub const SPARES: usize = 8;
+    /// Gateway to spool: reports, more than one event makes as a rule, many times over.
+    pub const REPORTS: usize = 1 << 16;
+    /// Spool to gateway: reports read.
+    pub const SPOOLED: usize = super::SPOOL_READS_MAX;
+    /// Gateway to feed: packets.
+    pub const PACKETS: usize = crate::feed::PACKETS_DEPTH;
+    /// Control to itself: admin requests.
+    pub const ADMIN: usize = 64;
+}
+
+/// From this mark on new risk is refused, and cancels and reductions pass.
+pub mod high_water {
+    /// Of the lane to the journal.
+    pub const JOURNAL: usize = super::depth::JOURNAL / 2;
+    /// Of the lane of arrivals.
+    pub const ARRIVALS: usize = super::depth::ARRIVALS / 2;
+}
+
+// New risk is refused before nothing is taken in any more.
+const _: () = assert!(high_water::JOURNAL < depth::JOURNAL - JOURNAL_ROOM);
+const _: () = assert!(high_water::ARRIVALS < depth::ARRIVALS - ARRIVALS_ROOM);
+const _: () = assert!(TOLD_ROOM < depth::TOLD);
+
+/// A tile, its core, and how it waits there.
+#[derive(Clone, Copy, Debug)]
+pub struct Planned {
+    /// What it is.
+    pub tile: TileSpec,
+    /// Where it runs; free to move when `None`.
+    pub core: Option<usize>,
+    /// How it waits.
+    pub wait: Wait,
+}
+
+impl Planned {
+    /// Its nice value, given how it waits.
+    #[must_use]
+    pub fn nice(&self) -> i32 {
+        if self.wait == Wait::Spin {
+            0
+        } else {
+            self.tile.nice
+        }
+    }
+}
+
+/// The tiles of the configured topology.
+#[must_use]
+pub const fn tiles(name: TopologyName) -> &'static [TileSpec] {
+    match name {
+        TopologyName::Shared => SHARED,
+        TopologyName::Pinned => PINNED,
+    }
+}
+
+/// Gives each tile its core.
 ///
 /// # Errors
-/// Whatever stops it, in one line.
-pub fn run(config: &Config) -> anyhow::Result<()> {
-    doctor::examine(&Subject::of(config), Depth::Quick).log();
-    match config.topology.name {
-        TopologyName::Shared => run_shared(config),
+/// A core for a tile that is none, or one core for a tile that spins and another.
+pub fn plan(section: &TopologySection) -> Result<Vec<Planned>, String> {
+    let tiles = tiles(section.name);
+    if let Some(unknown) = (section.cores.keys()).find(|n| tiles.iter().all(|t| t.name != **n)) {
+        let names: Vec<_> = tiles.iter().map(|t| t.name).collect();
+        return Err(format!(
+            "topology.cores.{unknown}: no such tile; the tiles are {}",
+            names.join(", ")
+        ));
     }
-}
-
-fn run_shared(config: &Config) -> anyhow::Result<()> {
-    let key = SecretKey::load(&config.venue.key_file).context("venue.key_file")?;
-    let batches = config.batches_dir();
-    std::fs::create_dir_all(&batches)
-        .with_context(|| format!("cannot make {}", batches.display()))?;
-    let dir = JournalDir::open(config.journal_dir()).context("journal")?;
-    let mut spool_files = SpoolFiles::create(&config.spool_dir())?;
-    let mut core = Core::new(&config.capacity);
-    for m in &config.members {
-        core.add_member(m.member(), m.rates());
-    }
-    let mut day = FeedDay::begin(&config.feed_dir(), config.capacity.orders)?;
-    let recovered = recover(dir.path(), core, Some(&batches), |core| {
-        for (member, report) in core.told() {
-            spool_files.append(member, report)?;
-        }
-        day.replay(&core.outbox)
-    })?;
-    if let Some(note) = tail_note(&recovered.end.tail) {
-        log::event("journal_tail", &[("note", &note)]);
-    }
-    log::event(
-        "recovered",
-        &[
-            ("records", &recovered.records),
-            (
-                "state_hash",
-                &admin::hex(&recovered.core.engine.state_hash()),
-            ),
-        ],
-    );
-    let core = recovered.core;
-    let listing = missing(config, &core)?;
-    let floor = TimeNs(recovered.end.last_time_ns);
-
-    let (control_in, hot_from_control) = bounded(CONTROL_DEPTH);
-    let (hot_to_control, control_out) = bounded(CONTROL_DEPTH);
-    let (samples_in, samples) = bounded(SAMPLES_DEPTH);
-    let (snapshots_in, snapshots) = bounded(SNAPSHOTS_DEPTH);
-    let (journal_in, journal_out) = bounded(JOURNAL_DEPTH);
-    let (spares_in, spares) = bounded(SPARES_DEPTH);
-    let (spool_in, spool_out) = bounded(SPOOL_DEPTH);
-    let (answers_in, answers) = bounded(SPOOL_READS_MAX);
-    let (hot_parker, control_parker, journal_parker) =
-        (Parker::new()?, Parker::new()?, Parker::new()?);
-    let spool_parker = Parker::new()?;
-    let (hot_waker, control_waker, journal_waker) = (
-        hot_parker.waker(),
-        control_parker.waker(),
-        journal_parker.waker(),
-    );
-
-    let durability = match config.journal.durability {
-        Durability::Fsync => disk::Durability::Fsync,
-        Durability::Relaxed => disk::Durability::Relaxed,
-    };
-    let disk = UringDisk::open(dir, durability, None).context("journal")?;
-    let journal_config = journal::Config {
-        segment_bytes: config.journal.segment_mib << 20,
-        ..Default::default()
-    };
-    let commit = GroupCommit::resume(journal_config, &recovered.end, disk).context("journal")?;
-    let durable = Watermark::new(commit.durable_seq());
-    let stats = Arc::new(Mutex::new(JournalStats::new()));
-    let (to_seal, sealed) = mpsc::channel();
-    let (notes, written) = mpsc::channel();
-    let tile = JournalTile {
-        taken: Taken::nothing(),
-        commit,
-        lane: journal_out,
-        seal: to_seal,
-        parker: journal_parker,
-        hot: hot_waker.clone(),
-        durable,
-        stats: Arc::clone(&stats),
-    };
-    let seal = SealTile {
-        lane: sealed,
-        spares: spares_in,
-        notes,
-        batches,
-    };
-    let durable = tile.durable.reader();
-    let spool = SpoolLink::new(spool_in, spool_parker.waker(), answers);
-    let spool_tile = SpoolTile {
-        files: spool_files,
-        lane: spool_out,
-        answers: answers_in,
-        parker: spool_parker,
-        hot: hot_waker.clone(),
-    };
-    let journal = spawn("journal", TILE_NICE, move || tile.run())?;
-    let seal = spawn("seal", 0, move || seal.run())?;
-    let spool_tile = spawn("spool", 0, move || spool_tile.run())?;
-
-    let oracle = oracle_desk(config, &core, &listing);
-    let roll = Roll::of(config, &core, &listing);
-    let lanes = HotLanes {
-        control_in: hot_from_control,
-        control_out: hot_to_control,
-        control: control_waker,
-        journal: journal_in,
-        journal_waker,
-        spares,
-        durable,
-        samples: samples_in,
-        snapshots: snapshots_in,
-        parker: hot_parker,
-    };
-    let shown = Arc::new(Mutex::new(FeedCounters::default()));
-    let (packets_in, packets) = bounded(PACKETS_DEPTH);
-    let first = core.feed.next();
-    assert_eq!(day.next(), first, "the feed's day ends where the core does");
-    let feed = start_feed(config, day, packets, written, Arc::clone(&shown), floor)?;
-    let hot = start_hot(config, core, lanes, spool, packets_in, listing, floor)?;
-
-    let control = ControlTile {
-        lanes: ControlLanes {
-            to_hot: control_in,
-            hot: hot_waker,
-            from_hot: control_out,
-            samples,
-            snapshots,
-            parker: control_parker,
-        },
-        clock: RealClock::starting_after(floor),
-        logins: login(config, key)?,
-        oracle,
-        roll,
-        stages: Stages::new(),
-        durability: match config.journal.durability {
-            Durability::Fsync => "fsync",
-            Durability::Relaxed => "relaxed",
-        },
-        journal: stats,
-        feed: shown,
-        desk: Desk::new(),
-    };
-    let ended = control_loop(config, control);
-    let tiles = Tiles {
-        hot,
-        journal,
-        seal,
-        spool: spool_tile,
-        feed,
-    };
-    finish(ended, tiles)
-}
-
-/// Starts the hot tile; a NIC belongs to the thread that made it, so its errors come back by a channel.
-fn start_hot(
-    config: &Config,
-    core: Core,
-    lanes: HotLanes,
-    spool: SpoolLink,
-    packets: Producer<FeedPacket>,
-    listing: Listing,
-    floor: TimeNs,
-) -> anyhow::Result<Tile> {
-    let mut sockets = vec![config.net.order_entry, config.feed.source];
-    sockets.extend(config.net.order_entry_b);
-    let feed = FeedEgress::new(
-        config.feed.session_name(),
-        config.feed.lines().collect(),
-        config.feed.heartbeat_ms * 1_000_000,
-        packets,
-        core.feed.next(),
-    );
-    let (interval_ns, hot_core) = (
-        config.domain.batch_interval_ms * 1_000_000,
-        config.topology.hot_core,
-    );
-    let net = config.net.clone();
-    let (ready, is_ready) = mpsc::channel();
-    let tile = spawn("hot", TILE_NICE, move || {
-        let pinned = hot_core
-            .map_or(Ok(()), lane::pin_to_core)
-            .context("topology.hot_core");
-        let nic = match pinned.and_then(|()| AnyNic::open(&net, &sockets)) {
-            Ok(nic) => nic,
-            Err(e) => {
-                let _ = ready.send(Err(e));
-                return Ok(());
+    let planned: Vec<_> = tiles
+        .iter()
+        .map(|tile| {
+            let core = section.cores.get(tile.name).copied();
+            Planned {
+                tile: *tile,
+                core,
+                wait: if core.is_some() { tile.wait } else { PARK },
             }
-        };
-        let mut tile = HotTile::new(
-            nic,
-            RealClock::starting_after(floor),
-            core,
-            lanes,
-            spool,
-            feed,
-            interval_ns,
-        );
-        tile.open_day(&listing);
-        let _ = ready.send(Ok(()));
-        tile.run()
-    })?;
-    match is_ready.recv() {
-        Ok(Ok(())) => Ok(tile),
-        Ok(Err(e)) => Err(e.context("net")),
-        Err(_) => bail!("the hot tile died at start"),
-    }
-}
-
-/// Starts the feed tile.
-fn start_feed(
-    config: &Config,
-    day: FeedDay,
-    lane: Consumer<FeedPacket>,
-    sealed: mpsc::Receiver<SealedNote>,
-    shown: Arc<Mutex<FeedCounters>>,
-    floor: TimeNs,
-) -> anyhow::Result<Tile> {
-    let key = SecretKey::load(&config.venue.key_file).context("venue.key_file")?;
-    let section = config.feed.clone();
-    let (ready, is_ready) = mpsc::channel();
-    let tile = spawn("feed", 0, move || {
-        let nic = match UringNic::open(&[section.requests.listen]) {
-            Ok(nic) => nic,
-            Err(e) => {
-                let _ = ready.send(Err(anyhow::Error::from(e)));
-                return Ok(());
-            }
-        };
-        let mut clock = RealClock::starting_after(floor);
-        let now = clock.now();
-        let tile = FeedTile {
-            nic,
-            clock,
-            lane,
-            sealed,
-            parker: Parker::new()?,
-            desk: FeedDesk::new(&section, day, key, now),
-            shown,
-            linger: Duration::from_millis(section.linger_ms),
-        };
-        let _ = ready.send(Ok(()));
-        tile.run()
-    })?;
-    match is_ready.recv() {
-        Ok(Ok(())) => Ok(tile),
-        Ok(Err(e)) => Err(e.context("feed")),
-        Err(_) => bail!("the feed tile died at start"),
-    }
-}
-
-fn login(config: &Config, key: SecretKey) -> anyhow::Result<LoginDesk> {
-    let suites = if config.venue.allow_untagged {
-        SuiteSet::SAFE.with(Suite::None)
-    } else {
-        SuiteSet::SAFE
-    };
-    let mut login = VenueLogin::new(key, suites);
-    for m in &config.members {
-        login.register(m.member(), 1, PublicKey::from_hex(&m.public_key)?);
-    }
-    let locked = config.members.iter().filter(|m| m.locked);
-    Ok(LoginDesk::new(login, locked.map(|m| m.member()).collect()))
-}
-
-fn oracle_desk(config: &Config, core: &Core, listing: &Listing) -> OracleDesk {
-    let keys = config.oracles.iter().map(|o| {
-        let key = PublicKey::from_hex(&o.public_key).expect("checked with the configuration");
-        (o.id, key)
-    });
-    let listings: Vec<_> = core
-        .listings
-        .values()
-        .chain(&listing.instruments)
-        .copied()
-        .collect();
-    let epoch = core.engine.table().map_or(0, |t| t.epoch);
-    let d = &config.domain;
-    OracleDesk::new(
-        keys.collect(),
-        &listings,
-        config.risk_params(),
-        epoch,
-        d.risk_epoch_ms * 1_000_000,
-        d.oracle_stale_ms * 1_000_000,
-    )
-}
-
-fn control_loop(config: &Config, control: ControlTile<RealClock>) -> anyhow::Result<Ended> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let socket: PathBuf = config.admin.socket.clone();
-    runtime.block_on(async move {
-        let (desk, requests) = tokio::sync::mpsc::channel(ADMIN_DEPTH);
-        admin::serve(&socket, desk)?;
-        let signal = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        memory::settle(&config.memory)?;
-        println!("hostd: ready");
-        let ended = control.run(requests, signal).await;
-        // The answer to the shutdown request is on its way out.
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let _ = std::fs::remove_file(&socket);
-        ended
-    })
-}
-
-struct Tiles {
-    hot: Tile,
-    journal: Tile,
-    seal: Tile,
-    spool: Tile,
-    feed: Tile,
-}
-
-fn finish(ended: anyhow::Result<Ended>, tiles: Tiles) -> anyhow::Result<()> {
-    let ended = ended?;
-    let died = |e: Box<dyn std::any::Any + Send>| {
-        let text = e.downcast_ref::<String>().cloned();
-        anyhow::anyhow!("a tile panicked: {}", text.unwrap_or_default())
-    };
-    // The journal first: when it fails, the hot tile only says that it is gone.
-    let hot = tiles.hot.join().map_err(died)?;
-    let journal = tiles.journal.join().map_err(died)?;
-    let spool = tiles.spool.join().map_err(died)?;
-    tiles.seal.join().map_err(died)?.context("seal tile")?;
-    journal.context("journal")?;
-    spool.context("spool")?;
-    tiles.feed.join().map_err(died)?.context("feed tile")?;
-    hot.context("hot tile")?;
-    if matches!(ended, Ended::HotTileLost) {
-        bail!("the hot tile stopped by itself");
-    }
-    log::event("stopped", &[]);
-    Ok(())
-}
-
-fn spawn(
-    name: &str,
-    nice: i32,
-    body: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
-) -> anyhow::Result<Tile> {
-    std::thread::Builder::new()
-        .name(name.into())
-        .spawn(move || {
-            // Without the right to it the tile runs like any other process: slower beside others, no less correct.
-            if let Err(e) = rustix::process::nice(nice) {
-                log::event("no_priority", &[("reason", &e)]);
-            }
-            body()
         })
-        .with_context(|| format!("cannot start tile {name}"))
+        .collect();
+    for spinning in planned.iter().filter(|p| p.wait == Wait::Spin) {
+        let name = spinning.tile.name;
+        let beside = |p: &&Planned| p.core == spinning.core && p.tile.name != name;
+        if let (Some(other), Some(core)) = (planned.iter().find(beside), spinning.core) {
+            return Err(format!(
+                "topology.cores.{}: core {core} is {name}'s, which never sleeps there",
+                other.tile.name
+            ));
+        }
+    }
+    Ok(planned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn section(name: TopologyName, cores: &[(&str, usize)]) -> TopologySection {
+        TopologySection {
+            name,
+            cores: cores.iter().map(|(n, c)| ((*n).into(), *c)).collect(),
+        }
+    }
+
+    #[test]
+    fn every_stage_has_one_tile_in_every_topology() {
+        for tiles in [SHARED, PINNED] {
+            let mut stages: Vec<_> = tiles.iter().flat_map(|t| t.stages).collect();
+            assert_eq!(stages.len(), 7);
+            stages.sort_by_key(|s| **s as u8);
+            stages.dedup();
+            assert_eq!(stages.len(), 7);
+        }
+    }
+
+    #[test]
+    fn a_tile_spins_only_on_a_core_of_its_own() {
+        let planned = plan(&section(
+            TopologyName::Pinned,
+            &[("engine", 1), ("spool", 0), ("feed", 0)],
+        ))
+        .unwrap();
+        let spinning: Vec<_> = planned.iter().filter(|p| p.wait == Wait::Spin).collect();
+        assert_eq!(spinning.len(), 1);
+        assert_eq!(
+            (spinning[0].tile.name, spinning[0].core),
+            ("engine", Some(1))
+        );
+        let shared = plan(&section(
+            TopologyName::Shared,
+            &[("hot", 0), ("journal", 0)],
+        ))
+        .unwrap();
+        assert!(shared.iter().all(|p| p.wait == PARK));
+    }
+
+    #[test]
+    fn a_core_that_cannot_be_given_is_named() {
+        let refused = |name, cores: &[_]| plan(&section(name, cores)).unwrap_err();
+        assert_eq!(
+            refused(TopologyName::Shared, &[("gateway", 1)]),
+            "topology.cores.gateway: no such tile; the tiles are hot, journal, seal, spool, feed, control"
+        );
+        assert_eq!(
+            refused(TopologyName::Pinned, &[("gateway", 1), ("engine", 1)]),
+            "topology.cores.engine: core 1 is gateway's, which never sleeps there"
+        );
+        assert_eq!(
+            refused(TopologyName::Pinned, &[("engine", 1), ("feed", 1)]),
+            "topology.cores.feed: core 1 is engine's, which never sleeps there"
+        );
+    }
 }

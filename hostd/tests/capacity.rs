@@ -12,7 +12,12 @@ use firmware::wire::report::Report;
 use hostd::capacity::{TICK_BYTES, resident_bytes};
 use hostd::config::{Config, spec};
 use hostd::core::Core;
+use hostd::egress::{Egress, FeedEgress};
+use hostd::feed::PACKETS_DEPTH;
+use hostd::gateway::Flows;
+use hostd::meters::LaneMeter;
 use hostd::recover::missing;
+use lane::bounded;
 use matcher::batch::Touched;
 use matcher::book::OrderBook;
 use matcher::outbox::Outcome;
@@ -67,6 +72,9 @@ fn config(members: u32, instruments: u16) -> String {
 
 struct Venue {
     core: Core,
+    /// What the gateway holds of what was said.
+    flows: Flows,
+    egress: Egress,
     requests: u64,
 }
 
@@ -74,6 +82,19 @@ impl Venue {
     fn venue<'a>(&mut self, input: impl Into<Input<'a>>) {
         let sequenced = self.core.sequencer.venue(input, NOW);
         self.core.apply(&sequenced);
+        self.say();
+    }
+
+    /// Says what came of the last input, as the gateway is told it.
+    fn say(&mut self) {
+        for (member, report) in self.core.told() {
+            let flow = self.flows.get_mut(member).expect("a flow of each member");
+            flow.reports.push(*report);
+        }
+        let seq = self.core.engine.last_seq().0;
+        for message in self.core.said() {
+            self.egress.say(seq, message);
+        }
     }
 
     /// A member's request; the reject code if it was refused.
@@ -96,6 +117,7 @@ impl Venue {
                 self.core.apply(&sequenced);
             }
         }
+        self.say();
         self.core.outbox.outcomes().iter().find_map(|o| match o {
             Outcome::Report(_, Report::Rejected(r)) => RejectCode::from_wire(r.reason),
             _ => None,
@@ -158,7 +180,21 @@ fn open(config: &Config) -> Venue {
         core.add_member(m.member(), m.rates());
     }
     let listing = missing(config, &core).unwrap();
-    let mut venue = Venue { core, requests: 0 };
+    let (lane, _) = bounded(PACKETS_DEPTH);
+    let feed = FeedEgress::new(
+        config.feed.session_name(),
+        config.feed.lines().collect(),
+        1,
+        (lane, LaneMeter::new(PACKETS_DEPTH)),
+        core.next_feed,
+        config.capacity.orders as usize,
+    );
+    let mut venue = Venue {
+        flows: Flows::after(&core),
+        egress: Egress::new(feed, 0),
+        core,
+        requests: 0,
+    };
     venue.venue(&listing.domain.unwrap());
     for i in &listing.instruments {
         venue.venue(i);

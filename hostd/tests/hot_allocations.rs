@@ -1,12 +1,13 @@
-//! Once sessions are open, the hot tile takes no memory: not for requests and their reports, not for heartbeats, not
+//! Once sessions are open, gateway and engine take no memory, on one tile or on two: not for requests and their reports, not for heartbeats, not
 //! for what is lost, spoiled, asked for again, or waits for the NIC. Closing a batch and logging in are left out.
 
 mod lab;
 
 use client::{OrderIds, Side, cancel, limit_order, mass_cancel, parse_e9};
 use firmware::wire::input::InDropCopy;
-use hostd::lanes::ToHot;
+use hostd::lanes::ToEngine;
 use hostd::recover::Listing;
+use hostd::topology::TopologyName;
 use lab::{Faults, IN_TILE, Lab, MS, Rng};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -49,7 +50,16 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn a_hot_tile_with_open_sessions_takes_no_memory() {
-    let mut lab = Lab::new(60, 40);
+    takes_no_memory(TopologyName::Shared);
+}
+
+#[test]
+fn gateway_and_engine_with_open_sessions_take_no_memory() {
+    takes_no_memory(TopologyName::Pinned);
+}
+
+fn takes_no_memory(topology: TopologyName) {
+    let mut lab = Lab::on(topology, 60, 40);
     // The last one gets copies of all that the first two are told.
     let copies = [1, 2].map(|of| InDropCopy { member: 40, of });
     lab.venue.tile.open_day(&Listing {
@@ -78,7 +88,7 @@ fn a_hot_tile_with_open_sessions_takes_no_memory() {
         let tile = &lab.venue.tile;
         (
             TAKEN.get(),
-            *tile.counters(),
+            tile.counters(),
             tile.core().engine.counters().fills,
         )
     };
@@ -103,10 +113,10 @@ fn a_hot_tile_with_open_sessions_takes_no_memory() {
         lab.step();
     }
     let tile = &lab.venue.tile;
-    assert_eq!(TAKEN.get() - before, 0, "allocations of the hot tile");
+    assert_eq!(TAKEN.get() - before, 0, "allocations on hot tiles");
     let told = |member: usize| {
         let flow = tile.core().members[member].as_ref().unwrap();
-        flow.reports.next() - 1
+        flow.next_report - 1
     };
     assert_eq!(told(40), told(1) + told(2));
     let c = tile.counters();
@@ -126,7 +136,7 @@ fn a_hot_tile_with_open_sessions_takes_no_memory() {
     ] {
         assert!(now > was + 5, "{name}: {now} after {was}");
     }
-    assert!(lab.venue.to_hot.push(ToHot::Seal).is_ok());
+    assert!(lab.venue.control.to_engine.push(ToEngine::Seal).is_ok());
     lab.step();
     assert!(
         TAKEN.get() > before,

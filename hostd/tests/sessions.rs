@@ -482,7 +482,7 @@ fn what_a_turn_costs_does_not_grow_with_the_sessions_that_are_open() {
         lab.run_until("all open", |l| {
             l.members.iter().all(|m| m.session.is_open())
         });
-        let before = *lab.venue.tile.counters();
+        let before = lab.venue.tile.counters();
         let mut ids = OrderIds::starting_at(1);
         let active = lab.members.len() - 1;
         for _ in 0..200 {
@@ -490,7 +490,7 @@ fn what_a_turn_costs_does_not_grow_with_the_sessions_that_are_open() {
             lab.members[active].send(request);
             lab.step();
         }
-        let after = *lab.venue.tile.counters();
+        let after = lab.venue.tile.counters();
         (
             after.report_looks - before.report_looks,
             after.timer_looks - before.timer_looks,
@@ -512,7 +512,7 @@ fn a_bad_tag_an_old_number_and_an_unknown_connection_are_silent_and_counted() {
         assert_eq!(raw.logged_in.suite, suite);
         let request = [order(1, 1, Side::Buy, "99000", 1).into()];
         let good = raw.datagram(KIND_DATA, 1, &request);
-        let before = *lab.venue.tile.counters();
+        let before = lab.venue.tile.counters();
         for bit in 8 * 8..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
@@ -522,7 +522,7 @@ fn a_bad_tag_an_old_number_and_an_unknown_connection_are_silent_and_counted() {
         unknown[4..8].copy_from_slice(&0x00ff_f00f_u32.to_le_bytes());
         raw.send(&mut lab, &unknown);
         lab.run_ms(40);
-        let c = *lab.venue.tile.counters();
+        let c = lab.venue.tile.counters();
         assert_eq!(c.unknown_connection - before.unknown_connection, 1);
         // A flipped bit of the packet number makes it too old, used up, or the tag wrong.
         let refused = c.bad_tag - before.bad_tag + c.too_old - before.too_old + c.keys_used_up

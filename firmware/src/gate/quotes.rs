@@ -86,6 +86,13 @@ impl Gate {
         if !member.quotes.take_many(count as u32, now) {
             return Err(RejectCode::Throttled);
         }
+        // Quotes that only take quotes away pass.
+        let is_quoting = |lots| lots != 0 && lots != QUANTITY_NULL;
+        if self.is_overloaded
+            && (c.quote.entries()).any(|e| is_quoting(e.bid_quantity) || is_quoting(e.ask_quantity))
+        {
+            return Err(RejectCode::Overloaded);
+        }
         self.check_account(c.member, key)?;
         self.check_rising(c.member, key)?;
         let flags = order::FLAG_POST_ONLY | order::FLAG_CANCEL_ON_DISCONNECT;

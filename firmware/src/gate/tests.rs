@@ -116,6 +116,78 @@ fn each_fault_has_its_own_code() {
 }
 
 #[test]
+fn an_overloaded_venue_refuses_what_may_add_risk_and_nothing_else() {
+    let mut g = gate();
+    g.set_overloaded(true);
+    let replace = Replace {
+        cl_ord_id: 12,
+        orig_cl_ord_id: 10,
+        price: 100_000_000_000,
+        quantity: 1,
+        account: ACCOUNT,
+        instrument: 3,
+        ..Replace::zeroed()
+    };
+    assert_eq!(ask(&mut g, 1, order()).unwrap_err(), RejectCode::Overloaded);
+    assert_eq!(ask(&mut g, 1, replace).unwrap_err(), RejectCode::Overloaded);
+    for (n, bid, ask, is_refused) in [
+        (0, 1, 0, true),
+        (1, 0, 1, true),
+        (2, QUANTITY_NULL, 1, true),
+        (3, 0, 0, false),
+        (4, 0, QUANTITY_NULL, false),
+    ] {
+        let entry = QuoteEntry {
+            bid_quantity: bid,
+            ask_quantity: ask,
+            ..two_sided()
+        };
+        let head = MassQuote {
+            cl_ord_id: 100 + n,
+            ..head()
+        };
+        let code = ask_quote(&mut g, &quote(&[entry], head)).err();
+        assert_eq!(
+            code == Some(RejectCode::Overloaded),
+            is_refused,
+            "{bid} {ask}"
+        );
+        assert!(is_refused || code.is_none(), "{code:?}");
+    }
+    // Reductions and cancels pass, and so does what protects.
+    let reducing = NewOrder {
+        cl_ord_id: 200,
+        flags: order::FLAG_REDUCE_ONLY,
+        ..order()
+    };
+    assert!(ask(&mut g, 1, reducing).is_ok());
+    let reduce = ReduceQty {
+        cl_ord_id: 1,
+        orig_cl_ord_id: 10,
+        quantity: 1,
+        account: ACCOUNT,
+        instrument: 3,
+        ..ReduceQty::zeroed()
+    };
+    assert!(ask(&mut g, 1, reduce).is_ok());
+    let cancel = Cancel {
+        cl_ord_id: 1,
+        orig_cl_ord_id: 10,
+        account: ACCOUNT,
+        instrument: 3,
+        ..Cancel::zeroed()
+    };
+    assert!(ask(&mut g, 1, cancel).is_ok());
+    // The refusal spent no client id: the same order stands once the venue has caught up.
+    g.set_overloaded(false);
+    let again = NewOrder {
+        cl_ord_id: 201,
+        ..order()
+    };
+    assert!(ask(&mut g, 1, again).is_ok());
+}
+
+#[test]
 fn a_refused_order_does_not_spend_its_client_id() {
     let mut g = gate();
     let mut bad = order();

@@ -23,8 +23,18 @@ fn each_mistake_gets_one_precise_line() {
     let table = [
         (
             "name = \"shared\"",
-            "name = \"pinned\"",
-            "unknown variant `pinned`",
+            "name = \"spread\"",
+            "unknown variant `spread`",
+        ),
+        (
+            "name = \"shared\"",
+            "name = \"shared\"\ncores.engine = 1",
+            "topology.cores.engine: no such tile; the tiles are hot, journal,",
+        ),
+        (
+            "name = \"shared\"",
+            "name = \"pinned\"\ncores = { engine = 1, journal = 1 }",
+            "topology.cores.journal: core 1 is engine's, which never sleeps there",
         ),
         (
             "order_entry = \"127.0.0.1:4000\"",

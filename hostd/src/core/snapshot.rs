@@ -4,9 +4,8 @@
 
 use super::{Core, MemberFlow, RATES_UNTIL_CONFIGURED, gate_instrument};
 use crate::capacity::Capacity;
-use crate::logs::{FEED_LAG_MAX, Log, REPORTS};
 use firmware::limits::{ACCOUNTS, INSTRUMENTS};
-use firmware::session::{Inbound, SEQ_NO_MAX};
+use firmware::session::SEQ_NO_MAX;
 use firmware::units::{AccountId, InstrumentId, MemberId};
 use firmware::wire::input::{InDomain, InInstrument};
 use matcher::engine::Engine;
@@ -25,7 +24,7 @@ impl Core {
             drop_copies,
             rejects,
             members,
-            feed,
+            next_feed,
             gate,
             engine,
             // Of the domain and the engine.
@@ -47,20 +46,20 @@ impl Core {
             to.pod(&u8::from(flow.is_some()));
             if let Some(flow) = flow {
                 let MemberFlow {
-                    inbound,
-                    reports,
+                    next_request,
+                    next_report,
                     session,
                     copies,
                 } = flow;
-                to.pod(&inbound.expected());
-                to.pod(&reports.next());
+                to.pod(next_request);
+                to.pod(next_report);
                 to.pod(&u8::from(session.is_some()));
                 to.pod(&session.unwrap_or(0));
                 to.pods(copies);
                 to.pod(&gate.last_cl_ord_id(MemberId(id as u32)));
             }
         }
-        to.pod(&feed.next());
+        to.pod(next_feed);
         engine.save(to);
         Some(())
     }
@@ -101,8 +100,7 @@ impl Core {
                 core.load_member(MemberId(id as u32), from)?;
             }
         }
-        let fed = number(from)?;
-        core.feed = Log::new(2 * FEED_LAG_MAX as usize + capacity.orders as usize, fed);
+        core.next_feed = number(from)?;
         core.engine = Engine::load(capacity.engine(), from)?;
         core.sequencer = Sequencer::after(core.engine.last_seq(), core.engine.last_time());
         Ok(core)
@@ -118,8 +116,7 @@ impl Core {
             return Err(value("member"));
         }
         self.add_member(member, RATES_UNTIL_CONFIGURED);
-        let inbound = Inbound::resume(number(from)?);
-        let reports = Log::new(REPORTS, number(from)?);
+        let (next_request, next_report) = (number(from)?, number(from)?);
         let open = from.flag("session")?;
         let session = Some(from.pod()?).filter(|_| open);
         let mut copies = vec![MemberId(0); from.below(members, "number of copies")?];
@@ -133,8 +130,8 @@ impl Core {
             self.gate.make_read_only(member);
         }
         self.members[member.0 as usize] = Some(MemberFlow {
-            inbound,
-            reports,
+            next_request,
+            next_report,
             session,
             copies,
         });

@@ -1,11 +1,13 @@
-//! The feed's way out of the hot tile: MoldUDP64 packets to lines A and B, and to the feed tile.
+//! The feed's way out of the gateway: MoldUDP64 packets to lines A and B, and to the feed tile.
 
 use super::FEED;
 use crate::feed::{FeedPacket, PacketBuilder};
 use crate::lanes::WireCounters;
-use crate::logs::{FEED_LAG_MAX, FeedLog};
+use crate::logs::{FEED_LAG_MAX, FeedLog, Log};
+use crate::meters::LaneMeter;
 use crate::nic::{Endpoint, Nic};
 use firmware::units::TimeNs;
+use firmware::wire::feed::FeedMessage;
 use firmware::wire::mold::END_OF_SESSION;
 use lane::Producer;
 
@@ -25,6 +27,9 @@ pub struct FeedEgress {
     destinations: Vec<Endpoint>,
     heartbeat_ns: u64,
     lane: Producer<FeedPacket>,
+    meter: LaneMeter,
+    /// What was said, as far as it was not handed over, and more.
+    log: FeedLog,
     /// Number of the message that is sent next.
     next: u64,
     /// Number of the message that the feed tile is handed next; never beyond `next`.
@@ -36,20 +41,25 @@ pub struct FeedEgress {
 }
 
 impl FeedEgress {
-    /// Goes on at message `next`; what was before can be asked for at the feed tile.
+    /// Goes on at message `next`; what was before can be asked for at the feed tile. One event makes at most
+    /// `event_max` messages.
     #[must_use]
     pub fn new(
         session: [u8; 10],
         destinations: Vec<Endpoint>,
         heartbeat_ns: u64,
-        lane: Producer<FeedPacket>,
+        (lane, meter): (Producer<FeedPacket>, LaneMeter),
         next: u64,
+        event_max: usize,
     ) -> Self {
         Self {
             packet: PacketBuilder::new(session),
             destinations,
             heartbeat_ns,
             lane,
+            meter,
+            // One event, were it a mass cancel of all orders, never overwrites what was not handed on.
+            log: Log::new(2 * FEED_LAG_MAX as usize + event_max, next),
             next,
             handed: next,
             last: TimeNs(0),
@@ -59,8 +69,19 @@ impl FeedEgress {
 
     /// Whether the feed tile keeps up: the log must not lose what it was not handed.
     #[must_use]
-    pub fn has_room(&self, log: &FeedLog) -> bool {
-        log.next() - self.handed < FEED_LAG_MAX
+    pub fn has_room(&self) -> bool {
+        self.log.next() - self.handed < FEED_LAG_MAX
+    }
+
+    /// What was said, as far as it is held.
+    #[must_use]
+    pub const fn said(&self) -> &FeedLog {
+        &self.log
+    }
+
+    /// Takes the next message, of record `seq`.
+    pub(super) fn say(&mut self, seq: u64, message: &FeedMessage) {
+        self.log.push((seq, *message));
     }
 
     /// The feed tile is gone.
@@ -73,19 +94,18 @@ impl FeedEgress {
     pub(super) fn send<N: Nic>(
         &mut self,
         nic: &mut N,
-        log: &FeedLog,
         durable: u64,
         now: TimeNs,
         counters: &mut WireCounters,
     ) -> (usize, bool) {
         assert!(
-            self.handed >= log.first(),
+            self.handed >= self.log.first(),
             "the log held what the feed tile lacks"
         );
         let mut sent = 0;
-        while self.next < log.next() {
+        while self.next < self.log.next() {
             let first = self.next;
-            let count = self.pack(log, first, u64::MAX, durable);
+            let count = self.pack(first, u64::MAX, durable);
             if count == 0 || !self.send_packet(nic, first, count, counters) {
                 break;
             }
@@ -102,21 +122,22 @@ impl FeedEgress {
             if count == 0 || (count < HAND_OVER_MESSAGES && !is_late) {
                 break;
             }
-            let count = self.pack(log, first, count, durable);
+            let count = self.pack(first, count, durable);
             if !self.hand_over(first, count, now) {
                 counters.feed_lags += 1;
                 break;
             }
         }
-        (sent, self.handed == log.next())
+        self.meter.note_room(self.lane.room());
+        (sent, self.handed == self.log.next())
     }
 
     /// Fills the packet with durable messages from `first` on, at most `max`.
-    fn pack(&mut self, log: &FeedLog, first: u64, max: u64, durable: u64) -> u16 {
+    fn pack(&mut self, first: u64, max: u64, durable: u64) -> u16 {
         self.packet.clear();
         while u64::from(self.packet.count()) < max {
             let next = first + u64::from(self.packet.count());
-            let Some((seq, message)) = log.get(next) else {
+            let Some((seq, message)) = self.log.get(next) else {
                 break;
             };
             if *seq > durable || !self.packet.push(message.header(), message.block()) {

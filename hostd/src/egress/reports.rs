@@ -1,7 +1,7 @@
 //! Reports to members, and what the session layer sends beside them.
 
 use super::Egress;
-use crate::core::MemberFlow;
+use crate::gateway::Flow;
 use crate::lanes::{ReadPurpose, SpoolAnswer};
 use crate::nic::Nic;
 use crate::sessions::{Connection, Peer, VENUE_KEEP_ALIVE_MS};
@@ -90,7 +90,7 @@ impl Egress {
         &mut self,
         nic: &mut N,
         c: &mut Connection,
-        flow: &MemberFlow,
+        flow: &Flow,
         is_fresh: bool,
         terms: &Terms,
         now: TimeNs,
@@ -123,7 +123,7 @@ impl Egress {
         &mut self,
         nic: &mut N,
         c: &mut Connection,
-        flow: &MemberFlow,
+        flow: &Flow,
         now: TimeNs,
     ) -> (usize, Left) {
         let mut sent = 0;
@@ -146,7 +146,7 @@ impl Egress {
     }
 
     /// Packs durable reports from `first` on into the builder, at most `max`.
-    fn pack(&mut self, flow: &MemberFlow, first: u64, max: u64) -> u32 {
+    fn pack(&mut self, flow: &Flow, first: u64, max: u64) -> u32 {
         self.datagram.clear();
         let mut number = first;
         while number - first < max {
@@ -168,7 +168,7 @@ impl Egress {
         &mut self,
         nic: &mut N,
         c: &mut Connection,
-        flow: &MemberFlow,
+        flow: &Flow,
         m: &RetransmitRequest,
         now: TimeNs,
     ) {
@@ -208,7 +208,7 @@ impl Egress {
         &mut self,
         nic: &mut N,
         c: &mut Connection,
-        flow: &MemberFlow,
+        flow: &Flow,
         answer: &SpoolAnswer,
         now: TimeNs,
     ) -> bool {
@@ -222,13 +222,7 @@ impl Egress {
     }
 
     /// Shows life, what was applied, and which report comes next.
-    pub fn heartbeat<N: Nic>(
-        &mut self,
-        nic: &mut N,
-        c: &mut Connection,
-        flow: &MemberFlow,
-        now: TimeNs,
-    ) {
+    pub fn heartbeat<N: Nic>(&mut self, nic: &mut N, c: &mut Connection, flow: &Flow, now: TimeNs) {
         self.datagram.clear();
         let (next, expected) = (c.next_report, flow.inbound.expected());
         let _ = self.finish(nic, c, KIND_HEARTBEAT, next, expected, now);

@@ -5,6 +5,7 @@ use super::day::SealedNote;
 use super::desk::{Desk, FeedCounters};
 use crate::clock::Clock;
 use crate::nic::{Nic, RxBurst};
+use crate::tile::Pace;
 use anyhow::Context;
 use firmware::units::TimeNs;
 use lane::{Consumer, Parker};
@@ -20,11 +21,9 @@ const PARK: Duration = Duration::from_millis(2);
 const SHOW_NS: u64 = 100_000_000;
 
 /// The tile.
-pub struct FeedTile<N, C> {
+pub struct FeedTile<N> {
     /// Its sockets.
     pub nic: N,
-    /// Time.
-    pub clock: C,
     /// Packets of the feed.
     pub lane: Consumer<FeedPacket>,
     /// Batches that were written.
@@ -39,16 +38,16 @@ pub struct FeedTile<N, C> {
     pub linger: Duration,
 }
 
-impl<N: Nic, C: Clock> FeedTile<N, C> {
+impl<N: Nic> FeedTile<N> {
     /// Runs until the hot tile is gone; after an orderly end for the time of `linger` more.
     ///
     /// # Errors
     /// When the NIC or the store fails: the hot tile finds its lane closed and stops the box.
-    pub fn run(mut self) -> anyhow::Result<()> {
+    pub fn run(mut self, mut pace: Pace<impl Clock>) -> anyhow::Result<()> {
         let mut burst = RxBurst::new();
         let (mut next_show, mut until) = (0, None);
         loop {
-            let now = self.clock.now();
+            let now = pace.now();
             let work = self.turn(&mut burst, now)?;
             if now.0 >= next_show {
                 next_show = now.0 + SHOW_NS;
@@ -63,10 +62,11 @@ impl<N: Nic, C: Clock> FeedTile<N, C> {
             } else if self.lane.is_abandoned() && self.lane.is_empty() {
                 return Ok(());
             }
+            pace.turn(work);
             if work == 0 {
                 self.parker.announce();
                 self.nic.wait(&self.parker, PARK).context("feed tile")?;
-                self.parker.resume();
+                pace.slept(self.parker.resume());
             }
         }
     }

@@ -529,7 +529,7 @@ impl Nic for SimNic {
             inbox.waker.get_or_insert_with(|| tile.waker());
         }
         let has_arrived = || !self.net.state().inboxes[self.inbox].waiting.is_empty();
-        tile.park(timeout, has_arrived)
+        tile.park(timeout, has_arrived).map(drop)
     }
 
     fn counters(&self) -> &NicCounters {

@@ -237,7 +237,7 @@ impl Sim {
     }
 
     fn is_whole(&self) -> bool {
-        let next = self.venue.core.feed.next();
+        let next = self.venue.core.next_feed;
         let is_whole = |c: &Client| c.feed.is_synced() && c.feed.next_seq() == next;
         self.clients.iter().all(is_whole)
     }
@@ -280,7 +280,7 @@ impl Sim {
             assert!(c.has_ended, "{} did not hear the end", c.name);
             let counts = c.feed.counters();
             let delivered = counts.messages + counts.skipped;
-            let started = self.venue.core.feed.next() - 1 - delivered;
+            let started = self.venue.core.next_feed - 1 - delivered;
             tally.rerequests += counts.rerequests;
             tally.snapshots += counts.snapshots;
             tally.skips += c.skips;
@@ -298,7 +298,7 @@ impl Sim {
         let served = self.venue.desk().counters();
         tally.served += served.requests_served;
         tally.throttled += served.requests_throttled;
-        assert_eq!(served.messages, self.venue.core.feed.next() - 1);
+        assert_eq!(served.messages, self.venue.core.next_feed - 1);
         assert_eq!(served.requests_not_allowed, 0);
     }
 }

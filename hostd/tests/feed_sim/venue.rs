@@ -13,6 +13,8 @@ use hostd::config::{Config, spec};
 use hostd::core::Core;
 use hostd::egress::{Egress, FeedEgress};
 use hostd::feed::{Desk, FeedDay, FeedPacket, SealedNote};
+use hostd::logs::{FeedLog, Log};
+use hostd::meters::LaneMeter;
 use hostd::nic::sim::{Rng, SimNet, SimNic};
 use hostd::nic::{Endpoint, Nic, RxBurst};
 use hostd::recover::missing;
@@ -78,6 +80,8 @@ fn config() -> Config {
 pub(crate) struct Venue {
     pub(crate) core: Core,
     egress: Egress,
+    /// All that was said.
+    said: FeedLog,
     desk: Desk,
     lane: Consumer<FeedPacket>,
     nic: SimNic,
@@ -108,12 +112,14 @@ impl Venue {
             config.feed.session_name(),
             config.feed.lines().collect(),
             config.feed.heartbeat_ms * MS,
-            packets,
-            core.feed.next(),
+            (packets, LaneMeter::new(lane_depth)),
+            core.next_feed,
+            config.capacity.orders as usize,
         );
         let mut venue = Self {
             core,
             egress: Egress::new(feed, 0),
+            said: Log::new(1 << 18, 1),
             desk: Desk::new(&config.feed, day, venue_key(), START),
             lane,
             nic: SimNic::open(net, &[PLACES.server, SOURCE]).unwrap(),
@@ -265,6 +271,11 @@ impl Venue {
     }
 
     fn remember(&mut self) {
+        let seq = self.core.engine.last_seq().0;
+        for message in self.core.said() {
+            self.egress.say(seq, message);
+            self.said.push((seq, *message));
+        }
         for (i, instrument) in INSTRUMENTS.into_iter().enumerate() {
             if self.core.listings.contains_key(&instrument) {
                 let book = self.book(instrument);
@@ -280,7 +291,7 @@ impl Venue {
 
     /// A price near the middle of the collar, as the feed told it last.
     fn a_price(&mut self, instrument: u16) -> i64 {
-        let log = &self.core.feed;
+        let log = &self.said;
         let marks = (log.first()..log.next()).rev().filter_map(|n| log.get(n));
         let (low, high) = marks
             .filter_map(|(_, m)| match m {
@@ -299,7 +310,7 @@ impl Venue {
     /// State and indicative auction of an instrument, as the feed told them last.
     pub(crate) fn state(&self, instrument: u16) -> (u8, Option<AuctionUpdate>) {
         let (mut state, mut auction) = (STATE_OPEN, None);
-        let log = &self.core.feed;
+        let log = &self.said;
         for (_, message) in (log.first()..log.next()).filter_map(|n| log.get(n)) {
             match message {
                 FeedMessage::TradingStatus(m) if m.instrument == instrument => {
@@ -318,7 +329,7 @@ impl Venue {
         let back = if lag { self.rng.below(6) } else { 0 };
         let durable = self.egress.durable().max(last.saturating_sub(back));
         self.egress.advance(durable);
-        self.egress.feed(&mut self.nic, &self.core.feed, now);
+        self.egress.feed(&mut self.nic, now);
         self.egress.feed_heartbeat(&mut self.nic, now);
         if self.stalled > 0 {
             self.stalled -= 1;

@@ -1,4 +1,4 @@
-//! A venue without sockets, threads or sleep: the real hot tile, spool tile and login desk, driven step by step, with
+//! A venue without sockets, threads or sleep: the real gateway, engine, spool tile and login desk, driven step by step, with
 //! a network between them and real client sessions that loses, repeats, reorders and spoils datagrams by seed.
 //!
 //! Time moves a millisecond a step. What the hot tile hands to the journal becomes durable some steps later; a crash
@@ -7,6 +7,8 @@
 // Each test binary uses a part of it.
 #![allow(dead_code)]
 
+#[path = "../hot_tiles/mod.rs"]
+pub(crate) mod hot_tiles;
 pub(crate) mod raw;
 #[path = "../wires/mod.rs"]
 pub(crate) mod wires;
@@ -23,19 +25,22 @@ use firmware::wire::session::SessionMessage;
 use handshake::{SecretKey, VenueLogin};
 use hostd::clock::Clock;
 use hostd::config::Config as VenueConfig;
+use hostd::control::ControlLanes;
 use hostd::core::Core;
 use hostd::egress::{FeedEgress, ORDERS, ORDERS_B};
-use hostd::feed::{FeedPacket, PACKETS_DEPTH};
-use hostd::hot::{HotLanes, HotTile, JOURNAL_ROOM, SPOOL_READS_MAX, SpoolLink};
-use hostd::lanes::{FromHot, Snapshot, SpoolBody, StageTimes, ToHot, ToJournal};
+use hostd::feed::FeedPacket;
+use hostd::lanes::{FromGateway, SpoolBody, ToEngine, ToJournal};
 use hostd::logins::LoginDesk;
 pub(crate) use hostd::nic::sim::{Faults, Rng};
 use hostd::nic::sim::{SimNet, SimNic, SimPeer};
 use hostd::nic::{Endpoint, Nic, NicCounters, RxBurst, TxFull};
 use hostd::recover::missing;
 use hostd::spool::{SpoolFiles, SpoolTile};
+use hostd::topology::TopologyName;
+use hostd::wiring::{JournalEnds, SpoolEnds, Wiring};
+use hot_tiles::{HotTiles, Parts};
 use journal::{ChainAt, RecordView};
-use lane::{Consumer, Parker, Producer, Watermark, bounded};
+use lane::{Consumer, Parker};
 use matcher::risk_table::{VolInput, build_table};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,7 +55,7 @@ pub(crate) const START: TimeNs = TimeNs(1_800_000_000_000_000_000);
 const INDEX_MICRO: i64 = 100_000_000_000;
 
 thread_local! {
-    /// The hot tile is at work, and not within its NIC: what takes memory now is the tile's.
+    /// Gateway or engine is at work, and not within the NIC: what takes memory now is theirs.
     pub(crate) static IN_TILE: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -130,18 +135,12 @@ fn venue_config() -> VenueConfig {
 
 /// The venue's process: what a crash takes away.
 pub(crate) struct Venue {
-    pub(crate) tile: HotTile<LabNic, LabClock>,
-    pub(crate) burst: RxBurst,
+    pub(crate) tile: HotTiles<LabNic, LabClock>,
     pub(crate) spool: SpoolTile,
     pub(crate) logins: LoginDesk,
-    pub(crate) to_hot: Producer<ToHot>,
-    from_hot: Consumer<FromHot>,
-    pub(crate) journal: Consumer<ToJournal>,
-    durable: Watermark,
+    pub(crate) control: ControlLanes,
+    pub(crate) journal: JournalEnds,
     packets: Consumer<FeedPacket>,
-    samples: Consumer<StageTimes>,
-    snapshots: Consumer<Snapshot>,
-    _spares: Producer<Vec<u8>>,
     /// All records; those beyond `durable` are lost in a crash.
     pub(crate) records: Vec<Stored>,
     pub(crate) control_in: u64,
@@ -152,6 +151,7 @@ pub(crate) struct Venue {
 impl Venue {
     /// Boots out of `records`.
     pub(crate) fn boot(
+        topology: TopologyName,
         net: &SimNet,
         clock: &Rc<Cell<TimeNs>>,
         records: Vec<Stored>,
@@ -182,63 +182,59 @@ impl Venue {
         let listing = missing(&config, &core).unwrap();
         let mut login = VenueLogin::new(key(9), SuiteSet::SAFE);
         (1..=members).for_each(|m| login.register(MemberId(m), 1, member_key(m).public()));
-        let (to_hot, control_in) = bounded(1_024);
-        let (control_out, from_hot) = bounded(1_024);
-        let (journal_in, journal) = bounded(2 * JOURNAL_ROOM);
-        let (spares_in, spares) = bounded(8);
-        let (samples_in, samples) = bounded(1 << 12);
-        let (snapshots_in, snapshots) = bounded(16);
-        let (spool_in, spool_out) = bounded(1 << 15);
-        let (answers_in, answers) = bounded(SPOOL_READS_MAX);
-        let (packets_in, packets) = bounded(PACKETS_DEPTH);
-        let durable = Watermark::new(records.len() as u64);
-        let parker = || Parker::new().unwrap();
-        let lanes = HotLanes {
-            control_in,
-            control_out,
-            control: parker().waker(),
-            journal: journal_in,
-            journal_waker: parker().waker(),
-            spares,
-            durable: durable.reader(),
-            samples: samples_in,
-            snapshots: snapshots_in,
-            parker: parker(),
-        };
-        let link = SpoolLink::new(spool_in, parker().waker(), answers);
+        let Wiring {
+            gateway,
+            engine,
+            spool_link,
+            packets: (packets_in, packets_meter),
+            hot,
+            journal,
+            spool,
+            feed: packets,
+            control,
+            ..
+        } = Wiring::new(topology, records.len() as u64).unwrap();
         let feed = FeedEgress::new(
             *b"LAB0000001",
             vec![],
             1_000_000_000,
-            packets_in,
-            core.feed.next(),
+            (packets_in, packets_meter),
+            core.next_feed,
+            config.capacity.orders as usize,
         );
         // The process before is gone, and so are its sockets.
         VENUE_SOCKETS.iter().for_each(|local| net.close(*local));
         let nic = LabNic(SimNic::open(net, &VENUE_SOCKETS).unwrap());
-        let own_clock = LabClock(clock.clone());
-        let mut tile = HotTile::new(nic, own_clock, core, lanes, link, feed, 3_600_000_000_000);
+        let parts = Parts {
+            hot,
+            gateway,
+            engine,
+            spool_link,
+            feed,
+            batch_interval_ns: 3_600_000_000_000,
+        };
+        let mut tile = HotTiles::new(nic, LabClock(clock.clone()), core, parts);
         tile.open_day(&listing);
         let is_new = records.is_empty();
+        let SpoolEnds {
+            lane,
+            answers,
+            parker,
+            hot,
+        } = spool;
         let mut venue = Self {
             tile,
-            burst: RxBurst::new(),
             spool: SpoolTile {
                 files,
-                lane: spool_out,
-                answers: answers_in,
-                parker: parker(),
-                hot: parker().waker(),
+                lane,
+                answers,
+                parker,
+                hot,
             },
             logins: LoginDesk::new(login, locked),
-            to_hot,
-            from_hot,
+            control,
             journal,
-            durable,
             packets,
-            samples,
-            snapshots,
-            _spares: spares_in,
             records,
             control_in: 0,
             part: Vec::new(),
@@ -258,7 +254,12 @@ impl Venue {
                 account,
                 owner: [account as u8; 20],
             };
-            assert!(self.to_hot.push(ToHot::Deposit(deposit)).is_ok());
+            assert!(
+                self.control
+                    .to_engine
+                    .push(ToEngine::Deposit(deposit))
+                    .is_ok()
+            );
         }
         let specs: Vec<_> = config
             .instruments
@@ -268,23 +269,31 @@ impl Venue {
         let vol = VolInput::flat(600_000_000);
         let params = config.risk_params();
         let table = build_table(1, now, INDEX_MICRO, &vol, &params, &specs).unwrap();
-        assert!(self.to_hot.push(ToHot::RiskTable(table)).is_ok());
+        assert!(
+            self.control
+                .to_engine
+                .push(ToEngine::RiskTable(table))
+                .is_ok()
+        );
     }
 
     pub(crate) fn turn(&mut self) {
         IN_TILE.set(true);
-        let turned = self.tile.turn(&mut self.burst);
+        self.tile.turn();
         IN_TILE.set(false);
-        turned.unwrap();
         while let Some(packet) = self.packets.pop() {
             assert!(!packet.bytes().is_empty());
         }
-        while self.samples.pop().is_some() || self.snapshots.pop().is_some() {}
+        let c = &mut self.control;
+        while c.samples.pop().is_some()
+            || c.engine_snapshots.pop().is_some()
+            || c.gateway_snapshots.pop().is_some()
+        {}
     }
 
     /// Takes records off the lane, as the journal tile does before a write.
     pub(crate) fn take_records(&mut self) {
-        while let Some(item) = self.journal.pop() {
+        while let Some(item) = self.journal.lane.pop() {
             let (head, last) = match &item {
                 ToJournal::Part(body) => {
                     self.part.extend_from_slice(body);
@@ -319,19 +328,21 @@ impl Venue {
 
     /// The write is done.
     pub(crate) fn make_durable(&mut self) {
-        self.durable.raise(self.records.len() as u64);
+        self.journal.durable.raise(self.records.len() as u64);
     }
 
     pub(crate) fn durable(&self) -> u64 {
-        self.durable.reader().get()
+        self.journal.durable.reader().get()
     }
 
     fn answer_control(&mut self, now: TimeNs) {
-        while let Some(message) = self.from_hot.pop() {
-            if let FromHot::Control(d) = message {
+        while self.control.from_engine.pop().is_some() {}
+        while let Some(message) = self.control.from_gateway.pop() {
+            if let FromGateway::Control(d) = message {
                 self.control_in += 1;
                 if let Ok(SessionMessage::Negotiate(m)) = read_control(d.payload()) {
-                    self.logins.on_negotiate(&m, d.peer, now, &mut self.to_hot);
+                    let lane = &mut self.control.to_gateway;
+                    self.logins.on_negotiate(&m, d.peer, now, lane);
                 }
             }
         }
@@ -414,6 +425,7 @@ pub(crate) struct Lab {
     pub(crate) durable_percent: u64,
     /// Percent of steps in which the spool tile runs.
     pub(crate) spool_percent: u64,
+    topology: TopologyName,
     registered: u32,
     dir: tempfile::TempDir,
 }
@@ -439,10 +451,16 @@ pub(crate) fn venue_address() -> SocketAddr {
 impl Lab {
     /// A venue with so many registered members, none of them logged in, and a network without faults.
     pub(crate) fn new(seed: u64, registered: u32) -> Self {
+        Self::on(TopologyName::Shared, seed, registered)
+    }
+
+    /// The same, on this topology.
+    pub(crate) fn on(topology: TopologyName, seed: u64, registered: u32) -> Self {
         let clock = Rc::new(Cell::new(START));
         let net = SimNet::new(seed, START);
         let dir = tempfile::tempdir().unwrap();
         let venue = Venue::boot(
+            topology,
             &net,
             &clock,
             vec![],
@@ -460,6 +478,7 @@ impl Lab {
             locked: BTreeSet::new(),
             durable_percent: 100,
             spool_percent: 100,
+            topology,
             registered,
             dir,
         }
@@ -553,7 +572,7 @@ impl Lab {
                 key_id: 1,
                 ..bytemuck::Zeroable::zeroed()
             };
-            let _ = self.venue.to_hot.push(ToHot::Oracle(report));
+            let _ = self.venue.control.to_engine.push(ToEngine::Oracle(report));
         }
         for _ in 0..2 {
             self.venue.turn();
@@ -591,6 +610,7 @@ impl Lab {
         let dir = self.dir.path().join(self.now().0.to_string());
         let locked = self.locked.clone();
         self.venue = Venue::boot(
+            self.topology,
             &self.net,
             &self.clock,
             records,
@@ -608,7 +628,7 @@ impl Lab {
                     .as_ref()
                     .unwrap();
                 m.session.pending().next().is_none()
-                    && m.reports.len() as u64 + 1 == flow.reports.next()
+                    && m.reports.len() as u64 + 1 == flow.next_report
             })
         });
     }
@@ -624,6 +644,13 @@ impl Lab {
         self.venue.take_records();
         for i in 0..self.members.len() {
             let id = self.members[i].id;
+            // What the gateway keeps of a member is what the journal says.
+            let flow = self.venue.tile.flows().get(id).unwrap();
+            let in_core = self.venue.tile.core().members[id.0 as usize]
+                .as_ref()
+                .unwrap();
+            assert_eq!(flow.inbound.expected(), in_core.next_request, "{id:?}");
+            assert_eq!(flow.reports.next(), in_core.next_report, "{id:?}");
             let (applied, dead) = self.numbers(id);
             let told = self.venue.reports(id);
             let m = &self.members[i];

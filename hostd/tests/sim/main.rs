@@ -4,6 +4,8 @@
 //! `SIM_SEEDS=1000 cargo test -p hostd --test sim` runs more seeds, `SIM_SEED=17` one, both so many from that one on;
 //! `-- --nocapture` says what happened in them. A failure prints the seed, what it stands for, the step, the invariant, and the command that runs it again.
 
+#[path = "../hot_tiles/mod.rs"]
+mod hot_tiles;
 mod invariant;
 mod l1;
 mod member;

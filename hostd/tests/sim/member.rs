@@ -150,7 +150,7 @@ impl Member {
         let flow = core.members[self.id.0 as usize].as_ref().unwrap();
         self.program.as_ref().is_some_and(|p| {
             p.session.is_open()
-                && p.heard + 1 == flow.reports.next()
+                && p.heard + 1 == flow.next_report
                 && p.session.pending().next().is_none()
         })
     }
@@ -159,7 +159,7 @@ impl Member {
     pub(crate) fn state(&self, core: &Core) -> String {
         let next = core.members[self.id.0 as usize]
             .as_ref()
-            .map(|f| f.reports.next());
+            .map(|f| f.next_report);
         let p = self.program.as_ref();
         format!(
             "{:?}: open {}, heard {:?} of {:?}, pending {:?}",

@@ -2,6 +2,7 @@
 
 use firmware::units::TimeNs;
 use hostd::nic::sim::{Faults, Rng};
+use hostd::topology::TopologyName;
 
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const START: TimeNs = TimeNs(1_800_000_000_000_000_000);
@@ -39,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) request_percent: u64,
     /// Both order ports are used.
     pub(crate) both_ports: bool,
+    /// Gateway and engine on one tile, or on two.
+    pub(crate) topology: TopologyName,
 }
 
 impl Options {
@@ -100,6 +103,7 @@ impl Options {
             program_in,
             request_percent: 20 + rng.below(80),
             both_ports: rng.percent(40),
+            topology: [TopologyName::Shared, TopologyName::Pinned][rng.below(2) as usize],
         }
     }
 }

@@ -112,6 +112,7 @@ impl Run {
             _dir: dir,
             config,
             segment_kib: options.segment_kib,
+            topology: options.topology,
             tally: tally.clone(),
         };
         Self {
@@ -203,7 +204,7 @@ impl Run {
         let (venue, history, records) = Venue::boot(&self.world);
         // What the process before had made of records that are on disk, a replay makes again.
         if let Some(dead) = self.dead.take() {
-            Venue::compare(dead.core(), &history, records);
+            dead.compare(&history, records);
         }
         self.check_history(&history);
         self.markets = Market::of(venue.core());
@@ -552,7 +553,7 @@ impl Run {
             engine.last_seq(),
             recovered.records
         );
-        Venue::compare(venue.core(), &history, recovered.records);
+        venue.compare(&history, recovered.records);
         hold!(
             SameBytes,
             recovered.core.engine.state_hash() == engine.state_hash(),

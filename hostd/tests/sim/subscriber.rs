@@ -91,7 +91,7 @@ impl Subscriber {
     }
 
     pub(crate) fn is_whole(&self, core: &Core) -> bool {
-        self.feed.is_synced() && self.feed.next_seq() == core.feed.next()
+        self.feed.is_synced() && self.feed.next_seq() == core.next_feed
     }
 
     pub(crate) fn state(&self, core: &Core) -> String {
@@ -100,7 +100,7 @@ impl Subscriber {
             self.name,
             self.feed.is_synced(),
             self.feed.next_seq(),
-            core.feed.next()
+            core.next_feed
         )
     }
 

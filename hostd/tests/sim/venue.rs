@@ -1,5 +1,6 @@
 //! The box: every tile of the daemon, wired as the daemon wires them, on one thread.
 
+use crate::hot_tiles::{HotTiles, Parts};
 use crate::invariant::hold;
 use crate::options::{MS, START};
 use crate::tally::Tally;
@@ -14,22 +15,25 @@ use handshake::{PublicKey, SecretKey, VenueLogin};
 use hostd::admin::AdminRequest;
 use hostd::clock::Clock;
 use hostd::config::Config;
-use hostd::control::{ControlLanes, ControlTile, Desk as ControlDesk, OracleDesk};
+use hostd::control::{ControlTile, Desk as ControlDesk, OracleDesk};
 use hostd::core::Core;
 use hostd::egress::{FEED, FeedEgress};
-use hostd::feed::{Desk as FeedDesk, FeedCounters, FeedDay, FeedTile, PACKETS_DEPTH};
-use hostd::hot::{HotLanes, HotTile, JOURNAL_ROOM, SPOOL_READS_MAX, SpoolLink};
+use hostd::feed::{Desk as FeedDesk, FeedCounters, FeedDay, FeedTile};
 use hostd::journal_tile::{JournalStats, JournalTile, SealTile, Taken};
 use hostd::logins::LoginDesk;
+use hostd::meters::{Machine, TileMeter};
 use hostd::nic::sim::{SimNet, SimNic};
 use hostd::nic::{Endpoint, Nic, NicCounters, RxBurst, TxFull};
 use hostd::operator::Roll;
 use hostd::recover::{missing, recover};
 use hostd::spool::{SpoolFiles, SpoolTile};
 use hostd::status::Stages;
+use hostd::tile::{Pace, Wait};
+use hostd::topology::TopologyName;
+use hostd::wiring::Wiring;
 use journal::faults::{FaultDisk, Medium};
 use journal::{GroupCommit, JournalDir, Tail};
-use lane::{Parker, Watermark, bounded};
+use lane::Parker;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
@@ -156,6 +160,7 @@ pub(crate) struct World {
     pub(crate) _dir: tempfile::TempDir,
     pub(crate) config: Config,
     pub(crate) segment_kib: u64,
+    pub(crate) topology: TopologyName,
     pub(crate) tally: Tally,
 }
 
@@ -273,12 +278,11 @@ impl Nic for Watched {
 
 /// The box's process: what a crash takes away.
 pub(crate) struct Venue {
-    pub(crate) hot: HotTile<Watched, SimClock>,
-    burst: RxBurst,
+    pub(crate) hot: HotTiles<Watched, SimClock>,
     journal: Option<JournalTile<FaultDisk>>,
     seal: SealTile,
     spool: SpoolTile,
-    feed: FeedTile<SimNic, SimClock>,
+    feed: FeedTile<SimNic>,
     feed_burst: RxBurst,
     pub(crate) control: ControlTile<SimClock>,
     feed_sent: Rc<Cell<u64>>,
@@ -323,19 +327,8 @@ impl Venue {
             world.medium.durable_seq()
         );
 
-        let (control_in, hot_from_control) = bounded(256);
-        let (hot_to_control, control_out) = bounded(256);
-        let (samples_in, samples) = bounded(1 << 12);
-        let (snapshots_in, snapshots) = bounded(16);
-        let (journal_in, journal_out) = bounded(2 * JOURNAL_ROOM);
-        let (spares_in, spares) = bounded(8);
-        let (spool_in, spool_out) = bounded(1 << 15);
-        let (answers_in, answers) = bounded(SPOOL_READS_MAX);
-        let (packets_in, packets) = bounded(PACKETS_DEPTH);
         let (to_seal, sealed) = mpsc::channel();
         let (notes, written) = mpsc::channel();
-        let parker = || Parker::new().unwrap();
-
         let medium = world.medium.clone();
         let disk = FaultDisk::new(dir, medium.clone());
         let sizes = journal::Config {
@@ -344,30 +337,28 @@ impl Venue {
             ..journal::Config::default()
         };
         let commit = GroupCommit::resume(sizes, &recovered.end, disk).unwrap();
-        let durable = Watermark::new(commit.durable_seq());
+        let Wiring {
+            gateway,
+            engine,
+            spool_link,
+            packets: (packets_in, packets_meter),
+            hot,
+            journal: ends,
+            spool,
+            feed: packets,
+            control,
+            lanes,
+        } = Wiring::new(world.topology, commit.durable_seq()).unwrap();
         let stats = Arc::new(Mutex::new(JournalStats::new()));
-        let reader = durable.reader();
         let journal = JournalTile {
             taken: Taken::nothing(),
             commit,
-            lane: journal_out,
+            lane: ends.lane,
             seal: to_seal,
-            parker: parker(),
-            hot: parker().waker(),
-            durable,
+            parker: ends.parker,
+            hot: ends.hot,
+            durable: ends.durable,
             stats: Arc::clone(&stats),
-        };
-        let lanes = HotLanes {
-            control_in: hot_from_control,
-            control_out: hot_to_control,
-            control: parker().waker(),
-            journal: journal_in,
-            journal_waker: parker().waker(),
-            spares,
-            durable: reader,
-            samples: samples_in,
-            snapshots: snapshots_in,
-            parker: parker(),
         };
         let listings: Vec<_> = core
             .listings
@@ -391,7 +382,7 @@ impl Venue {
             .iter()
             .chain([&PLACES.server])
             .for_each(|s| net.close(*s));
-        let feed_sent = Rc::new(Cell::new(core.feed.next()));
+        let feed_sent = Rc::new(Cell::new(core.next_feed));
         let nic = Watched {
             nic: SimNic::open(net, &SOCKETS).unwrap(),
             medium: medium.clone(),
@@ -402,54 +393,56 @@ impl Venue {
             config.feed.session_name(),
             config.feed.lines().collect(),
             config.feed.heartbeat_ms * MS,
-            packets_in,
-            core.feed.next(),
+            (packets_in, packets_meter),
+            core.next_feed,
+            config.capacity.orders as usize,
         );
         let shown = Arc::new(Mutex::new(FeedCounters::default()));
         let desk = FeedDesk::new(&config.feed, day, venue_key(), clock.get());
-        let link = SpoolLink::new(spool_in, parker().waker(), answers);
         let own_clock = || SimClock(Rc::clone(clock));
-        let interval_ns = d.batch_interval_ms * MS;
-        let mut hot = HotTile::new(nic, own_clock(), core, lanes, link, egress, interval_ns);
+        let parts = Parts {
+            hot,
+            gateway,
+            engine,
+            spool_link,
+            feed: egress,
+            batch_interval_ns: d.batch_interval_ms * MS,
+        };
+        let mut hot = HotTiles::new(nic, own_clock(), core, parts);
         hot.open_day(&listing);
         let venue = Self {
             hot,
-            burst: RxBurst::new(),
             journal: Some(journal),
             seal: SealTile {
                 lane: sealed,
-                spares: spares_in,
+                spares: ends.spares,
                 notes,
                 batches: config.batches_dir(),
             },
             spool: SpoolTile {
                 files,
-                lane: spool_out,
-                answers: answers_in,
-                parker: parker(),
-                hot: parker().waker(),
+                lane: spool.lane,
+                answers: spool.answers,
+                parker: spool.parker,
+                hot: spool.hot,
             },
             feed: FeedTile {
                 nic: SimNic::open(net, &[PLACES.server]).unwrap(),
-                clock: own_clock(),
                 lane: packets,
                 sealed: written,
-                parker: parker(),
+                parker: Parker::new().unwrap(),
                 desk,
                 shown: Arc::clone(&shown),
                 linger: Duration::ZERO,
             },
             feed_burst: RxBurst::new(),
             control: ControlTile {
-                lanes: ControlLanes {
-                    to_hot: control_in,
-                    hot: parker().waker(),
-                    from_hot: control_out,
-                    samples,
-                    snapshots,
-                    parker: parker(),
+                lanes: control,
+                machine: Machine {
+                    lanes,
+                    ..Machine::default()
                 },
-                clock: own_clock(),
+                pace: Pace::new(own_clock(), TileMeter::new(), Wait::Spin),
                 logins: login(config),
                 oracle,
                 roll,
@@ -509,7 +502,7 @@ impl Venue {
     }
 
     fn turn_hot(&mut self) {
-        self.hot.turn(&mut self.burst).unwrap();
+        self.hot.turn();
         self.check_feed();
         self.check_money();
     }
@@ -531,7 +524,7 @@ impl Venue {
     /// The last feed message that has left was durable.
     fn check_feed(&self) {
         let sent = self.feed_sent.get();
-        if let Some((seq, message)) = self.core().feed.get(sent - 1) {
+        if let Some((seq, message)) = self.hot.said().get(sent - 1) {
             let (durable, has_failed) = (self.medium.durable_seq(), self.medium.has_failed());
             hold!(
                 SilentAfterError,
@@ -596,9 +589,11 @@ impl Venue {
     }
 
     /// Reports that the live box made and the journal has, against what a replay of it says.
-    pub(crate) fn compare(core: &Core, history: &History, records: u64) {
-        for (member, flow) in (0_u32..).zip(&core.members) {
-            let Some(flow) = flow else { continue };
+    pub(crate) fn compare(&self, history: &History, records: u64) {
+        for (member, _) in MEMBERS {
+            let Some(flow) = self.hot.flows().get(MemberId(member)) else {
+                continue;
+            };
             let none = Vec::new();
             let replayed = history.reports.get(&member).unwrap_or(&none);
             for number in flow.reports.first()..flow.reports.next() {
@@ -615,8 +610,9 @@ impl Venue {
                 );
             }
         }
-        for number in core.feed.first()..core.feed.next() {
-            let live = core.feed.get(number).unwrap();
+        let said = self.hot.said();
+        for number in said.first()..said.next() {
+            let live = said.get(number).unwrap();
             if live.0 > records {
                 break;
             }

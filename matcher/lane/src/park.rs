@@ -60,27 +60,29 @@ impl Parker {
         fence(Ordering::SeqCst);
     }
 
-    /// Says that the tile is awake, and empties the eventfd.
-    pub fn resume(&self) {
+    /// Says that the tile is awake, and empties the eventfd; returns whether a waker ended the sleep.
+    pub fn resume(&self) -> bool {
         // No order needed: a waker that still sees `true` writes the eventfd once for nothing.
-        self.0.parked.store(false, Ordering::Relaxed);
+        let was_woken = !self.0.parked.swap(false, Ordering::Relaxed);
         self.0.event.clear();
+        was_woken
     }
 
     /// Sleeps until a waker, `timeout`, or right away if `has_work`. For tiles with nothing to wait for
-    /// but lanes; one with sockets hands the eventfd to its NIC's `wait` instead.
+    /// but lanes; one with sockets hands the eventfd to its NIC's `wait` instead. Returns whether a waker ended
+    /// the sleep.
     ///
     /// # Errors
     /// If poll(2) fails for another reason than a signal.
-    pub fn park(&self, timeout: Duration, has_work: impl FnOnce() -> bool) -> io::Result<()> {
+    pub fn park(&self, timeout: Duration, has_work: impl FnOnce() -> bool) -> io::Result<bool> {
         self.announce();
         let slept = if has_work() {
             Ok(())
         } else {
             self.0.event.wait(timeout)
         };
-        self.resume();
-        slept
+        let was_woken = self.resume();
+        slept.map(|()| was_woken)
     }
 }
 
@@ -146,13 +148,14 @@ mod tests {
         parker.announce();
         waker.wake();
         assert!(is_readable(&parker));
-        parker.resume();
+        assert!(parker.resume());
         assert!(!is_readable(&parker));
     }
 
     #[test]
     fn a_tile_with_work_does_not_sleep() {
-        Parker::new().unwrap().park(LONG, || true).unwrap();
+        let was_woken = Parker::new().unwrap().park(LONG, || true).unwrap();
+        assert!(!was_woken);
     }
 
     #[test]
@@ -186,7 +189,7 @@ mod tests {
                         assert_eq!(i, next);
                         next += 1;
                     }
-                    None => parker.park(LONG, || !rx.is_empty()).unwrap(),
+                    None => drop(parker.park(LONG, || !rx.is_empty()).unwrap()),
                 }
             }
         });

@@ -32,7 +32,7 @@ fn receive(rx: &mut Consumer<u32>, parker: &Parker) -> u32 {
     loop {
         match rx.pop() {
             Some(item) => return item,
-            None => parker.park(LONG, || !rx.is_empty()).unwrap(),
+            None => drop(parker.park(LONG, || !rx.is_empty()).unwrap()),
         }
     }
 }

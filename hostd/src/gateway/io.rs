@@ -1,10 +1,11 @@
-//! The part of the hot tile that sends: connections, what waits for them, and their timers. What a turn costs
+//! The part of the gateway that sends: connections, what waits for them, and their timers. What a turn costs
 //! grows with what there is to do, never with how many sessions are open.
 
+use super::flows::{Flow, Flows};
 use super::spool_link::SpoolLink;
-use crate::core::Core;
+use crate::clock::Clock;
 use crate::egress::{Egress, FIRST_REPORT, Left};
-use crate::lanes::{ReadPurpose, SpoolRead, StageTimes};
+use crate::lanes::{ReadPurpose, SpoolRead};
 use crate::member_set::MemberSet;
 use crate::nic::Nic;
 use crate::sessions::{Connection, Connections};
@@ -12,8 +13,8 @@ use crate::wheel::{SLOT_NS, Wheel};
 use firmware::rate::TokenBucket;
 use firmware::session::{RetransmitRefusal, TerminateReason, Terms};
 use firmware::units::{MemberId, TimeNs};
+use firmware::wire::report::Report;
 use firmware::wire::session::{RetransmitRequest, Terminate};
-use std::collections::VecDeque;
 
 /// With more datagrams waiting than one burst takes, a silent member is given this much longer, ns: what
 /// would save it may be among them.
@@ -28,9 +29,8 @@ pub(super) struct TileIo {
     pub(super) connections: Connections,
     pub(super) egress: Egress,
     pub(super) spool: SpoolLink,
+    pub(super) flows: Flows,
     retransmissions: TokenBucket,
-    /// Requests whose reports wait for the disk.
-    pub(super) in_flight: VecDeque<StageTimes>,
     /// One a live connection, for heartbeats and loss.
     wheel: Wheel,
     /// Members with reports that were not all sent.
@@ -40,40 +40,41 @@ pub(super) struct TileIo {
 }
 
 impl TileIo {
-    pub(super) fn new(egress: Egress, spool: SpoolLink, now: TimeNs) -> Self {
+    pub(super) fn new(egress: Egress, spool: SpoolLink, flows: Flows, now: TimeNs) -> Self {
         Self {
             connections: Connections::new(),
             egress,
             spool,
+            flows,
             retransmissions: TokenBucket::new(RETRANSMISSIONS_PER_SECOND),
-            in_flight: VecDeque::with_capacity(1 << 16),
             wheel: Wheel::new(now),
             waiting: MemberSet::new(),
             held_at: None,
         }
     }
 
-    /// Takes note of the reports that an input caused.
-    pub(super) fn note_reports(&mut self, core: &Core) {
-        self.egress.expect();
-        for (member, report) in core.told() {
-            self.waiting.insert(member);
-            self.spool.report(member, report, &mut self.egress.counters);
-        }
+    /// Takes a member's next report: it waits here until it is durable.
+    pub(super) fn report(&mut self, member: MemberId, report: &Report) {
+        let Some(flow) = self.flows.get_mut(member) else {
+            return;
+        };
+        flow.reports.push(*report);
+        self.egress.expect(report.engine_seq());
+        self.waiting.insert(member);
+        self.spool.report(member, report, &mut self.egress.counters);
     }
 
     /// Takes the next member whose timer is due, sends its heartbeat if that is why, and gives the
     /// reason if the session is over. `is_drained`: nothing that came in waits to be heard.
     pub(super) fn due<N: Nic>(
         &mut self,
-        core: &Core,
         now: TimeNs,
         is_drained: bool,
         nic: &mut N,
     ) -> Option<(MemberId, Option<TerminateReason>)> {
         let member = self.wheel.pop(now)?;
         self.egress.counters.timer_looks += 1;
-        let Some((c, flow)) = pair(&mut self.connections, core, member) else {
+        let Some((c, flow)) = pair(&mut self.connections, &self.flows, member) else {
             return Some((member, None));
         };
         let grace = if is_drained { 0 } else { LOSS_GRACE_NS };
@@ -95,14 +96,13 @@ impl TileIo {
     /// Answers an Establish; of a fresh connection it also sets where the flow of reports goes on.
     pub(super) fn acknowledge<N: Nic>(
         &mut self,
-        core: &Core,
         member: MemberId,
         is_fresh: bool,
         terms: &Terms,
         now: TimeNs,
         nic: &mut N,
     ) {
-        let Some((c, flow)) = pair(&mut self.connections, core, member) else {
+        let Some((c, flow)) = pair(&mut self.connections, &self.flows, member) else {
             return;
         };
         self.egress.acknowledge(nic, c, flow, is_fresh, terms, now);
@@ -115,13 +115,12 @@ impl TileIo {
     /// Answers a RetransmitRequest: with one datagram, now or when the spool has read it, or with the reason.
     pub(super) fn retransmit<N: Nic>(
         &mut self,
-        core: &Core,
         member: MemberId,
         m: &RetransmitRequest,
         now: TimeNs,
         nic: &mut N,
     ) {
-        let Some((c, flow)) = pair(&mut self.connections, core, member) else {
+        let Some((c, flow)) = pair(&mut self.connections, &self.flows, member) else {
             return;
         };
         let allowed = allow(c, &mut self.retransmissions, m, now);
@@ -151,12 +150,15 @@ impl TileIo {
     }
 
     /// Sends what the spool has read; returns how many answers came.
-    pub(super) fn take_spooled<N: Nic>(&mut self, core: &Core, now: TimeNs, nic: &mut N) -> usize {
-        let mut taken = 0;
+    pub(super) fn take_spooled<N: Nic>(&mut self, clock: &mut impl Clock, nic: &mut N) -> usize {
+        if !self.spool.has_answers() {
+            return 0;
+        }
+        let (mut taken, now) = (0, clock.now());
         while let Some(answer) = self.spool.answer() {
             taken += 1;
             let read = answer.read;
-            let Some((c, flow)) = pair(&mut self.connections, core, read.member)
+            let Some((c, flow)) = pair(&mut self.connections, &self.flows, read.member)
                 .filter(|(c, _)| c.conn_id == read.conn_id)
             else {
                 continue;
@@ -180,7 +182,7 @@ impl TileIo {
                     self.waiting.insert(read.member);
                     if answer.count > 0 {
                         let after = MemberId(read.member.0 + 1);
-                        self.report(core, read.member, Some(after), now, nic);
+                        self.send_reports(read.member, Some(after), now, nic);
                     }
                 }
             }
@@ -223,35 +225,28 @@ impl TileIo {
     }
 
     /// Sends what has become durable; returns how much that was.
-    pub(super) fn let_out<N: Nic>(
-        &mut self,
-        core: &Core,
-        durable: u64,
-        now: TimeNs,
-        nic: &mut N,
-    ) -> usize {
+    pub(super) fn let_out<N: Nic>(&mut self, durable: u64, now: TimeNs, nic: &mut N) -> usize {
         let has_moved = durable > self.egress.durable();
         self.egress.advance(durable);
         let mut sent = 0;
         if has_moved || self.held_at.is_some() {
             // Where the NIC was full it goes on: members of low numbers have no right of way.
             let start = self.held_at.take().unwrap_or(MemberId(0));
-            sent += self.report(core, start, None, now, nic);
+            sent += self.send_reports(start, None, now, nic);
             if self.held_at.is_none() && start.0 > 0 {
-                sent += self.report(core, MemberId(0), Some(start), now, nic);
+                sent += self.send_reports(MemberId(0), Some(start), now, nic);
             }
         }
-        let (n, done) = self.egress.feed(nic, &core.feed, now);
+        let (n, done) = self.egress.feed(nic, now);
         let has_left = self.held_at.is_some() || !done;
-        self.egress.set_waiting(has_left, core.engine.last_seq().0);
+        self.egress.set_waiting(has_left);
         nic.flush();
         sent + n
     }
 
     /// Sends the durable reports of the waiting members in `from..until`, until the NIC is full.
-    fn report<N: Nic>(
+    fn send_reports<N: Nic>(
         &mut self,
-        core: &Core,
         from: MemberId,
         until: Option<MemberId>,
         now: TimeNs,
@@ -264,7 +259,7 @@ impl TileIo {
             }
             at = MemberId(member.0 + 1);
             self.egress.counters.report_looks += 1;
-            let Some((c, flow)) = pair(&mut self.connections, core, member) else {
+            let Some((c, flow)) = pair(&mut self.connections, &self.flows, member) else {
                 // Nobody hears it; a later login asks for what it missed.
                 self.waiting.remove(member);
                 continue;
@@ -340,9 +335,9 @@ fn allow(
 /// A member's live connection and its flow.
 fn pair<'a>(
     connections: &'a mut Connections,
-    core: &'a Core,
+    flows: &'a Flows,
     member: MemberId,
-) -> Option<(&'a mut Connection, &'a crate::core::MemberFlow)> {
-    let flow = core.members.get(member.0 as usize)?.as_ref()?;
+) -> Option<(&'a mut Connection, &'a Flow)> {
+    let flow = flows.get(member)?;
     Some((connections.live_of(member)?, flow))
 }

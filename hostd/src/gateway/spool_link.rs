@@ -1,6 +1,7 @@
-//! The hot tile's ends of the lanes to and from the spool tile.
+//! The gateway's ends of the lanes to and from the spool tile.
 
 use crate::lanes::{SpoolAnswer, SpoolRead, ToSpool, WireCounters};
+use crate::meters::LaneMeter;
 use firmware::units::MemberId;
 use firmware::wire::report::Report;
 use lane::{Consumer, Producer, Waker};
@@ -18,21 +19,24 @@ pub struct SpoolLink {
     waker: Waker,
     answers: Consumer<SpoolAnswer>,
     under_way: usize,
+    meter: LaneMeter,
 }
 
 impl SpoolLink {
-    /// Both lanes, and who waits at the other end. `answers` must have room for [`SPOOL_READS_MAX`].
+    /// Both lanes, a meter of the one out, and who waits at the other end. `answers` must have room for [`SPOOL_READS_MAX`].
     #[must_use]
     pub const fn new(
         lane: Producer<ToSpool>,
         waker: Waker,
         answers: Consumer<SpoolAnswer>,
+        meter: LaneMeter,
     ) -> Self {
         Self {
             lane,
             waker,
             answers,
             under_way: 0,
+            meter,
         }
     }
 
@@ -69,8 +73,10 @@ impl SpoolLink {
     }
 
     /// Wakes the spool tile if its lane fills up.
-    pub(super) fn nudge(&self) {
-        if self.lane.room() < ROOM_AT_EASE {
+    pub(super) fn nudge(&mut self) {
+        let room = self.lane.room();
+        self.meter.note_room(room);
+        if room < ROOM_AT_EASE {
             self.waker.wake();
         }
     }

@@ -1,8 +1,8 @@
-//! The session layer of the hot tile: Establish, Terminate, heartbeats, loss. Everything about a session that
+//! The session layer of the gateway: Establish, Terminate, heartbeats, loss. Everything about a session that
 //! the engine acts on is sequenced, so that a replay cancels on disconnect where the live box did.
 
-use super::HotTile;
-use crate::clock::Clock;
+use super::{ARRIVALS_ROOM, GatewayStage};
+use crate::lanes::Arrival;
 use crate::nic::Nic;
 use crate::sessions::{Connection, Place};
 use bytemuck::Zeroable;
@@ -17,7 +17,7 @@ use firmware::wire::session::{Establish, EstablishmentReject, SessionMessage, Te
 /// Timers looked at in one turn: as many heartbeats do not hold up a request by more than some tens of us.
 const TIMERS_PER_TURN: usize = 32;
 
-impl<N: Nic, C: Clock> HotTile<N, C> {
+impl<N: Nic> GatewayStage<N> {
     pub(super) fn on_session_message(
         &mut self,
         member: MemberId,
@@ -29,8 +29,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             (Ok(SessionMessage::Establish(m)), _) => self.establish(member, place, &m, now),
             (Ok(SessionMessage::Terminate(m)), Place::Live) => self.terminated(member, &m, now),
             (Ok(SessionMessage::RetransmitRequest(m)), Place::Live) => {
-                self.io
-                    .retransmit(&self.core, member, &m, now, &mut self.nic);
+                self.io.retransmit(member, &m, now, &mut self.nic);
             }
             // A message of a later release changes nothing.
             _ => self.io.egress.counters.bad_frame += 1,
@@ -60,7 +59,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         // An Establish that comes again was not answered, or the answer was lost: it is answered again.
         let is_fresh = place == Place::Pending;
         self.io
-            .acknowledge(&self.core, member, is_fresh, &terms, now, &mut self.nic);
+            .acknowledge(member, is_fresh, &terms, now, &mut self.nic);
     }
 
     /// Puts the pending connection in the place of the live one.
@@ -68,7 +67,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
         if let Some(mut old) = self.io.connections.promote(member) {
             self.io
                 .terminate(&mut old, TerminateReason::Replaced, now, &mut self.nic);
-            self.session_event(member, SESSION_REPLACED, old.session_id, now);
+            self.session_event(member, SESSION_REPLACED, old.session_id);
         }
         self.io.egress.counters.established += 1;
         let event = InSession {
@@ -78,7 +77,7 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
             pad1: 0,
             pad2: 0,
         };
-        self.member_input(member, &event, now);
+        self.arrive(&Arrival::Session(member, event));
         // What the client numbered and the venue never saw is dead: datagrams under the old keys are not
         // taken any more.
         self.offer(member, terms.next_seq_no, 0, now);
@@ -104,40 +103,27 @@ impl<N: Nic, C: Clock> HotTile<N, C> {
     fn end(&mut self, member: MemberId, event: u8, reason: TerminateReason, now: TimeNs) {
         let closed = self.io.close(member, reason, now, &mut self.nic);
         if let Some(Connection { session_id, .. }) = closed {
-            self.session_event(member, event, session_id, now);
+            self.session_event(member, event, session_id);
         }
     }
 
-    fn session_event(&mut self, member: MemberId, event: u8, session_id: u64, now: TimeNs) {
+    fn session_event(&mut self, member: MemberId, event: u8, session_id: u64) {
         let event = InSession {
             event,
             session_id,
             ..InSession::zeroed()
         };
-        self.member_input(member, &event, now);
-    }
-
-    /// Sessions that the journal shows open ended with the process that held their keys.
-    pub(super) fn end_sessions_of_before(&mut self, now: TimeNs) {
-        for id in 0..self.core.members.len() {
-            let open = self.core.members[id]
-                .as_mut()
-                .and_then(|f| f.session.take());
-            if let Some(session_id) = open {
-                self.session_event(MemberId(id as u32), SESSION_LOST, session_id, now);
-            }
-        }
+        self.arrive(&Arrival::Session(member, event));
     }
 
     /// Heartbeats and lost members; returns how many timers were looked at. `is_drained`: nothing that came
     /// in waits to be heard.
     pub(super) fn run_timers(&mut self, now: TimeNs, is_drained: bool) -> usize {
         for looked in 0..TIMERS_PER_TURN {
-            if !self.has_room() {
+            if self.lanes.arrivals.room() < ARRIVALS_ROOM {
                 return looked;
             }
-            let Some((member, ended)) = self.io.due(&self.core, now, is_drained, &mut self.nic)
-            else {
+            let Some((member, ended)) = self.io.due(now, is_drained, &mut self.nic) else {
                 return looked;
             };
             match ended {

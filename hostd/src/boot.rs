@@ -1,0 +1,489 @@
+//! Puts the machine of [`topology`](crate::topology) together, starts its tiles, and takes it apart again.
+
+use crate::clock::{Clock, RealClock};
+use crate::config::{Config, Durability};
+use crate::control::{ControlTile, Desk, Ended, OracleDesk};
+use crate::core::Core;
+use crate::disk::{self, UringDisk};
+use crate::doctor::{self, Depth, Subject};
+use crate::egress::FeedEgress;
+use crate::engine::EngineStage;
+use crate::feed::{Desk as FeedDesk, FeedCounters, FeedDay, FeedPacket, FeedTile, SealedNote};
+use crate::gateway::{Flows, GatewayStage};
+use crate::hot::{HotLanes, HotTile};
+use crate::journal_tile::{JournalStats, JournalTile, SealTile, Taken};
+use crate::logins::LoginDesk;
+use crate::meters::{LaneMeter, Machine, TileMeter};
+use crate::nic::{AnyNic, UringNic};
+use crate::operator::Roll;
+use crate::pinned::{EngineTile, GatewayTile};
+use crate::recover::{Listing, missing, recover, tail_note};
+use crate::spool::{SpoolFiles, SpoolTile};
+use crate::status::Stages;
+use crate::tile::{self, Pace};
+use crate::topology::{Planned, Stage, depth, plan};
+use crate::wiring::{HIGH_WATER, HotWiring, JournalEnds, SpoolEnds, Wiring};
+use crate::{admin, log, memory};
+use anyhow::{Context, bail};
+use firmware::tag::{Suite, SuiteSet};
+use firmware::units::TimeNs;
+use handshake::{PublicKey, SecretKey, VenueLogin};
+use journal::{GroupCommit, JournalDir};
+use lane::{Consumer, Parker, Producer};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+type Tile = JoinHandle<anyhow::Result<()>>;
+
+/// Boots the box and runs it until it is told to stop.
+///
+/// # Errors
+/// Whatever stops it, in one line.
+pub fn run(config: &Config) -> anyhow::Result<()> {
+    doctor::examine(&Subject::of(config), Depth::Quick).log();
+    let key = SecretKey::load(&config.venue.key_file).context("venue.key_file")?;
+    let batches = config.batches_dir();
+    std::fs::create_dir_all(&batches)
+        .with_context(|| format!("cannot make {}", batches.display()))?;
+    let dir = JournalDir::open(config.journal_dir()).context("journal")?;
+    let mut spool_files = SpoolFiles::create(&config.spool_dir())?;
+    let mut core = Core::new(&config.capacity);
+    for m in &config.members {
+        core.add_member(m.member(), m.rates());
+    }
+    let mut day = FeedDay::begin(&config.feed_dir(), config.capacity.orders)?;
+    let recovered = recover(dir.path(), core, Some(&batches), |core| {
+        for (member, report) in core.told() {
+            spool_files.append(member, report)?;
+        }
+        day.replay(&core.outbox)
+    })?;
+    if let Some(note) = tail_note(&recovered.end.tail) {
+        log::event("journal_tail", &[("note", &note)]);
+    }
+    log::event(
+        "recovered",
+        &[
+            ("records", &recovered.records),
+            (
+                "state_hash",
+                &admin::hex(&recovered.core.engine.state_hash()),
+            ),
+        ],
+    );
+    let core = recovered.core;
+    let listing = missing(config, &core)?;
+    // One clock for all tiles, so that their times can be compared.
+    let clock = RealClock::starting_after(TimeNs(recovered.end.last_time_ns));
+    let mut plan = Plan::new(config, clock.clone())?;
+
+    let durability = match config.journal.durability {
+        Durability::Fsync => disk::Durability::Fsync,
+        Durability::Relaxed => disk::Durability::Relaxed,
+    };
+    let disk = UringDisk::open(dir, durability, None).context("journal")?;
+    let journal_config = journal::Config {
+        segment_bytes: config.journal.segment_mib << 20,
+        ..Default::default()
+    };
+    let commit = GroupCommit::resume(journal_config, &recovered.end, disk).context("journal")?;
+    let Wiring {
+        gateway,
+        engine,
+        spool_link,
+        packets: (packets_in, packets_meter),
+        hot,
+        journal,
+        spool,
+        feed: packets,
+        control,
+        lanes,
+    } = Wiring::new(config.topology.name, commit.durable_seq())?;
+    plan.machine.lanes = lanes;
+
+    let stats = Arc::new(Mutex::new(JournalStats::new()));
+    let (to_seal, sealed) = mpsc::channel();
+    let (notes, written) = mpsc::channel();
+    let JournalEnds {
+        lane,
+        parker,
+        hot: hot_waker,
+        durable,
+        spares,
+    } = journal;
+    let tile = JournalTile {
+        taken: Taken::nothing(),
+        commit,
+        lane,
+        seal: to_seal,
+        parker,
+        hot: hot_waker,
+        durable,
+        stats: Arc::clone(&stats),
+    };
+    let journal = plan.start(Stage::Journal, |pace| tile.run(pace))?;
+    let tile = SealTile {
+        lane: sealed,
+        spares,
+        notes,
+        batches,
+    };
+    let seal = plan.start(Stage::Seal, |pace| tile.run(pace))?;
+    let SpoolEnds {
+        lane,
+        answers,
+        parker,
+        hot: hot_waker,
+    } = spool;
+    let tile = SpoolTile {
+        files: spool_files,
+        lane,
+        answers,
+        parker,
+        hot: hot_waker,
+    };
+    let spool = plan.start(Stage::Spool, |pace| tile.run(pace))?;
+
+    let oracle = oracle_desk(config, &core, &listing);
+    let roll = Roll::of(config, &core, &listing);
+    let shown = Arc::new(Mutex::new(FeedCounters::default()));
+    assert_eq!(
+        day.next(),
+        core.next_feed,
+        "the feed's day ends where the core does"
+    );
+    let feed = start_feed(config, &mut plan, day, packets, written, Arc::clone(&shown))?;
+    let egress = feed_egress(config, &core, packets_in, packets_meter);
+    let interval_ns = config.domain.batch_interval_ms * 1_000_000;
+    let hot = match hot {
+        HotWiring::Shared(parker) => {
+            let lanes = HotLanes {
+                gateway,
+                engine,
+                high_water: HIGH_WATER,
+                parker,
+            };
+            let clock = clock.clone();
+            vec![plan.start_with_nic(config, move |nic| {
+                let mut tile =
+                    HotTile::new(nic, clock, core, lanes, spool_link, egress, interval_ns);
+                tile.open_day(&listing);
+                tile
+            })?]
+        }
+        HotWiring::Pinned {
+            gateway: gateway_parker,
+            engine: engine_parker,
+            tell,
+            told,
+        } => {
+            let (flows, now) = (Flows::after(&core), clock.clone().now());
+            let engine_waker = engine_parker.waker();
+            let gateway_clock = clock.clone();
+            let gateway = plan.start_with_nic(config, move |nic| {
+                let stage = GatewayStage::new(nic, now, flows, gateway, spool_link, egress);
+                GatewayTile::new(stage, told, engine_waker, gateway_clock, gateway_parker)
+            })?;
+            let stage = EngineStage::new(core, engine, HIGH_WATER, interval_ns, now);
+            let mut tile = EngineTile::new(stage, tell, clock.clone(), engine_parker);
+            tile.open_day(&listing);
+            vec![gateway, plan.start_tile(Stage::Engine, tile)?]
+        }
+    };
+
+    let (planned, meter) = plan.take(Stage::Control);
+    let pace = Pace::new(clock, meter, planned.wait);
+    let tile = ControlTile {
+        lanes: control,
+        logins: login(config, key)?,
+        oracle,
+        roll,
+        stages: Stages::new(),
+        durability: match config.journal.durability {
+            Durability::Fsync => "fsync",
+            Durability::Relaxed => "relaxed",
+        },
+        journal: stats,
+        feed: shown,
+        machine: plan.machine,
+        pace,
+        desk: Desk::new(),
+    };
+    // The control tile runs on the process's first thread, after all others began on cores of their own.
+    settle(&planned)?;
+    let ended = control_loop(config, tile);
+    let tiles = Tiles {
+        hot,
+        journal,
+        seal,
+        spool,
+        feed,
+    };
+    finish(ended, tiles)
+}
+
+/// The tiles to be started, and what is shown of them.
+struct Plan {
+    tiles: Vec<Planned>,
+    clock: RealClock,
+    machine: Machine,
+}
+
+impl Plan {
+    fn new(config: &Config, clock: RealClock) -> anyhow::Result<Self> {
+        Ok(Self {
+            tiles: plan(&config.topology).map_err(anyhow::Error::msg)?,
+            clock,
+            machine: Machine::default(),
+        })
+    }
+
+    /// The tile that does this, and its meter.
+    fn take(&mut self, stage: Stage) -> (Planned, TileMeter) {
+        let planned = self.tiles.iter().find(|p| p.tile.stages.contains(&stage));
+        let planned = *planned.expect("every stage has a tile");
+        let meter = TileMeter::new();
+        let shown = (planned.tile.name, planned.core, meter.reader());
+        self.machine.tiles.push(shown);
+        (planned, meter)
+    }
+
+    /// Starts the tile that does this; its loop is its own.
+    fn start(
+        &mut self,
+        stage: Stage,
+        run: impl FnOnce(Pace<RealClock>) -> anyhow::Result<()> + Send + 'static,
+    ) -> anyhow::Result<Tile> {
+        let (planned, meter) = self.take(stage);
+        let pace = Pace::new(self.clock.clone(), meter, planned.wait);
+        started(planned, move |ready| {
+            let _ = ready.send(Ok(()));
+            run(pace)
+        })
+    }
+
+    /// Starts a tile that was made before.
+    fn start_tile(
+        &mut self,
+        stage: Stage,
+        tile: impl tile::Tile + Send + 'static,
+    ) -> anyhow::Result<Tile> {
+        let (planned, meter) = self.take(stage);
+        started(planned, move |ready| {
+            let _ = ready.send(Ok(()));
+            tile::run(tile, planned.wait, meter)
+        })
+    }
+
+    /// Starts the tile with the gateway. A NIC belongs to the thread that made it, so the tile is made there.
+    fn start_with_nic<T: tile::Tile>(
+        &mut self,
+        config: &Config,
+        make: impl FnOnce(AnyNic) -> T + Send + 'static,
+    ) -> anyhow::Result<Tile> {
+        let (planned, meter) = self.take(Stage::Gateway);
+        let (net, sockets) = (config.net.clone(), sockets(config));
+        started(planned, move |ready| {
+            let nic = match AnyNic::open(&net, &sockets) {
+                Ok(nic) => nic,
+                Err(e) => {
+                    let _ = ready.send(Err(e.context("net")));
+                    return Ok(());
+                }
+            };
+            let tile = make(nic);
+            let _ = ready.send(Ok(()));
+            tile::run(tile, planned.wait, meter)
+        })
+    }
+}
+
+/// The sockets of the gateway, in the order that `egress` names them in.
+fn sockets(config: &Config) -> Vec<std::net::SocketAddrV4> {
+    let mut sockets = vec![config.net.order_entry, config.feed.source];
+    sockets.extend(config.net.order_entry_b);
+    sockets
+}
+
+fn feed_egress(
+    config: &Config,
+    core: &Core,
+    lane: Producer<FeedPacket>,
+    meter: LaneMeter,
+) -> FeedEgress {
+    FeedEgress::new(
+        config.feed.session_name(),
+        config.feed.lines().collect(),
+        config.feed.heartbeat_ms * 1_000_000,
+        (lane, meter),
+        core.next_feed,
+        config.capacity.orders as usize,
+    )
+}
+
+/// Starts the feed tile.
+fn start_feed(
+    config: &Config,
+    plan: &mut Plan,
+    day: FeedDay,
+    lane: Consumer<FeedPacket>,
+    sealed: mpsc::Receiver<SealedNote>,
+    shown: Arc<Mutex<FeedCounters>>,
+) -> anyhow::Result<Tile> {
+    let key = SecretKey::load(&config.venue.key_file).context("venue.key_file")?;
+    let section = config.feed.clone();
+    let (planned, meter) = plan.take(Stage::Feed);
+    let mut pace = Pace::new(plan.clock.clone(), meter, planned.wait);
+    started(planned, move |ready| {
+        let nic = match UringNic::open(&[section.requests.listen]) {
+            Ok(nic) => nic,
+            Err(e) => {
+                let _ = ready.send(Err(anyhow::Error::from(e).context("feed")));
+                return Ok(());
+            }
+        };
+        let tile = FeedTile {
+            nic,
+            lane,
+            sealed,
+            parker: Parker::new()?,
+            desk: FeedDesk::new(&section, day, key, pace.now()),
+            shown,
+            linger: Duration::from_millis(section.linger_ms),
+        };
+        let _ = ready.send(Ok(()));
+        tile.run(pace)
+    })
+}
+
+fn login(config: &Config, key: SecretKey) -> anyhow::Result<LoginDesk> {
+    let suites = if config.venue.allow_untagged {
+        SuiteSet::SAFE.with(Suite::None)
+    } else {
+        SuiteSet::SAFE
+    };
+    let mut login = VenueLogin::new(key, suites);
+    for m in &config.members {
+        login.register(m.member(), 1, PublicKey::from_hex(&m.public_key)?);
+    }
+    let locked = config.members.iter().filter(|m| m.locked);
+    Ok(LoginDesk::new(login, locked.map(|m| m.member()).collect()))
+}
+
+fn oracle_desk(config: &Config, core: &Core, listing: &Listing) -> OracleDesk {
+    let keys = config.oracles.iter().map(|o| {
+        let key = PublicKey::from_hex(&o.public_key).expect("checked with the configuration");
+        (o.id, key)
+    });
+    let listings: Vec<_> = core
+        .listings
+        .values()
+        .chain(&listing.instruments)
+        .copied()
+        .collect();
+    let epoch = core.engine.table().map_or(0, |t| t.epoch);
+    let d = &config.domain;
+    OracleDesk::new(
+        keys.collect(),
+        &listings,
+        config.risk_params(),
+        epoch,
+        d.risk_epoch_ms * 1_000_000,
+        d.oracle_stale_ms * 1_000_000,
+    )
+}
+
+fn control_loop(config: &Config, control: ControlTile<RealClock>) -> anyhow::Result<Ended> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let socket: PathBuf = config.admin.socket.clone();
+    runtime.block_on(async move {
+        let (desk, requests) = tokio::sync::mpsc::channel(depth::ADMIN);
+        admin::serve(&socket, desk)?;
+        let signal = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        memory::settle(&config.memory)?;
+        println!("hostd: ready");
+        let ended = control.run(requests, signal).await;
+        // The answer to the shutdown request is on its way out.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let _ = std::fs::remove_file(&socket);
+        ended
+    })
+}
+
+struct Tiles {
+    /// The tiles with gateway and engine, in this order.
+    hot: Vec<Tile>,
+    journal: Tile,
+    seal: Tile,
+    spool: Tile,
+    feed: Tile,
+}
+
+fn finish(ended: anyhow::Result<Ended>, tiles: Tiles) -> anyhow::Result<()> {
+    let ended = ended?;
+    let died = |e: Box<dyn std::any::Any + Send>| {
+        let text = e.downcast_ref::<String>().cloned();
+        anyhow::anyhow!("a tile panicked: {}", text.unwrap_or_default())
+    };
+    // The journal first, and the engine before the gateway: when one fails, who works for it only says that it is gone.
+    let mut hot = Vec::new();
+    for tile in tiles.hot {
+        hot.push(tile.join().map_err(died)?);
+    }
+    let journal = tiles.journal.join().map_err(died)?;
+    let spool = tiles.spool.join().map_err(died)?;
+    tiles.seal.join().map_err(died)?.context("seal tile")?;
+    journal.context("journal")?;
+    spool.context("spool")?;
+    tiles.feed.join().map_err(died)?.context("feed tile")?;
+    for tile in hot.into_iter().rev() {
+        tile.context("hot tile")?;
+    }
+    if matches!(ended, Ended::GatewayLost) {
+        bail!("the gateway stopped by itself");
+    }
+    log::event("stopped", &[]);
+    Ok(())
+}
+
+type Ready = mpsc::Sender<anyhow::Result<()>>;
+
+/// Starts a tile's thread where it belongs, and waits until it says that it is ready.
+fn started(
+    planned: Planned,
+    body: impl FnOnce(Ready) -> anyhow::Result<()> + Send + 'static,
+) -> anyhow::Result<Tile> {
+    let name = planned.tile.name;
+    let (ready, is_ready) = mpsc::channel();
+    let tile = std::thread::Builder::new()
+        .name(name.into())
+        .spawn(move || match settle(&planned) {
+            Ok(()) => body(ready),
+            Err(e) => {
+                let _ = ready.send(Err(e));
+                Ok(())
+            }
+        })
+        .with_context(|| format!("cannot start tile {name}"))?;
+    match is_ready.recv() {
+        Ok(Ok(())) => Ok(tile),
+        Ok(Err(e)) => Err(e),
+        Err(_) => bail!("the {name} tile died at start"),
+    }
+}
+
+/// Puts the calling thread where the plan says.
+fn settle(planned: &Planned) -> anyhow::Result<()> {
+    if let Some(core) = planned.core {
+        lane::pin_to_core(core).with_context(|| format!("topology.cores.{}", planned.tile.name))?;
+    }
+    // Without the right to it the tile runs like any other process: slower beside others, no less correct.
+    if let Err(e) = rustix::process::nice(planned.nice()) {
+        log::event("no_priority", &[("reason", &e)]);
+    }
+    Ok(())
+}

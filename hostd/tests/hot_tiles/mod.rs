@@ -1,0 +1,122 @@
+//! Gateway and engine of either topology, driven step by step on the thread of a test.
+
+use firmware::wire::feed::FeedMessage;
+use hostd::clock::Clock;
+use hostd::core::Core;
+use hostd::egress::FeedEgress;
+use hostd::engine::{EngineLanes, EngineStage};
+use hostd::gateway::{Flows, GatewayLanes, GatewayStage, SpoolLink};
+use hostd::hot::{HotLanes, HotTile};
+use hostd::lanes::WireCounters;
+use hostd::logs::Log;
+use hostd::nic::Nic;
+use hostd::pinned::{EngineTile, GatewayTile};
+use hostd::recover::Listing;
+use hostd::tile::Tile;
+use hostd::wiring::{HIGH_WATER, HotWiring};
+
+/// What the tiles are made of, beside NIC, clock and core.
+pub(crate) struct Parts {
+    pub(crate) hot: HotWiring,
+    pub(crate) gateway: GatewayLanes,
+    pub(crate) engine: EngineLanes,
+    pub(crate) spool_link: SpoolLink,
+    pub(crate) feed: FeedEgress,
+    pub(crate) batch_interval_ns: u64,
+}
+
+/// Gateway and engine, on one tile or on two.
+pub(crate) enum HotTiles<N, C> {
+    Shared(HotTile<N, C>),
+    Pinned(GatewayTile<N, C>, EngineTile<C>),
+}
+
+impl<N: Nic, C: Clock + Clone> HotTiles<N, C> {
+    pub(crate) fn new(nic: N, mut clock: C, core: Core, parts: Parts) -> Self {
+        let Parts {
+            hot,
+            gateway,
+            engine,
+            spool_link,
+            feed,
+            batch_interval_ns,
+        } = parts;
+        match hot {
+            HotWiring::Shared(parker) => {
+                let lanes = HotLanes {
+                    gateway,
+                    engine,
+                    high_water: HIGH_WATER,
+                    parker,
+                };
+                let tile =
+                    HotTile::new(nic, clock, core, lanes, spool_link, feed, batch_interval_ns);
+                Self::Shared(tile)
+            }
+            HotWiring::Pinned {
+                gateway: gateway_parker,
+                engine: engine_parker,
+                tell,
+                told,
+            } => {
+                let (now, flows) = (clock.now(), Flows::after(&core));
+                let waker = engine_parker.waker();
+                let stage = GatewayStage::new(nic, now, flows, gateway, spool_link, feed);
+                let gateway = GatewayTile::new(stage, told, waker, clock.clone(), gateway_parker);
+                let stage = EngineStage::new(core, engine, HIGH_WATER, batch_interval_ns, now);
+                Self::Pinned(gateway, EngineTile::new(stage, tell, clock, engine_parker))
+            }
+        }
+    }
+
+    /// A turn of the tile, or of both so that what comes in can go through.
+    pub(crate) fn turn(&mut self) {
+        match self {
+            Self::Shared(tile) => drop(tile.turn().unwrap()),
+            Self::Pinned(gateway, engine) => {
+                gateway.poll().unwrap();
+                engine.poll().unwrap();
+                gateway.poll().unwrap();
+            }
+        }
+    }
+
+    pub(crate) fn open_day(&mut self, listing: &Listing) {
+        match self {
+            Self::Shared(tile) => tile.open_day(listing),
+            Self::Pinned(_, engine) => engine.open_day(listing),
+        }
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        match self {
+            Self::Shared(tile) => tile.core(),
+            Self::Pinned(_, engine) => engine.stage().core(),
+        }
+    }
+
+    pub(crate) fn counters(&self) -> WireCounters {
+        match self {
+            Self::Shared(tile) => tile.counters(),
+            Self::Pinned(gateway, engine) => {
+                gateway.stage().counters().plus(engine.stage().counters())
+            }
+        }
+    }
+
+    pub(crate) fn gateway(&self) -> &GatewayStage<N> {
+        match self {
+            Self::Shared(tile) => tile.gateway(),
+            Self::Pinned(gateway, _) => gateway.stage(),
+        }
+    }
+
+    pub(crate) fn flows(&self) -> &Flows {
+        self.gateway().flows()
+    }
+
+    /// What everybody was told, as far as the gateway holds it.
+    pub(crate) fn said(&self) -> &Log<(u64, FeedMessage)> {
+        self.gateway().said()
+    }
+}
