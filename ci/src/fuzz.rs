@@ -43,6 +43,11 @@ const TARGETS: &[Target] = &[
         len_max: 2_048,
     },
     Target {
+        name: "journal",
+        runs: 20_000,
+        len_max: 512,
+    },
+    Target {
         name: "session",
         runs: 12_000,
         len_max: 1_024,
