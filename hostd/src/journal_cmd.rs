@@ -1,8 +1,9 @@
 //! `hostd journal`: what stands in a journal, whether it is whole, and how to get over a torn tail.
 //!
-//! All of it only reads, also beside a running box, but for `truncate-torn-tail --yes`. Exit codes: 0 all is well,
+//! All of it only reads, also beside a running box, but for `truncate-torn-tail --yes`; `bench` has a directory of its own. Exit codes: 0 all is well,
 //! 1 the journal is damaged, 2 the command could not do its work (usage, no such directory, no right to it).
 
+mod bench;
 mod fields;
 mod inspect;
 mod truncate;
@@ -48,6 +49,12 @@ pub enum JournalCommand {
         /// Do it.
         #[arg(long)]
         yes: bool,
+    },
+    /// Measure group commit and reading on the disk of a directory.
+    Bench {
+        /// What is measured.
+        #[command(flatten)]
+        args: bench::BenchArgs,
     },
 }
 
@@ -137,6 +144,7 @@ pub fn run(command: &JournalCommand) -> ExitCode {
         JournalCommand::TruncateTornTail { place, yes } => {
             (place.dir()).and_then(|dir| truncate::run(&dir, *yes, &mut out))
         }
+        JournalCommand::Bench { args } => bench::run(args, &mut out),
     };
     let done = done.and(out.flush().map_err(Failure::from));
     match done {

@@ -23,7 +23,7 @@ use crate::memory::Lock;
 use serde::Serialize;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How a finding is meant.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -198,6 +198,18 @@ pub fn examine(subject: &Subject, depth: Depth) -> Report {
     findings.extend(nic::findings(&machine, subject));
     findings.extend(disk::findings(&machine, subject, depth));
     Report { findings }
+}
+
+/// The disk below `dir`, finding by finding, for who reports figures of it.
+#[must_use]
+pub fn disk_below(dir: &Path) -> Vec<String> {
+    let subject = Subject {
+        data_dir: dir.to_owned(),
+        ..Subject::any()
+    };
+    let findings = disk::findings(&Machine::real(), &subject, Depth::Quick);
+    let said = |f: &Finding| format!("{}: {}", f.name, f.found);
+    findings.iter().map(said).collect()
 }
 
 impl Report {

@@ -102,6 +102,15 @@ impl<D: Disk> GroupCommit<D> {
         self.stop_on(done)
     }
 
+    /// As [`poll`](Self::poll), but sleeps until the write in flight is durable.
+    ///
+    /// # Errors
+    /// As `poll`.
+    pub fn wait(&mut self) -> Result<bool, DiskError> {
+        let done = self.run(D::wait);
+        self.stop_on(done)
+    }
+
     /// Sleeps until everything appended is durable.
     ///
     /// # Errors
@@ -109,8 +118,7 @@ impl<D: Disk> GroupCommit<D> {
     /// is no space for; this one passes when there is.
     pub fn flush(&mut self) -> Result<(), DiskError> {
         while self.durable_seq + 1 < self.writer.next_seq() {
-            let done = self.run(D::wait);
-            if !self.stop_on(done)? {
+            if !self.wait()? {
                 if self.disk.has_no_space() {
                     return Err(DiskError::NoSpace);
                 }
@@ -181,6 +189,12 @@ impl<D: Disk> GroupCommit<D> {
     #[must_use]
     pub fn free_segments(&self) -> u32 {
         self.disk.ready().saturating_sub(self.writer.segment())
+    }
+
+    /// The last attempt to make a segment found no space for it.
+    #[must_use]
+    pub fn has_no_space(&self) -> bool {
+        self.disk.has_no_space()
     }
 
     /// Bytes left in the segment being written.
