@@ -11,6 +11,7 @@
 mod clock;
 mod demo;
 mod flow;
+mod journal_cost;
 mod matching;
 mod oracle;
 mod prng;
@@ -43,6 +44,8 @@ enum Command {
     Workload(matching::generate::Args),
     /// Times pricing and risk epochs, checks them against floats, and back-tests the adaptive range.
     Risk(risk::Args),
+    /// Measures the journal: group commit by batch size and durability, reading, and a replay with the engine.
+    Journal(journal_cost::Args),
     /// Worker of the demo: signs prices.
     #[command(hide = true)]
     Oracle(oracle::Args),
@@ -57,6 +60,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(args) => demo::run(args),
+        Command::Journal(args) => journal_cost::run(&args),
         Command::Match(args) => matching::run(&args),
         Command::Workload(args) => matching::generate::run(&args),
         Command::Risk(args) => risk::run(&args),

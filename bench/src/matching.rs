@@ -12,9 +12,12 @@ mod depth;
 mod engine_stage;
 mod full_stage;
 pub(crate) mod generate;
+mod journaled;
 mod recording;
 mod timer;
 mod workload;
+
+pub(crate) use journaled::write_journal;
 
 use anyhow::{Context, Result, ensure};
 use book_stage::BookCourse;

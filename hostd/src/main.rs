@@ -128,6 +128,7 @@ fn replay(data: &std::path::Path, json: bool) -> anyhow::Result<()> {
     let dir = data.join("journal");
     let mut feed_hash = handshake::FeedHash::new();
     anyhow::ensure!(dir.is_dir(), "{}: no journal there", dir.display());
+    let begun = std::time::Instant::now();
     let r = recover(&dir, Core::default(), None, |core| {
         for outcome in core.outbox.outcomes() {
             if let matcher::outbox::Outcome::Feed(m) = outcome {
@@ -137,6 +138,7 @@ fn replay(data: &std::path::Path, json: bool) -> anyhow::Result<()> {
         Ok(())
     })
     .context("replay")?;
+    let seconds = begun.elapsed().as_secs_f64();
     let engine = &r.core.engine;
     engine.assert_conserved();
     let accounts: Vec<_> = engine
@@ -172,10 +174,13 @@ fn replay(data: &std::path::Path, json: bool) -> anyhow::Result<()> {
             "withdrawals_micro": withdrawals,
             "contracts_sum_zero": engine.accounts().contracts().iter().all(|n| *n == 0),
             "tail": tail,
+            "seconds": seconds,
         });
         println!("{}", serde_json::to_string_pretty(&all)?);
     } else {
+        let per_s = r.records as f64 / seconds;
         println!("records {}  state {hash}  tail {tail}", r.records);
+        println!("{seconds:.3} s  {per_s:.0} records/s");
         println!(
             "accounts {}  deposits {deposits}  withdrawals {withdrawals} micro-units",
             accounts.len()

@@ -18,7 +18,7 @@ use matcher::engine::{Engine, EngineLimits};
 use matcher::instrument::{Collar, InstrumentKind, InstrumentSpec};
 use matcher::outbox::{Outbox, Outcome};
 use matcher::risk_table::{RiskParams, VolInput, build_table};
-use matcher::sequencer::Sequencer;
+use matcher::sequencer::{Sequenced, Sequencer};
 use matcher::table::RiskTable;
 
 pub(super) const INSTRUMENT: InstrumentId = InstrumentId(0);
@@ -96,6 +96,14 @@ impl Recording {
 
     /// A venue with everything listed, funded and priced, before the first request.
     pub(super) fn venue<B: OrderBook>(&self) -> Result<Venue<B>> {
+        self.venue_told(|_| {})
+    }
+
+    /// As [`venue`](Self::venue); tells each input that makes it.
+    pub(super) fn venue_told<B: OrderBook>(
+        &self,
+        mut told: impl FnMut(&Sequenced<'_>),
+    ) -> Result<Venue<B>> {
         let limits = EngineLimits {
             accounts: GATE_ACCOUNTS,
             orders: BOOK_ORDERS_MAX,
@@ -108,40 +116,49 @@ impl Recording {
             out: Outbox::new(),
             tally: Tally::default(),
         };
-        venue.input(&InDomain {
-            delta_threshold_ppm: 20_000,
-            initial_extra_ppm: 200_000,
-            settlement_interval_ns: u64::MAX,
-            oracle_stale_ns: u64::MAX,
-            orders: limits.orders,
-            accounts: limits.accounts as u32,
-            members: limits.members,
-            instruments: limits.instruments.into(),
-        });
-        venue.input(&self.listing);
+        venue.input(
+            &InDomain {
+                delta_threshold_ppm: 20_000,
+                initial_extra_ppm: 200_000,
+                settlement_interval_ns: u64::MAX,
+                oracle_stale_ns: u64::MAX,
+                orders: limits.orders,
+                accounts: limits.accounts as u32,
+                members: limits.members,
+                instruments: limits.instruments.into(),
+            },
+            &mut told,
+        );
+        venue.input(&self.listing, &mut told);
         for account in 1..=self.accounts {
             let member = member_of(account).0;
-            venue.input(&InAccount { account, member });
-            venue.input(&InDeposit {
-                queue_index: u64::from(account) - 1,
-                amount: DEPOSIT_MICRO,
-                account,
-                owner: [account as u8 | 0x40; 20],
-            });
+            venue.input(&InAccount { account, member }, &mut told);
+            venue.input(
+                &InDeposit {
+                    queue_index: u64::from(account) - 1,
+                    amount: DEPOSIT_MICRO,
+                    account,
+                    owner: [account as u8 | 0x40; 20],
+                },
+                &mut told,
+            );
         }
-        venue.input(&InOracle {
-            report_no: 0,
-            timestamp: NOW.0,
-            index_micro: self.table.index_micro,
-            vol0_e9: 0,
-            vol1_e9: 0,
-            vol2_e9: 0,
-            vol3_e9: 0,
-            key_id: 0,
-            pad1: 0,
-            signature: [0; 64],
-        });
-        venue.input(&*self.table);
+        venue.input(
+            &InOracle {
+                report_no: 0,
+                timestamp: NOW.0,
+                index_micro: self.table.index_micro,
+                vol0_e9: 0,
+                vol1_e9: 0,
+                vol2_e9: 0,
+                vol3_e9: 0,
+                key_id: 0,
+                pad1: 0,
+                signature: [0; 64],
+            },
+            &mut told,
+        );
+        venue.input(&*self.table, &mut told);
         venue.tally = Tally::default();
         Ok(venue)
     }
@@ -270,8 +287,13 @@ impl Tally {
 }
 
 impl<B: OrderBook> Venue<B> {
-    fn input<'a>(&mut self, input: impl Into<matcher::sequencer::Input<'a>>) {
+    fn input<'a>(
+        &mut self,
+        input: impl Into<matcher::sequencer::Input<'a>>,
+        told: &mut impl FnMut(&Sequenced<'_>),
+    ) {
         let input = self.sequencer.venue(input, NOW);
+        told(&input);
         self.engine.apply(&input, &mut self.out);
     }
 

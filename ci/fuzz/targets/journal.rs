@@ -39,7 +39,8 @@ fn build(data: &mut Bytes<'_>) -> (Segments, Vec<Kept>) {
     for _ in 0..1 + data.below(12) {
         let before = list.len();
         for _ in 0..1 + data.below(5) {
-            let len = data.below(if data.flag() { 64 } else { 2_500 }) as usize;
+            let len_max = if data.flag() { 64 } else { 2_500 };
+            let len = data.below(len_max) as usize;
             let mut body = vec![data.byte(); len];
             let seq = writer.next_seq();
             if writer.append(&record(seq, &body)).is_err() {
