@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::place::Place;
 use crate::report::{Row, TestTotals, excerpt, table};
@@ -91,6 +91,12 @@ const GATES: &[Gate] = &[
         about: "programs that are not ours read our messages as we wrote them",
         minutes_max: 20,
         check: readers::check,
+    },
+    Gate {
+        name: "planted",
+        about: "the simulator of the whole box finds each planted bug and names the promise it breaks",
+        minutes_max: 40,
+        check: planted,
     },
     Gate {
         name: "demo",
@@ -246,6 +252,24 @@ fn deny(step: &mut Step<'_>) -> Result<String> {
         "--log-level warn --locked check --hide-inclusion-graph bans licenses sources".split(' '),
     ))?;
     Ok("licences, bans, sources; not advisories: their database is not a package".into())
+}
+
+/// Bugs on purpose, which no build that could be shipped takes: `matcher::planted` refuses to be built into one.
+fn planted(step: &mut Step<'_>) -> Result<String> {
+    let mut command = step.place.cargo();
+    let args = "test --locked --package hostd --features planted --test sim -- planted";
+    step.run(command.args(args.split(' ')))?;
+    ensure!(step.tests.passed > 1, "no bug was planted");
+    let mut refused = step.place.cargo();
+    let args = "check --locked --release --package matcher --features planted";
+    let output = refused.args(args.split(' ')).output();
+    let output = output.context("cannot start cargo")?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        !output.status.success() && text.contains("planted bugs are for tests"),
+        "a release build takes planted bugs"
+    );
+    Ok("each planted bug found; a release build refuses them".into())
 }
 
 fn test(step: &mut Step<'_>) -> Result<String> {

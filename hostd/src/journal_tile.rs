@@ -10,6 +10,7 @@ use anyhow::Context;
 use hdrhistogram::Histogram;
 use journal::{Chain, Disk, GroupCommit, Record};
 use lane::{Consumer, Parker, Producer, Waker, Watermark};
+use matcher::planted::{self, Bug};
 use std::collections::VecDeque;
 use std::fs;
 use std::io::Write;
@@ -131,6 +132,9 @@ impl SealTile {
     }
 
     fn write(&mut self, sealed: SealedFile) -> anyhow::Result<()> {
+        if sealed.batch_no % 3 == 2 && planted::is(Bug::SkipsBatches) {
+            return Ok(());
+        }
         write_batch(&self.batches, sealed.batch_no, &sealed.bytes)?;
         // A feed tile that is gone is the hot tile's to find out.
         let _ = self.notes.send(SealedNote {
@@ -181,7 +185,13 @@ impl<D: Disk> JournalTile<D> {
     pub fn turn(&mut self) -> anyhow::Result<bool> {
         let taken = self.take();
         let begun = Instant::now();
-        let has_moved = self.commit.poll().context("journal")?;
+        let has_moved = match self.commit.poll() {
+            Err(_) if planted::is(Bug::IgnoresDiskErrors) => {
+                self.durable.raise(self.commit.next_seq() - 1);
+                false
+            }
+            moved => moved.context("journal")?,
+        };
         if has_moved {
             self.publish(taken, begun)?;
         }
@@ -238,7 +248,12 @@ impl<D: Disk> JournalTile<D> {
 
     /// Says what is durable now, and hands on the batches that are.
     fn publish(&mut self, bytes: u64, begun: Instant) -> anyhow::Result<()> {
-        self.durable.raise(self.commit.durable_seq());
+        let durable = if planted::is(Bug::ReleasesBeforeDurable) {
+            self.commit.next_seq() - 1
+        } else {
+            self.commit.durable_seq()
+        };
+        self.durable.raise(durable);
         self.hot.wake();
         let us = begun.elapsed().as_micros() as u64;
         let mut stats = self.stats.lock().expect("nobody panics with the lock held");

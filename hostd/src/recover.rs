@@ -6,6 +6,7 @@ use crate::journal_tile::{SealedFile, batch_name, with_chain, write_batch};
 use anyhow::{Context, bail};
 use firmware::wire::input::{InAccount, InDomain, InDropCopy, InInstrument};
 use journal::{End, Reader, Tail};
+use matcher::planted::{self, Bug};
 use std::path::Path;
 
 /// A core at the end of its journal.
@@ -33,8 +34,16 @@ pub fn recover(
     let mut records = 0;
     let mut reader = Reader::open(dir)
         .with_context(|| format!("cannot read the journal in {}", dir.display()))?;
+    let last = if planted::is(Bug::RecoversHalf) {
+        half(dir)?
+    } else {
+        u64::MAX
+    };
     while let Some(view) = reader.next().context("journal")? {
         let seq = view.header.seq;
+        if seq > last {
+            break;
+        }
         core.replay(&view)
             .with_context(|| format!("journal record {seq}"))?;
         records += 1;
@@ -45,6 +54,11 @@ pub fn recover(
             }
         }
     }
+    if let Tail::Torn { .. } = reader.end().tail
+        && planted::is(Bug::RefusesTornTails)
+    {
+        bail!("the journal ends with a cut write");
+    }
     if let Some(batches) = batches {
         check_batches(batches, reader.next_seq())?;
     }
@@ -53,6 +67,13 @@ pub fn recover(
         end: reader.end().clone(),
         records,
     })
+}
+
+/// For [`Bug::RecoversHalf`].
+fn half(dir: &Path) -> anyhow::Result<u64> {
+    let mut reader = Reader::open(dir)?;
+    while reader.next()?.is_some() {}
+    Ok(reader.next_seq() / 2)
 }
 
 /// A crash between the journal's write and the batch's leaves the batch to be written now.

@@ -55,6 +55,7 @@ use crate::book::{BookError, BookLimits, Order, OrderBook};
 use crate::margin::Margin;
 use crate::memory::taken;
 use crate::outbox::Outbox;
+use crate::planted::{self, Bug};
 use crate::sequencer::{Input, Sequenced};
 use crate::settlement::{Settled, Terms};
 use crate::table::RiskTable;
@@ -577,8 +578,14 @@ impl<B: OrderBook> Engine<B> {
         let Some(order) = self.take_off(id) else {
             return false;
         };
-        tell_canceled(stamp, &order, 0, cause, out);
-        feed_deleted(stamp, &order, out);
+        if cause.reason == firmware::wire::report::CANCEL_REQUESTED
+            || !planted::is(Bug::CancelsInSilence)
+        {
+            tell_canceled(stamp, &order, 0, cause, out);
+        }
+        if !planted::is(Bug::DeletesInSilence) {
+            feed_deleted(stamp, &order, out);
+        }
         true
     }
 

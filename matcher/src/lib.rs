@@ -16,6 +16,7 @@ mod margin;
 pub mod memory;
 pub mod oracle;
 pub mod outbox;
+pub mod planted;
 pub mod pricing;
 pub mod reference;
 pub mod risk_table;

@@ -4,6 +4,7 @@ use crate::core::Core;
 use crate::logs::{Log, REPORTS, ReportLog};
 use firmware::session::Inbound;
 use firmware::units::MemberId;
+use matcher::planted::{self, Bug};
 
 /// One member's two flows.
 #[derive(Debug)]
@@ -24,7 +25,11 @@ impl Flows {
     pub fn after(core: &Core) -> Self {
         let members = core.members.iter().map(|m| {
             m.as_ref().map(|m| Flow {
-                inbound: Inbound::resume(m.next_request),
+                inbound: if planted::is(Bug::ForgetsRequests) {
+                    Inbound::default()
+                } else {
+                    Inbound::resume(m.next_request)
+                },
                 reports: Log::new(REPORTS, m.next_report),
             })
         });

@@ -9,6 +9,9 @@ macro_rules! invariants {
         pub(crate) enum Invariant { $($(#[doc = $doc])+ $name),+ }
 
         impl Invariant {
+            #[cfg(feature = "planted")]
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$name),+];
+
             /// One sentence.
             const fn sentence(self) -> &'static str {
                 match self { $(Self::$name => concat!($($doc),+).trim_ascii_start()),+ }

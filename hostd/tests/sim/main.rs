@@ -229,3 +229,63 @@ fn the_same_seed_is_the_same_run() {
         assert_eq!(first, again(), "seed {seed}");
     }
 }
+
+#[cfg(feature = "planted")]
+mod planted {
+    use super::{Invariant, Tally, run};
+    use matcher::planted::{Bug, plant};
+
+    /// Seeds in which each bug must be found.
+    const SEEDS_MAX: u64 = 64;
+
+    /// What a bug breaks.
+    const fn broken(bug: Bug) -> Invariant {
+        match bug {
+            Bug::ReleasesBeforeDurable => Invariant::DurableFirst,
+            Bug::RecoversHalf => Invariant::NothingLost,
+            Bug::ReplaysOtherwise => Invariant::SameBytes,
+            Bug::CancelsInSilence => Invariant::ClientView,
+            Bug::DeletesInSilence => Invariant::FeedBook,
+            Bug::LosesOfFees => Invariant::Conserved,
+            Bug::CreditsAgain => Invariant::DepositsOnce,
+            Bug::ForgetsRequests => Invariant::RequestsOnce,
+            Bug::SkipsBatches => Invariant::SealedChain,
+            Bug::RefusesCancels => Invariant::CancelsPass,
+            Bug::IgnoresDiskErrors => Invariant::SilentAfterError,
+            Bug::SwallowsReads => Invariant::Progress,
+            Bug::RefusesTornTails => Invariant::Runs,
+        }
+    }
+
+    #[test]
+    fn every_planted_bug_is_found_and_named() {
+        // Each of these runs ends with a panic that is meant.
+        std::panic::set_hook(Box::new(|_| {}));
+        let mut wrong = Vec::new();
+        for bug in Bug::ALL {
+            plant(Some(*bug));
+            let failure = (0..SEEDS_MAX)
+                .find_map(|seed| run(seed, &Tally::default()).err().map(|f| (seed, f)));
+            plant(None);
+            match failure {
+                None => wrong.push(format!("{bug:?} was not found in {SEEDS_MAX} seeds")),
+                Some((seed, f)) => {
+                    let line = format!("{bug:?}: seed {seed}, step {}: {}", f.step, f.invariant);
+                    println!("{line}: {}", f.what);
+                    if f.invariant != broken(*bug) {
+                        wrong.push(format!("{line}: {}", f.what));
+                    }
+                }
+            }
+        }
+        drop(std::panic::take_hook());
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn every_invariant_has_a_bug_that_breaks_it() {
+        let broken: std::collections::BTreeSet<_> = Bug::ALL.iter().map(|b| broken(*b)).collect();
+        let all: std::collections::BTreeSet<_> = Invariant::ALL.iter().copied().collect();
+        assert_eq!(broken, all);
+    }
+}

@@ -6,6 +6,7 @@ use super::{CLIENT_IDS, Cause, Engine, Stamp, exposure, feed_deleted, refuse};
 use crate::accounts::Exposure;
 use crate::book::{Order, OrderBook};
 use crate::outbox::Outbox;
+use crate::planted::{self, Bug};
 use firmware::reject::RejectCode;
 use firmware::units::{
     AccountId, ClOrdId, InstrumentId, MemberId, OrderId, PriceTicks, Side, TimeNs,
@@ -408,6 +409,14 @@ impl<B: OrderBook> Engine<B> {
             let refusal = refusal!(m, Cancel, m.instrument);
             return reject(stamp, refusal, RejectCode::UnknownOrder, out);
         };
+        if self.book.live() > 8 && planted::is(Bug::RefusesCancels) {
+            return reject(
+                stamp,
+                refusal!(m, Cancel, m.instrument),
+                RejectCode::Busy,
+                out,
+            );
+        }
         self.counters.acks += 1;
         let cause = cause!(m, CANCEL_REQUESTED);
         self.remove_order(stamp, order.id, cause, out);
