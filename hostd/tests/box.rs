@@ -8,7 +8,7 @@ use client::{
 use firmware::tag::{Suite, SuiteSet};
 use firmware::wire::order::{FLAG_CANCEL_ON_DISCONNECT, NewOrder, TIF_IOC, Withdraw};
 use std::time::{Duration, Instant};
-use world::{World, reports};
+use world::{World, reports, topologies};
 
 fn order(id: u64, account: u32, side: Side, price: &str, lots: i64) -> NewOrder {
     limit_order(id, account, 0, side, parse_e9(price).unwrap(), lots)
@@ -16,7 +16,14 @@ fn order(id: u64, account: u32, side: Side, price: &str, lots: i64) -> NewOrder 
 
 #[test]
 fn two_clients_trade_and_the_replay_agrees() {
+    for topology in topologies() {
+        trade(&topology);
+    }
+}
+
+fn trade(topology: &str) {
     let mut w = World::new();
+    w.set_topology(topology);
     w.open();
     let (mut maker, mut taker) = (w.session(1), w.session(2));
     maker
@@ -61,6 +68,7 @@ fn two_clients_trade_and_the_replay_agrees() {
         "{paid:?}"
     );
     assert_eq!(w.admin("POST", "/v1/seal", "").1["batch_no"], 1);
+    check_machine(&w, topology);
     let stopped = w.shutdown();
     let replay = w.replay();
     assert_eq!(stopped["state_hash"], replay["state_hash"]);
@@ -77,9 +85,58 @@ fn two_clients_trade_and_the_replay_agrees() {
     );
 }
 
+/// Every tile of the topology shows that it works, and every lane what was in it.
+fn check_machine(w: &World, topology: &str) {
+    let is_pinned = topology.contains("pinned");
+    let hot: &[&str] = if is_pinned {
+        &["gateway", "engine"]
+    } else {
+        &["hot"]
+    };
+    let status = w.wait_for("counts of all tiles", |s| {
+        let tiles = &s["tiles"];
+        let names = hot
+            .iter()
+            .chain(&["journal", "spool", "feed", "seal", "control"]);
+        let count = |tile: &str, what: &str| tiles[tile][what].as_u64().unwrap_or(0);
+        names
+            .into_iter()
+            .all(|n| count(n, "polls") > 0 && count(n, "work") > 0)
+    });
+    let names: Vec<_> = status["tiles"].as_object().unwrap().keys().collect();
+    assert_eq!(names.len(), hot.len() + 5, "{names:?}");
+    let spins = topology.contains("cores");
+    for tile in hot {
+        let tile = &status["tiles"][tile];
+        assert_eq!(tile["core"].is_null(), !spins, "{tile}");
+        // A tile with a core of its own never sleeps; the others have slept, and were woken.
+        assert_eq!(tile["parks"] == 0, spins, "{tile}");
+        assert!(spins || tile["wakes"].as_u64() > Some(0), "{tile}");
+        assert!(tile["gap_max_ns"].as_u64() > Some(0), "{tile}");
+    }
+    for (lane, counts) in status["lanes"].as_object().unwrap() {
+        let count = |what: &str| counts[what].as_u64().unwrap();
+        assert!(count("used") <= count("high_water") && count("high_water") < count("depth"));
+        assert_eq!(
+            count("refusals") + count("stalls") + count("waits"),
+            0,
+            "{lane}"
+        );
+    }
+    assert!(status["lanes"]["journal"]["depth"].as_u64() > Some(0));
+    assert_eq!(status["lanes"]["told"].is_object(), is_pinned);
+}
+
 #[test]
 fn a_lost_session_cancels_what_was_flagged_and_a_new_login_hears_of_it() {
+    for topology in topologies() {
+        lose_a_session(&topology);
+    }
+}
+
+fn lose_a_session(topology: &str) {
     let mut w = World::new();
+    w.set_topology(topology);
     w.open();
     let mut config = w.session_config(1);
     config.keep_alive_ms = 50;
@@ -319,7 +376,14 @@ fn a_full_disk_is_one_clear_line() {
 
 #[test]
 fn a_spool_that_fails_stops_the_box_with_one_clear_line_and_a_restart_goes_on() {
+    for topology in topologies() {
+        fail_the_spool(&topology);
+    }
+}
+
+fn fail_the_spool(topology: &str) {
     let mut w = World::new();
+    w.set_topology(topology);
     w.open();
     let file = w.data().join("spool/member-0001.reports");
     std::fs::create_dir(&file).unwrap();

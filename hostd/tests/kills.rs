@@ -1,6 +1,8 @@
 //! The daemon killed at random points under load, with clients of the real library: whatever any of them was told is
 //! there after the restart, under the same number and with the same bytes.
 //!
+//! Each start is on another topology: gateway and engine on one tile, on two that sleep, on two that never do.
+//!
 //! `KILLS=200 cargo test -p hostd --test kills` kills more often (`cargo ci sim` does); `KILLS_SEED=7` draws other points.
 
 #[path = "sim/view.rs"]
@@ -16,7 +18,7 @@ use hostd::nic::sim::Rng;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use view::View;
-use world::World;
+use world::{World, topologies};
 
 /// Kills by default.
 const KILLS: u64 = 6;
@@ -192,6 +194,7 @@ fn nothing_that_a_client_was_told_is_lost_however_often_the_box_is_killed() {
     };
     let (kills, seed) = (number("KILLS", KILLS), number("KILLS_SEED", 1));
     let mut rng = Rng(seed);
+    let topologies = topologies();
     let mut w = World::new();
     w.open();
     let mut ids = OrderIds::starting_at(1);
@@ -241,6 +244,7 @@ fn nothing_that_a_client_was_told_is_lost_however_often_the_box_is_killed() {
             m.session = None;
         }
         acknowledged = members.iter().map(|m| m.told.len() as u64).sum();
+        w.set_topology(&topologies[kill as usize % topologies.len()]);
         w.start();
         w.price(100_000_000_000);
     }

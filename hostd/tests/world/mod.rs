@@ -22,11 +22,35 @@ use tempfile::TempDir;
 /// Money given to each account.
 pub(crate) const FUNDS_MICRO: u64 = 1_000_000_000_000;
 
+/// Lines of `[topology]`, for any machine. In the last one `GATEWAY` and `ENGINE` stand for cores.
+const TOPOLOGIES: [&str; 3] = [
+    "name = \"shared\"",
+    "name = \"pinned\"",
+    "name = \"pinned\"\ncores = { gateway = GATEWAY, engine = ENGINE }",
+];
+
+/// The topologies that this machine can have: on two cores gateway and engine may spin, and all else runs between.
+pub(crate) fn topologies() -> Vec<String> {
+    let usable = rustix::thread::sched_getaffinity(None).unwrap();
+    let mut cores = (0..rustix::thread::CpuSet::MAX_CPU).filter(|c| usable.is_set(*c));
+    let (Some(first), Some(second)) = (cores.next(), cores.next()) else {
+        eprintln!("not tried: tiles that spin need two cores");
+        return TOPOLOGIES[..2].iter().map(|t| (*t).into()).collect();
+    };
+    let place = |t: &&str| {
+        t.replace("GATEWAY", &first.to_string())
+            .replace("ENGINE", &second.to_string())
+    };
+    TOPOLOGIES.iter().map(place).collect()
+}
+
 pub(crate) struct World {
     pub(crate) dir: TempDir,
     /// As in the example: orders, feed source, lines A and B, re-requests, snapshots, checkpoints.
     pub(crate) ports: [u16; 8],
     child: Option<Child>,
+    /// Lines of `[topology]`.
+    topology: String,
     oracle: UdpSocket,
     report_no: u64,
 }
@@ -69,6 +93,7 @@ impl World {
             ports: std::array::from_fn(|_| free_port()),
             dir,
             child: None,
+            topology: TOPOLOGIES[0].into(),
             oracle: UdpSocket::bind("127.0.0.1:0").unwrap(),
             report_no: 0,
         };
@@ -82,6 +107,12 @@ impl World {
         std::fs::set_permissions(path.join("venue.key"), mode).unwrap();
         std::fs::write(world.config_path(), world.config()).unwrap();
         world
+    }
+
+    /// Gateway and engine share a tile, are two that sleep, or are two that never do, from the next start on.
+    pub(crate) fn set_topology(&mut self, lines: &str) {
+        self.topology = lines.into();
+        std::fs::write(self.config_path(), self.config()).unwrap();
     }
 
     pub(crate) fn config_path(&self) -> PathBuf {
@@ -106,6 +137,7 @@ impl World {
         }
         let path = |name: &str| self.dir.path().join(name).display().to_string();
         let text = text
+            .replace("name = \"shared\"", &self.topology)
             .replace(
                 "data_dir = \"run\"",
                 &format!("data_dir = \"{}\"", path("run")),
