@@ -8,7 +8,9 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::place::Place;
 use crate::report::{Row, TestTotals, excerpt, table};
 use crate::step::Step;
-use crate::{contracts, demo, fuzz, interleavings, layers, miri, nostd, readers, setup, tidy};
+use crate::{
+    contracts, demo, fuzz, interleavings, layers, miri, nics, nostd, readers, setup, tidy,
+};
 
 /// One gate: what it looks at, how long it may take on two slow cores, and how it looks.
 pub(crate) struct Gate {
@@ -97,6 +99,12 @@ const GATES: &[Gate] = &[
         about: "the simulator of the whole box finds each planted bug and names the promise it breaks",
         minutes_max: 40,
         check: planted,
+    },
+    Gate {
+        name: "nics",
+        about: "NIC backends over real frames, as root",
+        minutes_max: 20,
+        check: nics::check,
     },
     Gate {
         name: "demo",

@@ -13,6 +13,7 @@ mod interleavings;
 mod layers;
 mod long;
 mod miri;
+mod nics;
 mod nostd;
 mod place;
 mod readers;

@@ -29,6 +29,9 @@ pub(crate) fn everything(step: &mut Step<'_>) -> Result<String> {
     readers_python(step)?;
     tshark(step)?;
     cxx(step)?;
+    if is_root() {
+        iproute(step)?;
+    }
     cargo_deny(step)?;
     Ok("all in place".into())
 }
@@ -60,7 +63,7 @@ fn apt_install(step: &mut Step<'_>, packages: &[&str]) -> Result<()> {
         first_line(Command::new("apt-get").arg("--version")).is_some(),
         "no apt-get here: install {names} with the system's own package manager, then run again"
     );
-    let root = first_line(Command::new("id").arg("-u")).as_deref() == Some("0");
+    let root = is_root();
     ensure!(
         root || first_line(Command::new("sudo").arg("--version")).is_some(),
         "{names} must be installed, and there is neither root nor sudo to do it with"
@@ -81,6 +84,11 @@ fn apt_install(step: &mut Step<'_>, packages: &[&str]) -> Result<()> {
         .context("apt-get cannot reach its package lists")?;
     step.run(call(&["install", "-y", "--no-install-recommends"]).args(packages))
         .with_context(|| format!("apt-get cannot install {names}"))
+}
+
+/// Whether this runs as root.
+pub(crate) fn is_root() -> bool {
+    first_line(Command::new("id").arg("-u")).as_deref() == Some("0")
 }
 
 fn rust_components(step: &mut Step<'_>) -> Result<()> {
@@ -169,6 +177,17 @@ pub(crate) fn tshark(step: &mut Step<'_>) -> Result<()> {
         apt_install(step, &["tshark"])?;
     }
     let version = version().context("tshark is still missing after apt-get")?;
+    step.say(&version);
+    Ok(())
+}
+
+/// `ip`, which makes network namespaces and cables between them.
+pub(crate) fn iproute(step: &mut Step<'_>) -> Result<()> {
+    let version = || first_line(Command::new("ip").arg("-V"));
+    if version().is_none() {
+        apt_install(step, &["iproute2"])?;
+    }
+    let version = version().context("ip is still missing after apt-get")?;
     step.say(&version);
     Ok(())
 }

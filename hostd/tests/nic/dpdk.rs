@@ -1,12 +1,12 @@
 //! DPDK's drivers that need no card: over a cable between namespaces, and over a tap.
 
-use crate::conformance::{Peer, conformance};
+use crate::conformance::conformance;
+use crate::far::Far;
 use crate::veth::{self, BOX_INTERFACE, BOX_IP, NETWORK, Veth};
 use hostd::config::DpdkSection;
 use hostd::nic::Endpoint;
 use hostd::nic::dpdk::DpdkNic;
 use std::cell::RefCell;
-use std::net::UdpSocket;
 
 /// One environment serves all tests of the process.
 pub(crate) fn section(port: &str) -> DpdkSection {
@@ -22,40 +22,6 @@ pub(crate) fn section(port: &str) -> DpdkSection {
     }
 }
 
-/// A kernel's socket at the other end of a cable, and the longest datagram of it that the driver hands over whole.
-struct Far {
-    socket: UdpSocket,
-    longest: usize,
-}
-
-impl Peer for Far {
-    fn address(&self) -> Endpoint {
-        self.socket.address()
-    }
-
-    fn tell(&self, to: Endpoint, payload: &[u8]) {
-        self.socket.tell(to, payload);
-    }
-
-    fn hear(&self, buffer: &mut [u8]) -> (usize, Endpoint) {
-        self.socket.hear(buffer)
-    }
-
-    fn share(&self) -> Self {
-        let socket = self.socket.share();
-        Self { socket, ..*self }
-    }
-
-    fn another(&self) -> Self {
-        let socket = veth::peer_socket();
-        Self { socket, ..*self }
-    }
-
-    fn longest(&self) -> usize {
-        self.longest
-    }
-}
-
 fn conforms_over_cables(what: &str, port: &str, longest: usize) {
     // One for each part: a driver may hold its interface as long as the process lives (af_xdp does).
     let Some(first) = Veth::new(what) else {
@@ -67,9 +33,8 @@ fn conforms_over_cables(what: &str, port: &str, longest: usize) {
         let cable = cable.expect("a moment ago it could be made");
         let locals = [5000, 5001].map(|p| Endpoint::new(BOX_IP, p));
         let nic = cable.at_box(|| DpdkNic::open(&section(port), &locals).unwrap());
-        let socket = veth::peer_socket();
         used.borrow_mut().push(cable);
-        (nic, locals, Far { socket, longest })
+        (nic, locals, Far::open(longest))
     });
 }
 

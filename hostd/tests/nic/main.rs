@@ -4,9 +4,11 @@
 mod conformance;
 #[cfg(feature = "dpdk")]
 mod dpdk;
-#[cfg(feature = "dpdk")]
+mod far;
+mod malformed;
 #[path = "../veth/mod.rs"]
 mod veth;
+mod xdp;
 
 use conformance::{FEED, ORDERS, Peer, conformance, peer};
 use hostd::nic::sim::{SimNet, SimNic, SimPeer};
@@ -53,6 +55,23 @@ fn the_io_uring_backend_conforms() {
         let (nic, locals) = open_uring(locals);
         (nic, locals, peer())
     });
+}
+
+#[test]
+fn io_uring_conforms_on_a_cable() {
+    let Some(veth) = veth::Veth::new("uring") else {
+        return;
+    };
+    veth.give_box_its_address();
+    conformance(|_| {
+        let any = Endpoint::new(veth::BOX_IP, 0);
+        let (nic, locals) = veth.at_box(|| open_uring(&[any; 2]));
+        (nic, locals, far::Far::open(65_507))
+    });
+    // The kernel drops what is broken, and says so in counters of its own.
+    let any = Endpoint::new(veth::BOX_IP, 0);
+    let (mut nic, locals) = veth.at_box(|| open_uring(&[any; 2]));
+    malformed::every_fault_is_counted(&mut nic, locals[ORDERS], malformed::Judge::Kernel);
 }
 
 #[test]

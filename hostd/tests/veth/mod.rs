@@ -88,6 +88,15 @@ impl Veth {
         Ok(veth)
     }
 
+    /// Lets the kernel at the box's end have its address too.
+    pub(crate) fn give_box_its_address(&self) {
+        let name = &self.box_end.name;
+        ip(&format!(
+            "-n {name} addr add {BOX_IP}/24 dev {BOX_INTERFACE}"
+        ))
+        .unwrap();
+    }
+
     /// Runs `open` at the box's end; the calling thread is at the peer's again when it returns.
     pub(crate) fn at_box<T>(&self, open: impl FnOnce() -> T) -> T {
         self.box_end.enter();
@@ -157,29 +166,45 @@ fn sweep() {
     }
 }
 
-fn ip(words: &str) -> Result<(), String> {
+/// Runs `ip` with these words; what it printed.
+pub(crate) fn ip(words: &str) -> Result<String, String> {
     let output = Command::new("ip").args(words.split_whitespace()).output();
     let output = output.map_err(|e| format!("ip (Debian: iproute2): {e}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.success() {
-        Ok(())
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
         Err(format!("ip {words}: {}", said.trim()))
     }
 }
 
-fn colons(mac: [u8; 6]) -> String {
+pub(crate) fn colons(mac: [u8; 6]) -> String {
     mac.map(|b| format!("{b:02x}")).join(":")
 }
 
-/// Makes the kernel write whole checksums: on a cable that is none it leaves them to a device that never comes.
-fn whole_checksums(interface: &str) -> io::Result<()> {
+/// Makes the kernel write whole checksums: on a cable that is none it leaves them to a device that never comes. The
+/// calling thread must be at the interface's end.
+pub(crate) fn whole_checksums(interface: &str) -> io::Result<()> {
     const ETHTOOL_STXCSUM: u32 = 0x17;
-    let mut off = [ETHTOOL_STXCSUM, 0];
+    ethtool(interface, &mut [ETHTOOL_STXCSUM, 0])
+}
+
+/// Makes the kernel write VLAN tags into frames, and leave them there, instead of handing them on beside them. The
+/// calling thread must be at the interface's end.
+pub(crate) fn tags_stay_in_frames(interface: &str) -> io::Result<()> {
+    const ETHTOOL_GFLAGS: u32 = 0x25;
+    const ETHTOOL_SFLAGS: u32 = 0x26;
+    const TX_AND_RX: u32 = 3 << 7;
+    let mut flags = [ETHTOOL_GFLAGS, 0];
+    ethtool(interface, &mut flags)?;
+    ethtool(interface, &mut [ETHTOOL_SFLAGS, flags[1] & !TX_AND_RX])
+}
+
+fn ethtool(interface: &str, command: &mut [u32; 2]) -> io::Result<()> {
     let mut request = libc::ifreq {
         ifr_name: [0; libc::IFNAMSIZ],
         ifr_ifru: libc::__c_anonymous_ifr_ifru {
-            ifru_data: off.as_mut_ptr().cast(),
+            ifru_data: command.as_mut_ptr().cast(),
         },
     };
     for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {

@@ -55,7 +55,10 @@ pub enum XdpError {
     /// The interface cannot be used as it is.
     #[error("{0}")]
     Unfit(String),
-    /// A port of ours belongs to someone else, or the address is not here.
+    /// Someone else has the port.
+    #[error("UDP {0} is in use by another process")]
+    Busy(Endpoint),
+    /// A port of ours cannot be had.
     #[error("UDP {local}: {source}")]
     Port {
         /// Which.
@@ -200,23 +203,19 @@ fn queues(section: &XdpSection, interface: &Interface) -> Result<Vec<u32>, XdpEr
 
 /// A kernel's socket on a port of ours, so that nobody else has it.
 fn reserve(local: &Endpoint) -> Result<UdpSocket, XdpError> {
-    let bound = retry(
-        || {
-            UdpSocket::bind(local).map_err(|source| XdpError::Port {
+    let bind = || {
+        let fail = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => XdpError::Busy(*local),
+            _ => XdpError::Port {
                 local: *local,
                 source,
-            })
-        },
-        |e| matches!(e, XdpError::Port { source, .. } if source.kind() == io::ErrorKind::AddrInUse),
-    );
-    let socket = bound?;
-    socket
-        .set_nonblocking(true)
-        .map_err(|source| XdpError::Port {
-            local: *local,
-            source,
-        })?;
-    Ok(socket)
+            },
+        };
+        let socket = UdpSocket::bind(local).map_err(fail)?;
+        socket.set_nonblocking(true).map_err(fail)?;
+        Ok(socket)
+    };
+    retry(bind, |e| matches!(e, XdpError::Busy(_)))
 }
 
 fn retry<T>(
