@@ -116,6 +116,12 @@ pub struct NicCounters {
     pub tx_errors: u64,
     /// Times that no slot was free.
     pub tx_full: u64,
+    /// Datagrams handed to the tile whose receive time is the card's; the others' is the kernel's, or ours.
+    pub rx_hardware_times: u64,
+    /// Datagrams that left in one request with others.
+    pub tx_in_runs: u64,
+    /// Such requests that the system refused; their datagrams left one by one.
+    pub tx_runs_refused: u64,
     /// Dropped: the neighbour did not answer, or too much waited for it. From here on backends over raw frames only.
     pub tx_unresolved: u64,
     /// Lost before we saw them: the device had no room.

@@ -1,30 +1,31 @@
 //! Kernel sockets through io_uring: works anywhere, needs no rights.
 //!
 //! Receiving is one multishot request per socket that the kernel answers again and again out of a ring of
-//! buffers; sending is one request per datagram out of a pool of slots, many per system call. A poll with
-//! nothing to do looks at two words of shared memory and makes no call. Neither side allocates.
+//! buffers; sending is out of a pool of slots, one request per datagram or per run of equal ones, many per system
+//! call. A poll with nothing to do looks at two words of shared memory and makes no call: the kernel raises a flag
+//! there when a packet waits for us to fetch it. Neither side allocates.
+//!
+//! Each datagram comes with the kernel's receive time, or the card's where the card stamps what it receives and its
+//! clock is set to the time of day.
 //!
 //! There is no kernel-side polling thread: it would want a core of its own.
 
+mod rx;
+mod tx;
+
 use super::{Endpoint, Nic, NicCounters, NicError, RxBurst, TxFull};
-use crate::clock::wall_clock;
 use firmware::limits::DATAGRAM_MAX;
-use firmware::units::TimeNs;
-use io_uring::types::{BufRingEntry, CancelBuilder, Fd, Fixed, RecvMsgOut, SubmitArgs, Timespec};
+use io_uring::types::{CancelBuilder, Fd, Fixed, Napi, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use lane::Parker;
 use rustix::net::sockopt;
+use rx::{BUFFER_GROUP, MESSAGE, RX_BUFFERS, RxPool};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tx::{Run, TX_SLOTS, TxPool};
 
-/// Receive buffers; a power of two. Few, so that they stay in the cache: what does not fit waits in the
-/// socket, which is larger.
-const RX_BUFFERS: u16 = 256;
-/// Datagrams queued or being sent at a time.
-const TX_SLOTS: u16 = 1024;
 /// Sockets of one ring.
 const SOCKETS_MAX: usize = 8;
 /// A port that is in use is tried again so often, with this pause: for half a second.
@@ -40,19 +41,7 @@ const CQ_ENTRIES: u32 = 2048;
 const _: () = assert!(TX_SLOTS as usize + SOCKETS_MAX < SQ_ENTRIES as usize);
 const _: () = assert!(RX_BUFFERS as usize + TX_SLOTS as usize + SOCKETS_MAX < CQ_ENTRIES as usize);
 
-/// Space for a sender's address in a receive buffer.
-const NAME_LEN: usize = size_of::<libc::sockaddr_in>();
-/// Space for the receive time: a control header and a timespec.
-const CONTROL_LEN: usize = size_of::<libc::cmsghdr>() + size_of::<libc::timespec>();
-/// Where the payload begins in a receive buffer: after the kernel's own header and the two above.
-const PAYLOAD_AT: usize = 16 + NAME_LEN + CONTROL_LEN;
-/// A payload of ours fits, and one byte more, so that an oversize one shows.
-const RX_BUFFER_LEN: usize = 2048;
-const _: () = assert!(PAYLOAD_AT + DATAGRAM_MAX < RX_BUFFER_LEN);
-
-const BUFFER_GROUP: u16 = 0;
-
-/// What a completion answers: kind in the high half, index in the low.
+/// What a completion answers: kind in the high half; in the low the socket, or socket, length and first slot of a run.
 const KIND_RX: u64 = 0;
 const KIND_TX: u64 = 1 << 32;
 const KIND_WAKE: u64 = 2 << 32;
@@ -116,6 +105,16 @@ impl UringNic {
         })
     }
 
+    /// Lets [`Nic::wait`] poll the device itself for `time` before it sleeps, where the device has NAPI: then no
+    /// interrupt stands between a packet and the tile. Returns whether the kernel can (Linux 6.9).
+    pub fn busy_poll(&mut self, time: Duration) -> bool {
+        let us = time.as_micros().min(10_000) as u32;
+        let mut napi = Napi::new()
+            .set_busy_poll_timeout(us)
+            .set_prefer_busy_poll(true);
+        self.ring.submitter().register_napi(&mut napi).is_ok()
+    }
+
     /// Where socket `socket` listens.
     #[must_use]
     pub fn local(&self, socket: usize) -> Endpoint {
@@ -173,9 +172,10 @@ impl UringNic {
         if let Some(buffer) = cqueue::buffer_select(c.flags()) {
             match self.rx.parse(buffer, c.result()) {
                 Some((_, _, [])) => self.counters.rx_empty += 1,
-                Some((from, rx_time, payload)) => {
-                    burst.push(socket, from, rx_time, payload);
+                Some((from, time, payload)) => {
+                    burst.push(socket, from, time.at, payload);
                     self.counters.rx += 1;
+                    self.counters.rx_hardware_times += u64::from(time.is_hardware);
                 }
                 None => self.counters.rx_oversize += 1,
             }
@@ -200,13 +200,45 @@ impl UringNic {
         Ok(())
     }
 
-    fn on_sent(&mut self, slot: u16, result: i32) {
-        self.tx.free.push(slot);
-        if result < 0 {
-            self.counters.tx_errors += 1;
-        } else {
-            self.counters.tx += 1;
+    fn send_run(&mut self, run: Run) {
+        let Run {
+            socket,
+            first,
+            count,
+        } = run;
+        let what = u64::from(socket) << 28 | u64::from(count) << 16 | u64::from(first);
+        let entry = self.tx.request(run).user_data(KIND_TX | what);
+        self.push(&entry);
+    }
+
+    fn on_sent(&mut self, what: u32, result: i32) {
+        let run = Run {
+            socket: (what >> 28) as u16,
+            first: what as u16,
+            count: (what >> 16) as u16 & 0xfff,
+        };
+        let count = u64::from(run.count);
+        match -result {
+            // A device or path that takes no runs: each by itself, now and from here on.
+            libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::EOPNOTSUPP if count > 1 => {
+                self.tx.stop_cutting(run.socket);
+                self.counters.tx_runs_refused += 1;
+                for first in run.first..run.first + run.count {
+                    self.send_run(Run {
+                        first,
+                        count: 1,
+                        ..run
+                    });
+                }
+                return;
+            }
+            1.. => self.counters.tx_errors += count,
+            _ => {
+                self.counters.tx += count;
+                self.counters.tx_in_runs += if count > 1 { count } else { 0 };
+            }
         }
+        self.tx.free(run);
     }
 
     fn watch(&mut self, tile: &Parker) {
@@ -236,7 +268,7 @@ impl Nic for UringNic {
             let what = completion.user_data();
             match what & !u64::from(u32::MAX) {
                 KIND_RX => self.on_received(what as usize, &completion, rx)?,
-                KIND_TX => self.on_sent(what as u16, completion.result()),
+                KIND_TX => self.on_sent(what as u32, completion.result()),
                 _ => self.watched = None,
             }
         }
@@ -253,16 +285,22 @@ impl Nic for UringNic {
             socket < self.sockets.len(),
             "socket {socket} was not opened"
         );
-        let Some(slot) = self.tx.free.pop() else {
-            self.counters.tx_full += 1;
-            return Err(TxFull);
-        };
-        let entry = self.tx.fill(slot, socket, to, payload);
-        self.push(&entry);
-        Ok(())
+        match self.tx.add(socket, to, payload) {
+            None => {
+                self.counters.tx_full += 1;
+                Err(TxFull)
+            }
+            Some(complete) => {
+                complete.into_iter().for_each(|run| self.send_run(run));
+                Ok(())
+            }
+        }
     }
 
     fn flush(&mut self) {
+        if let Some(run) = self.tx.close() {
+            self.send_run(run);
+        }
         if !self.ring.submission().is_empty()
             && let Err(failure) = self.enter()
         {
@@ -272,6 +310,9 @@ impl Nic for UringNic {
 
     fn wait(&mut self, tile: &Parker, timeout: Duration) -> io::Result<()> {
         self.enable()?;
+        if let Some(run) = self.tx.close() {
+            self.send_run(run);
+        }
         self.watch(tile);
         let timeout = Timespec::from(timeout);
         match self
@@ -331,15 +372,19 @@ fn open_socket(local: Endpoint) -> Result<(UdpSocket, Endpoint), NicError> {
         sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER_BYTES)
             .map_err(|e| failed("send buffer")(e.into()))?;
     }
-    let on: libc::c_int = 1;
-    // SAFETY: the option's value is an int, and so is what is passed.
+    // By the kernel always, by the card where it is set to stamp (`hostd doctor` says how).
+    let stamps = libc::SOF_TIMESTAMPING_RX_SOFTWARE
+        | libc::SOF_TIMESTAMPING_SOFTWARE
+        | libc::SOF_TIMESTAMPING_RX_HARDWARE
+        | libc::SOF_TIMESTAMPING_RAW_HARDWARE;
+    // SAFETY: the option's value is an unsigned int, and so is what is passed.
     let stamped = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::SOL_SOCKET,
-            libc::SO_TIMESTAMPNS,
-            (&raw const on).cast(),
-            size_of_val(&on) as libc::socklen_t,
+            libc::SO_TIMESTAMPING,
+            (&raw const stamps).cast(),
+            size_of_val(&stamps) as libc::socklen_t,
         )
     };
     if stamped != 0 {
@@ -351,164 +396,93 @@ fn open_socket(local: Endpoint) -> Result<(UdpSocket, Endpoint), NicError> {
     }
 }
 
-/// The shape of what is received, the same for all sockets: the kernel reads only the two lengths.
-struct Message(libc::msghdr);
-// SAFETY: nobody writes it, and its pointers are null.
-unsafe impl Sync for Message {}
-static MESSAGE: Message = Message(libc::msghdr {
-    msg_name: std::ptr::null_mut(),
-    msg_namelen: NAME_LEN as libc::socklen_t,
-    msg_iov: std::ptr::null_mut(),
-    msg_iovlen: 0,
-    msg_control: std::ptr::null_mut(),
-    msg_controllen: CONTROL_LEN,
-    msg_flags: 0,
-});
+#[cfg(test)]
+mod tests {
+    use super::UringNic;
+    use crate::nic::{Endpoint, Nic, RxBurst};
+    use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+    use std::os::fd::AsRawFd;
 
-/// Buffers that the kernel receives into, and the ring in which they are offered to it.
-struct RxPool {
-    /// As the kernel wants it: page-aligned, one entry per buffer, the ring's tail in a reserved field of
-    /// the first.
-    entries: Box<[EntryPage]>,
-    buffers: Box<[[u8; RX_BUFFER_LEN]]>,
-    tail: u16,
-}
-
-const ENTRY_LEN: usize = size_of::<BufRingEntry>();
-const _: () = assert!(ENTRY_LEN == 16 && (RX_BUFFERS as usize * ENTRY_LEN).is_multiple_of(4096));
-
-#[derive(Clone, Copy)]
-#[repr(C, align(4096))]
-struct EntryPage([u8; 4096]);
-
-impl RxPool {
-    fn new() -> Self {
-        let pages = RX_BUFFERS as usize * ENTRY_LEN / size_of::<EntryPage>();
-        let mut pool = Self {
-            entries: vec![EntryPage([0; 4096]); pages].into_boxed_slice(),
-            buffers: vec![[0; RX_BUFFER_LEN]; RX_BUFFERS as usize].into_boxed_slice(),
-            tail: 0,
+    fn bed() -> (UringNic, UdpSocket, Endpoint) {
+        let nic = UringNic::open(&[Endpoint::new(Ipv4Addr::LOCALHOST, 0)]).unwrap();
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.set_nonblocking(true).unwrap();
+        let SocketAddr::V4(to) = peer.local_addr().unwrap() else {
+            unreachable!("bound to IPv4")
         };
-        for buffer in 0..RX_BUFFERS {
-            pool.give_back(buffer);
+        (nic, peer, to)
+    }
+
+    /// Sends bursts whose sizes run together in all ways; all of it must come as it was sent, and in order if
+    /// `is_ordered`.
+    fn say(nic: &mut UringNic, peer: &UdpSocket, to: Endpoint, is_ordered: bool) -> u64 {
+        let mut rx = RxBurst::new();
+        let mut buffer = [0; 2048];
+        let mut next = 0u32;
+        for burst in [1, 2, 63, 64, 65, 150] {
+            let first = next;
+            for i in 0..burst {
+                let len = if i % 40 == 39 { 77 } else { 300 };
+                let mut payload = vec![next as u8; len];
+                payload[..4].copy_from_slice(&next.to_le_bytes());
+                nic.send(0, to, &payload).unwrap();
+                next += 1;
+            }
+            nic.flush();
+            let mut seen = Vec::new();
+            while seen.len() < burst {
+                nic.poll(&mut rx).unwrap();
+                while let Ok(len) = peer.recv(&mut buffer) {
+                    let number = u32::from_le_bytes(buffer[..4].try_into().unwrap());
+                    assert!(buffer[4..len].iter().all(|b| *b == number as u8));
+                    let want = if (number - first) % 40 == 39 { 77 } else { 300 };
+                    assert_eq!(len, want, "datagram {number}");
+                    seen.push(number);
+                }
+            }
+            if !is_ordered {
+                seen.sort_unstable();
+            }
+            assert_eq!(seen, (first..next).collect::<Vec<_>>());
         }
-        pool
-    }
-
-    /// Offers a buffer to the kernel (again).
-    fn give_back(&mut self, buffer: u16) {
-        let address = self.buffers[usize::from(buffer)].as_mut_ptr() as u64;
-        let ring: *mut BufRingEntry = self.entries.as_mut_ptr().cast();
-        let slot = usize::from(self.tail % RX_BUFFERS);
-        self.tail = self.tail.wrapping_add(1);
-        // SAFETY: `slot` is within the pages, which hold RX_BUFFERS entries of plain integers. The kernel
-        // reads an entry only after the tail has passed it, and this one it has long consumed.
-        unsafe {
-            let entry = &mut *ring.add(slot);
-            entry.set_addr(address);
-            entry.set_len(RX_BUFFER_LEN as u32);
-            entry.set_bid(buffer);
+        while nic.counters().tx < u64::from(next) {
+            nic.poll(&mut rx).unwrap();
         }
-        publish(ring, self.tail);
+        u64::from(next)
     }
 
-    /// Sender, time and payload in a buffer of which the kernel filled `len` bytes; None if the datagram
-    /// is longer than any of ours.
-    fn parse(&self, buffer: u16, len: i32) -> Option<(Endpoint, TimeNs, &[u8])> {
-        let bytes = &self.buffers[usize::from(buffer)][..usize::try_from(len).ok()?];
-        let message = RecvMsgOut::parse(bytes, &MESSAGE.0).ok()?;
-        let payload = &bytes[PAYLOAD_AT..];
-        if message.is_payload_truncated() || payload.len() > DATAGRAM_MAX {
-            return None;
-        }
-        let from = read_name(message.name_data())?;
-        let rx_time = read_time(message.control_data()).unwrap_or_else(wall_clock);
-        Some((from, rx_time, payload))
+    #[test]
+    fn bursts_of_equal_datagrams_leave_together_and_arrive_one_by_one() {
+        let (mut nic, peer, to) = bed();
+        let sent = say(&mut nic, &peer, to, true);
+        let c = nic.counters();
+        assert_eq!((c.tx, c.tx_errors, c.tx_runs_refused), (sent, 0, 0));
+        assert!(c.tx_in_runs > sent / 2, "{c:?}");
     }
-}
 
-#[expect(
-    clippy::disallowed_types,
-    reason = "shared with the kernel, not with a thread of ours"
-)]
-fn publish(ring: *mut BufRingEntry, tail: u16) {
-    // SAFETY: the tail is an aligned u16 in the first entry. Release, so that the kernel, which acquires
-    // it, sees the entries before it. Only this thread and the kernel touch it.
-    unsafe {
-        let at = BufRingEntry::tail(ring).cast_mut();
-        std::sync::atomic::AtomicU16::from_ptr(at).store(tail, Ordering::Release);
-    }
-}
-
-/// The sender's address, as `sockaddr_in` has it.
-fn read_name(name: &[u8]) -> Option<Endpoint> {
-    let port = name.get(2..4)?.try_into().ok()?;
-    let ip: [u8; 4] = name.get(4..8)?.try_into().ok()?;
-    Some(Endpoint::new(Ipv4Addr::from(ip), u16::from_be_bytes(port)))
-}
-
-/// The receive time: one control message, a header and a timespec.
-fn read_time(control: &[u8]) -> Option<TimeNs> {
-    let word = |at: usize| {
-        Some(u64::from_ne_bytes(
-            control.get(at..at + 8)?.try_into().ok()?,
-        ))
-    };
-    let kind = control.get(8..16)?;
-    let is_time = kind[..4] == libc::SOL_SOCKET.to_ne_bytes()
-        && kind[4..] == libc::SCM_TIMESTAMPNS.to_ne_bytes();
-    let at = size_of::<libc::cmsghdr>();
-    is_time.then_some(TimeNs(
-        word(at)?
-            .checked_mul(1_000_000_000)?
-            .checked_add(word(at + 8)?)?,
-    ))
-}
-
-/// Datagrams on their way out.
-struct TxPool {
-    slots: Box<[TxSlot]>,
-    free: Vec<u16>,
-}
-
-#[derive(Clone, Copy)]
-struct TxSlot {
-    to: libc::sockaddr_in,
-    payload: [u8; DATAGRAM_MAX],
-}
-
-impl TxPool {
-    fn new() -> Self {
-        let nowhere = libc::sockaddr_in {
-            sin_family: libc::AF_INET as libc::sa_family_t,
-            sin_port: 0,
-            sin_addr: libc::in_addr { s_addr: 0 },
-            sin_zero: [0; 8],
+    #[test]
+    fn where_the_system_takes_no_runs_each_datagram_leaves_by_itself() {
+        let (mut nic, peer, to) = bed();
+        let on: libc::c_int = 1;
+        // SAFETY: the option's value is an int, and so is what is passed. Without checksums nothing can be cut.
+        let set = unsafe {
+            let socket = nic.sockets[0].0.as_raw_fd();
+            let len = size_of_val(&on) as libc::socklen_t;
+            libc::setsockopt(
+                socket,
+                libc::SOL_SOCKET,
+                libc::SO_NO_CHECK,
+                (&raw const on).cast(),
+                len,
+            )
         };
-        let slot = TxSlot {
-            to: nowhere,
-            payload: [0; DATAGRAM_MAX],
-        };
-        let slots = vec![slot; usize::from(TX_SLOTS)].into_boxed_slice();
-        Self {
-            slots,
-            free: (0..TX_SLOTS).collect(),
-        }
-    }
-
-    fn fill(&mut self, slot: u16, socket: usize, to: Endpoint, payload: &[u8]) -> squeue::Entry {
-        let at = &mut self.slots[usize::from(slot)];
-        at.to.sin_port = to.port().to_be();
-        at.to.sin_addr.s_addr = u32::from_ne_bytes(to.ip().octets());
-        at.payload[..payload.len()].copy_from_slice(payload);
-        opcode::Send::new(
-            Fixed(socket as u32),
-            at.payload.as_ptr(),
-            payload.len() as u32,
-        )
-        .dest_addr((&raw const at.to).cast())
-        .dest_addr_len(NAME_LEN as libc::socklen_t)
-        .build()
-        .user_data(KIND_TX | u64::from(slot))
+        assert_eq!(set, 0);
+        let sent = say(&mut nic, &peer, to, false);
+        let c = *nic.counters();
+        assert_eq!((c.tx, c.tx_errors, c.tx_in_runs), (sent, 0, 0));
+        assert!(c.tx_runs_refused > 0);
+        // Only the first ones were tried.
+        say(&mut nic, &peer, to, true);
+        assert_eq!(nic.counters().tx_runs_refused, c.tx_runs_refused);
     }
 }
