@@ -234,7 +234,7 @@ struct Plan {
 impl Plan {
     fn new(config: &Config, clock: RealClock) -> anyhow::Result<Self> {
         Ok(Self {
-            tiles: plan(&config.topology).map_err(anyhow::Error::msg)?,
+            tiles: plan(&config.topology, config.net.polling()).map_err(anyhow::Error::msg)?,
             clock,
             machine: Machine::default(),
         })

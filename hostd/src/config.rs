@@ -89,10 +89,56 @@ pub struct Net {
     pub order_entry: SocketAddrV4,
     /// A second port for the same datagrams, on another path through the network: the first copy counts.
     pub order_entry_b: Option<SocketAddrV4>,
+    /// `adaptive` or `busy`.
+    #[serde(default)]
+    pub poll: Poll,
+    /// With `adaptive`: gateway and engine look again for so long after the last work before they sleep.
+    #[serde(default = "spin_us_default")]
+    pub spin_us: u32,
     /// For `xdp`.
     pub xdp: Option<XdpSection>,
     /// For `dpdk`.
     pub dpdk: Option<DpdkSection>,
+}
+
+const fn spin_us_default() -> u32 {
+    50
+}
+
+/// `net.poll`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Poll {
+    /// Sleep when nothing comes.
+    #[default]
+    Adaptive,
+    /// Never sleep: needs cores of their own.
+    Busy,
+}
+
+/// How gateway and engine wait for work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Polling {
+    /// They look again for so long, then sleep.
+    Adaptive {
+        /// From the last work to the sleep, ns.
+        linger_ns: u64,
+    },
+    /// They never sleep.
+    Busy,
+}
+
+impl Net {
+    /// What `poll` and `spin_us` say.
+    #[must_use]
+    pub const fn polling(&self) -> Polling {
+        match self.poll {
+            Poll::Adaptive => Polling::Adaptive {
+                linger_ns: self.spin_us as u64 * 1_000,
+            },
+            Poll::Busy => Polling::Busy,
+        }
+    }
 }
 
 /// NIC backends of this release.
@@ -147,7 +193,7 @@ impl TopologySection {
     /// Cores of the tiles that must not be disturbed.
     #[must_use]
     pub fn hot_cores(&self) -> Vec<usize> {
-        let planned = plan(self).unwrap_or_default();
+        let planned = plan(self, Polling::Adaptive { linger_ns: 0 }).unwrap_or_default();
         let hot = planned.iter().filter(|p| p.tile.is_hot());
         hot.filter_map(|p| p.core).collect()
     }
@@ -349,7 +395,12 @@ impl Config {
 
     fn check(&self) -> Result<(), String> {
         self.feed.check()?;
-        plan(&self.topology)?;
+        if self.net.spin_us > 10_000 {
+            return Err(
+                "net.spin_us must be at most 10000: net.poll = \"busy\" never sleeps".into(),
+            );
+        }
+        plan(&self.topology, self.net.polling())?;
         if !(1..=4096).contains(&self.journal.segment_mib) {
             return Err("journal.segment_mib must be in 1..=4096".into());
         }

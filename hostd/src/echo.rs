@@ -2,11 +2,13 @@
 //! done with it. Sockets, burst, spinning and sleeping are those of the gateway, so that the round trip through
 //! this is what the network and the backend cost, and the rest of the box's round trip is the box.
 
+use crate::clock::{Clock, RealClock};
 use crate::config::Config;
 use crate::nic::{AnyNic, Nic, RxBurst};
 use crate::tile::{PARK, Wait};
 use crate::topology::{Stage, plan};
 use anyhow::Context as _;
+use firmware::units::TimeNs;
 use lane::Parker;
 
 /// Echoes on the sockets of `[net]`, on the gateway's core, until the process is killed.
@@ -14,7 +16,7 @@ use lane::Parker;
 /// # Errors
 /// If the sockets cannot be opened, or the backend cannot go on.
 pub fn run(config: &Config) -> anyhow::Result<()> {
-    let tiles = plan(&config.topology).map_err(anyhow::Error::msg)?;
+    let tiles = plan(&config.topology, config.net.polling()).map_err(anyhow::Error::msg)?;
     let gateway = tiles
         .iter()
         .find(|p| p.tile.stages.contains(&Stage::Gateway))
@@ -46,16 +48,19 @@ impl<N: Nic> Echo<N> {
     }
 
     fn run(&mut self, wait: Wait) -> anyhow::Result<()> {
-        let mut idle = 0;
+        let mut clock = RealClock::starting_after(TimeNs(0));
+        let mut worked = TimeNs(0);
         loop {
-            idle = if self.turn()? > 0 { 0 } else { idle + 1 };
-            if let Wait::Park { spins } = wait
-                && idle > spins
+            let now = clock.now();
+            if self.turn()? > 0 {
+                worked = now;
+            }
+            if let Wait::Park { linger_ns } = wait
+                && now.0 - worked.0 > linger_ns
             {
                 self.parker.announce();
                 self.nic.wait(&self.parker, PARK)?;
                 self.parker.resume();
-                idle = 0;
             }
         }
     }

@@ -15,10 +15,10 @@ pub const PARK_MIN: Duration = Duration::from_micros(50);
 pub enum Wait {
     /// Looks again at once, for ever: on a core of its own.
     Spin,
-    /// Looks again so many times, then sleeps until something comes.
+    /// Looks again for a while, then sleeps until something comes.
     Park {
-        /// Turns without work before it sleeps.
-        spins: u32,
+        /// From the last work to the sleep, ns.
+        linger_ns: u64,
     },
 }
 
@@ -54,7 +54,7 @@ pub trait Tile {
 /// # Errors
 /// The tile's.
 pub fn run(mut tile: impl Tile, wait: Wait, mut meter: TileMeter) -> anyhow::Result<()> {
-    let mut idle = 0;
+    let mut worked = TimeNs(0);
     loop {
         let now = tile.clock().now();
         let work = tile.poll()?;
@@ -62,14 +62,14 @@ pub fn run(mut tile: impl Tile, wait: Wait, mut meter: TileMeter) -> anyhow::Res
         if tile.is_done()? {
             return Ok(());
         }
-        idle = if work > 0 { 0 } else { idle + 1 };
+        if work > 0 {
+            worked = now;
+        }
         match wait {
-            Wait::Spin => std::hint::spin_loop(),
-            Wait::Park { spins } if idle > spins => {
+            Wait::Park { linger_ns } if now.0 - worked.0 > linger_ns => {
                 meter.slept(tile.park()?);
-                idle = 0;
             }
-            Wait::Park { .. } => {}
+            _ => std::hint::spin_loop(),
         }
     }
 }

@@ -17,7 +17,7 @@
 //! cores; the lane of arrivals then lies within the tile, and what the engine tells the gateway is a call. In `pinned`
 //! each has a core. The code of a stage is the same in both, and so is the journal that it writes.
 
-use crate::config::TopologySection;
+use crate::config::{Polling, TopologySection};
 use crate::engine::JOURNAL_ROOM;
 use crate::gateway::{ARRIVALS_ROOM, SPOOL_READS_MAX};
 use crate::outlet::TOLD_ROOM;
@@ -62,13 +62,20 @@ pub struct TileSpec {
     pub name: &'static str,
     /// What it does, in turn.
     pub stages: &'static [Stage],
-    /// What it does when there is nothing to do, given a core of its own; without one it parks.
+    /// What it does when there is nothing to do, given a core of its own; without one it parks. `[net]` may ask more
+    /// of the tiles with gateway and engine.
     pub wait: Wait,
     /// Nice value where the system allows it (root, or CAP_SYS_NICE).
     pub nice: i32,
 }
 
 impl TileSpec {
+    /// Whether `[net]` says how it waits.
+    fn polls(&self) -> bool {
+        let polls = [Stage::Gateway, Stage::Engine];
+        self.stages.iter().any(|s| polls.contains(s))
+    }
+
     /// Whether a member waits for what it does.
     #[must_use]
     pub fn is_hot(&self) -> bool {
@@ -80,7 +87,7 @@ impl TileSpec {
 /// On a shared core a waking tile of this nice value goes before whatever else runs there. A tile that spins has none:
 /// alone on its core it needs none, and beside others it would starve them.
 const FIRST: i32 = -15;
-const PARK: Wait = Wait::Park { spins: 64 };
+const PARK: Wait = Wait::Park { linger_ns: 5_000 };
 
 const fn tile(name: &'static str, stages: &'static [Stage], wait: Wait, nice: i32) -> TileSpec {
     TileSpec {
@@ -194,8 +201,8 @@ pub const fn tiles(name: TopologyName) -> &'static [TileSpec] {
 /// Gives each tile its core.
 ///
 /// # Errors
-/// A core for a tile that is none, or one core for a tile that spins and another.
-pub fn plan(section: &TopologySection) -> Result<Vec<Planned>, String> {
+/// A core for a tile that is none, no core for one that shall spin, or one core for a tile that spins and another.
+pub fn plan(section: &TopologySection, polling: Polling) -> Result<Vec<Planned>, String> {
     let tiles = tiles(section.name);
     if let Some(unknown) = (section.cores.keys()).find(|n| tiles.iter().all(|t| t.name != **n)) {
         let names: Vec<_> = tiles.iter().map(|t| t.name).collect();
@@ -204,17 +211,24 @@ pub fn plan(section: &TopologySection) -> Result<Vec<Planned>, String> {
             names.join(", ")
         ));
     }
-    let planned: Vec<_> = tiles
-        .iter()
-        .map(|tile| {
-            let core = section.cores.get(tile.name).copied();
-            Planned {
-                tile: *tile,
-                core,
-                wait: if core.is_some() { tile.wait } else { PARK },
+    let planned = tiles.iter().map(|tile| {
+        let core = section.cores.get(tile.name).copied();
+        let wait = match (tile.wait, polling) {
+            (Wait::Spin, _) if core.is_some() => Wait::Spin,
+            (_, Polling::Busy) if tile.polls() && core.is_some() => Wait::Spin,
+            (_, Polling::Busy) if tile.polls() => {
+                let name = tile.name;
+                return Err(format!(
+                    "net.poll = \"busy\" needs a core for tile {name}, in topology.cores.{name}"
+                ));
             }
-        })
-        .collect();
+            (_, Polling::Adaptive { linger_ns }) if tile.polls() => Wait::Park { linger_ns },
+            _ => PARK,
+        };
+        let tile = *tile;
+        Ok(Planned { tile, core, wait })
+    });
+    let planned = planned.collect::<Result<Vec<_>, String>>()?;
     for spinning in planned.iter().filter(|p| p.wait == Wait::Spin) {
         let name = spinning.tile.name;
         let beside = |p: &&Planned| p.core == spinning.core && p.tile.name != name;
@@ -231,6 +245,12 @@ pub fn plan(section: &TopologySection) -> Result<Vec<Planned>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LINGER: Wait = Wait::Park { linger_ns: 50_000 };
+
+    fn plan(section: &TopologySection) -> Result<Vec<Planned>, String> {
+        super::plan(section, Polling::Adaptive { linger_ns: 50_000 })
+    }
 
     fn section(name: TopologyName, cores: &[(&str, usize)]) -> TopologySection {
         TopologySection {
@@ -268,7 +288,26 @@ mod tests {
             &[("hot", 0), ("journal", 0)],
         ))
         .unwrap();
-        assert!(shared.iter().all(|p| p.wait == PARK));
+        for p in &shared {
+            assert_eq!(p.wait, if p.tile.name == "hot" { LINGER } else { PARK });
+        }
+    }
+
+    #[test]
+    fn busy_polling_is_for_gateway_and_engine_on_cores_of_their_own() {
+        let busy = |name, cores: &[_]| super::plan(&section(name, cores), Polling::Busy);
+        let planned = busy(TopologyName::Shared, &[("hot", 1), ("journal", 0)]).unwrap();
+        let spinning: Vec<_> = planned.iter().filter(|p| p.wait == Wait::Spin).collect();
+        assert_eq!(spinning.len(), 1);
+        assert_eq!(spinning[0].tile.name, "hot");
+        assert_eq!(
+            busy(TopologyName::Shared, &[("journal", 0)]).unwrap_err(),
+            "net.poll = \"busy\" needs a core for tile hot, in topology.cores.hot"
+        );
+        assert_eq!(
+            busy(TopologyName::Shared, &[("hot", 1), ("feed", 1)]).unwrap_err(),
+            "topology.cores.feed: core 1 is hot's, which never sleeps there"
+        );
     }
 
     #[test]

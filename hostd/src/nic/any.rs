@@ -2,7 +2,7 @@
 
 use super::xdp::{self, XdpNic};
 use super::{Endpoint, Nic, NicCounters, RxBurst, TxFull, UringNic};
-use crate::config::{Backend, Net};
+use crate::config::{Backend, Net, Polling};
 use crate::log;
 use lane::Parker;
 use std::io;
@@ -28,7 +28,14 @@ impl AnyNic {
     /// What the backend says.
     pub fn open(net: &Net, sockets: &[Endpoint]) -> anyhow::Result<Self> {
         Ok(match net.backend {
-            Backend::Uring => Self::Uring(UringNic::open(sockets)?),
+            Backend::Uring => {
+                let mut nic = UringNic::open(sockets)?;
+                if let Polling::Adaptive { linger_ns } = net.polling() {
+                    // Without it the device's interrupts wake the tile.
+                    nic.busy_poll(Duration::from_nanos(linger_ns));
+                }
+                Self::Uring(nic)
+            }
             #[cfg(feature = "dpdk")]
             Backend::Dpdk => {
                 let section = net.dpdk.as_ref().expect("checked with the configuration");
