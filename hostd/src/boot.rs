@@ -2,7 +2,7 @@
 
 use crate::clock::{Clock, RealClock};
 use crate::config::{Config, Durability};
-use crate::control::{ControlTile, Desk, Ended, OracleDesk};
+use crate::control::{ControlTile, Desk, Ended};
 use crate::core::Core;
 use crate::disk::{self, UringDisk};
 use crate::doctor::{self, Depth, Subject};
@@ -16,8 +16,9 @@ use crate::logins::LoginDesk;
 use crate::meters::{LaneMeter, Machine, TileMeter};
 use crate::nic::{AnyNic, UringNic};
 use crate::operator::Roll;
+use crate::oracle_desk::OracleDesk;
 use crate::pinned::{EngineTile, GatewayTile};
-use crate::recover::{Listing, missing, recover, tail_note};
+use crate::recover::{missing, recover, tail_note};
 use crate::spool::{SpoolFiles, SpoolTile};
 use crate::status::Stages;
 use crate::tile::{self, Pace};
@@ -146,7 +147,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     };
     let spool = plan.start(Stage::Spool, |pace| tile.run(pace))?;
 
-    let oracle = oracle_desk(config, &core, &listing);
+    let oracle = OracleDesk::of(config, &core, &listing);
     let roll = Roll::of(config, &core, &listing);
     let shown = Arc::new(Mutex::new(FeedCounters::default()));
     assert_eq!(
@@ -370,29 +371,6 @@ fn login(config: &Config, key: SecretKey) -> anyhow::Result<LoginDesk> {
     }
     let locked = config.members.iter().filter(|m| m.locked);
     Ok(LoginDesk::new(login, locked.map(|m| m.member()).collect()))
-}
-
-fn oracle_desk(config: &Config, core: &Core, listing: &Listing) -> OracleDesk {
-    let keys = config.oracles.iter().map(|o| {
-        let key = PublicKey::from_hex(&o.public_key).expect("checked with the configuration");
-        (o.id, key)
-    });
-    let listings: Vec<_> = core
-        .listings
-        .values()
-        .chain(&listing.instruments)
-        .copied()
-        .collect();
-    let epoch = core.engine.table().map_or(0, |t| t.epoch);
-    let d = &config.domain;
-    OracleDesk::new(
-        keys.collect(),
-        &listings,
-        config.risk_params(),
-        epoch,
-        d.risk_epoch_ms * 1_000_000,
-        d.oracle_stale_ms * 1_000_000,
-    )
 }
 
 fn control_loop(config: &Config, control: ControlTile<RealClock>) -> anyhow::Result<Ended> {

@@ -17,6 +17,7 @@ use firmware::units::{InstrumentId, MemberId, TimeNs};
 use firmware::wire::input::{InDomain, InInstrument};
 use handshake::PublicKey;
 use matcher::instrument::{Collar, InstrumentKind, InstrumentSpec, OptionTerms};
+use matcher::oracle::{Panel, PanelRules};
 use matcher::risk_table::RiskParams;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +56,9 @@ pub struct Config {
     pub memory: Memory,
     /// Rules of the risk domain.
     pub domain: Domain,
+    /// When the oracles' reports count, and when they agree.
+    #[serde(default)]
+    pub oracle_panel: OraclePanel,
     /// Who may log in.
     #[serde(default)]
     pub members: Vec<Member>,
@@ -272,6 +276,32 @@ const fn quotes_per_second_default() -> u32 {
     10_000
 }
 
+/// `[oracle_panel]`; a report older than `domain.oracle_stale_ms` does not count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OraclePanel {
+    /// Oracles that must agree: more than half of them. Absent: just more than half.
+    pub quorum: Option<u8>,
+    /// Farthest that an index may lie from the median to agree with it, ppm.
+    pub deviation_ppm: u32,
+    /// An oracle that was not heard for this long is named in the status; at most `domain.oracle_stale_ms`.
+    /// Absent: a second, or that if it is less.
+    pub heartbeat_ms: Option<u64>,
+    /// A report from further ahead of our clock is refused.
+    pub max_ahead_ms: u64,
+}
+
+impl Default for OraclePanel {
+    fn default() -> Self {
+        Self {
+            quorum: None,
+            deviation_ppm: 20_000,
+            heartbeat_ms: None,
+            max_ahead_ms: 1_000,
+        }
+    }
+}
+
 /// `[[oracles]]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -418,6 +448,8 @@ impl Config {
         if self.oracles.is_empty() {
             return Err("at least one [[oracles]] is needed: without prices nothing trades".into());
         }
+        let ids: Vec<u32> = self.oracles.iter().map(|o| o.id).collect();
+        Panel::new(self.panel_rules(), &ids).map_err(|e| format!("oracle_panel: {e}"))?;
         if self.instruments.is_empty() {
             return Err("at least one [[instruments]] is needed".into());
         }
@@ -506,6 +538,21 @@ impl Config {
             taker_fee_ppm: self.domain.taker_fee_ppm,
             maker_fee_ppm: self.domain.maker_fee_ppm,
             ..RiskParams::default()
+        }
+    }
+
+    /// When oracle reports count, and when they agree.
+    #[must_use]
+    pub fn panel_rules(&self) -> PanelRules {
+        let (panel, stale_ms) = (&self.oracle_panel, self.domain.oracle_stale_ms);
+        let majority = (self.oracles.len() / 2 + 1).min(usize::from(u8::MAX)) as u8;
+        let ns = |ms: u64| ms.saturating_mul(1_000_000);
+        PanelRules {
+            quorum: panel.quorum.unwrap_or(majority),
+            max_age_ns: ns(stale_ms),
+            max_ahead_ns: ns(panel.max_ahead_ms),
+            heartbeat_ns: ns(panel.heartbeat_ms.unwrap_or(stale_ms.min(1_000))),
+            deviation_ppm: panel.deviation_ppm,
         }
     }
 

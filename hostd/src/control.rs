@@ -12,19 +12,15 @@ use crate::lanes::{
 use crate::logins::LoginDesk;
 use crate::meters::Machine;
 use crate::operator::{CommandRefused, Roll};
+use crate::oracle_desk::OracleDesk;
 use crate::status::{ControlCounts, HotStatus, Stages, Status};
 use crate::tile::Pace;
-use firmware::limits::INSTRUMENTS;
-use firmware::session::{is_fresh, read_control};
-use firmware::units::TimeNs;
-use firmware::wire::input::{InDeposit, InInstrument, InOracle};
-use firmware::wire::session::{Negotiate, OracleReport, SessionMessage};
-use handshake::{PublicKey, verify_oracle};
+use firmware::session::read_control;
+use firmware::wire::input::InDeposit;
+use firmware::wire::session::{Negotiate, SessionMessage};
 use lane::{Consumer, Parker, Producer, Waker};
 use matcher::engine::DepositError;
-use matcher::instrument::InstrumentSpec;
-use matcher::risk_table::{RiskParams, VolInput, build_table};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -90,7 +86,6 @@ pub struct Desk {
     commands: VecDeque<oneshot::Sender<Result<u64, CommandRefused>>>,
     stop: Option<oneshot::Sender<Stopped>>,
     bad_control: u64,
-    bad_reports: u64,
 }
 
 impl Desk {
@@ -105,7 +100,6 @@ impl Desk {
             commands: VecDeque::new(),
             stop: None,
             bad_control: 0,
-            bad_reports: 0,
         }
     }
 }
@@ -114,154 +108,6 @@ impl Default for Desk {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Signed prices in, risk tables out.
-pub struct OracleDesk {
-    keys: BTreeMap<u32, PublicKey>,
-    latest: BTreeMap<u32, OracleReport>,
-    specs: Vec<InstrumentSpec>,
-    vol_slots: [u8; INSTRUMENTS],
-    params: RiskParams,
-    epoch: u64,
-    epoch_ns: u64,
-    stale_ns: u64,
-    last_table: TimeNs,
-    /// Why the last table could not be made.
-    pub last_error: Option<String>,
-}
-
-/// Why an oracle report is not taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ReportRefused {
-    /// No such key.
-    Key,
-    /// Wrong signature.
-    Signature,
-    /// Not newer than the last one of this key.
-    Replayed,
-    /// Too old, or from the future.
-    Stale,
-    /// Index or volatility that nobody can mean.
-    Value,
-}
-
-impl OracleDesk {
-    /// A desk that goes on after risk epoch `epoch`.
-    #[must_use]
-    pub fn new(
-        keys: BTreeMap<u32, PublicKey>,
-        listings: &[InInstrument],
-        params: RiskParams,
-        epoch: u64,
-        epoch_ns: u64,
-        stale_ns: u64,
-    ) -> Self {
-        let mut vol_slots = [0; INSTRUMENTS];
-        listings
-            .iter()
-            .for_each(|l| vol_slots[l.instrument as usize] = l.vol_slot);
-        Self {
-            keys,
-            latest: BTreeMap::new(),
-            specs: listings.iter().map(crate::config::spec).collect(),
-            vol_slots,
-            params,
-            epoch,
-            epoch_ns,
-            stale_ns,
-            last_table: TimeNs(0),
-            last_error: None,
-        }
-    }
-
-    /// Checks a report; a good one replaces the last one of its key.
-    ///
-    /// # Errors
-    /// Why it is not taken.
-    pub fn report(
-        &mut self,
-        report: &OracleReport,
-        now: TimeNs,
-    ) -> Result<InOracle, ReportRefused> {
-        let key = self.keys.get(&report.key_id).ok_or(ReportRefused::Key)?;
-        let last = self.latest.get(&report.key_id);
-        if last.is_some_and(|l| report.report_no <= l.report_no || report.timestamp < l.timestamp) {
-            return Err(ReportRefused::Replayed);
-        }
-        if !is_fresh(TimeNs(report.timestamp), now) {
-            return Err(ReportRefused::Stale);
-        }
-        let vols = [
-            report.vol0_e9,
-            report.vol1_e9,
-            report.vol2_e9,
-            report.vol3_e9,
-        ];
-        if report.index_micro <= 0 || vols.iter().any(|v| *v < 0) {
-            return Err(ReportRefused::Value);
-        }
-        if !verify_oracle(key, report) {
-            return Err(ReportRefused::Signature);
-        }
-        self.latest.insert(report.key_id, *report);
-        Ok(InOracle {
-            report_no: report.report_no,
-            timestamp: report.timestamp,
-            index_micro: report.index_micro,
-            vol0_e9: report.vol0_e9,
-            vol1_e9: report.vol1_e9,
-            vol2_e9: report.vol2_e9,
-            vol3_e9: report.vol3_e9,
-            key_id: report.key_id,
-            pad1: 0,
-            signature: report.signature,
-        })
-    }
-
-    /// The next risk table if one is due: from the median of the fresh reports.
-    pub fn table(&mut self, now: TimeNs) -> Option<Box<matcher::table::RiskTable>> {
-        if now.0 < self.last_table.0 + self.epoch_ns {
-            return None;
-        }
-        let fresh: Vec<_> = self
-            .latest
-            .values()
-            .filter(|r| now.0.saturating_sub(r.timestamp) <= self.stale_ns)
-            .collect();
-        let index = median(fresh.iter().map(|r| r.index_micro))?;
-        let slot = |n: u8| {
-            let pick = |r: &&OracleReport| [r.vol0_e9, r.vol1_e9, r.vol2_e9, r.vol3_e9][n as usize];
-            median(fresh.iter().map(pick))
-        };
-        let mut vol = VolInput::flat(0);
-        for (i, n) in self.vol_slots.iter().enumerate() {
-            vol.vol_e9[i] = slot(*n)?;
-        }
-        match build_table(self.epoch + 1, now, index, &vol, &self.params, &self.specs) {
-            Ok(table) => {
-                self.epoch += 1;
-                self.last_table = now;
-                self.last_error = None;
-                Some(table)
-            }
-            Err(e) => {
-                let text = e.to_string();
-                if self.last_error.as_ref() != Some(&text) {
-                    crate::log::event("no_risk_table", &[("reason", &text)]);
-                }
-                self.last_error = Some(text);
-                None
-            }
-        }
-    }
-}
-
-/// The middle value; of an even number the lower of the two in the middle.
-fn median(values: impl Iterator<Item = i64>) -> Option<i64> {
-    let mut all: Vec<_> = values.collect();
-    all.sort_unstable();
-    all.get(all.len().checked_sub(1)? / 2).copied()
 }
 
 /// How the tile ended.
@@ -416,11 +262,8 @@ impl<C: Clock> ControlTile<C> {
             Ok(SessionMessage::Negotiate(m)) => self.on_negotiate(&m, d),
             Ok(SessionMessage::OracleReport(m)) => {
                 let now = self.pace.now();
-                match self.oracle.report(&m, now) {
-                    Ok(input) => {
-                        self.send(ToEngine::Oracle(input));
-                    }
-                    Err(_) => self.desk.bad_reports += 1,
+                if let Ok(input) = self.oracle.report(&m, now) {
+                    self.send(ToEngine::Oracle(input));
                 }
             }
             _ => self.desk.bad_control += 1,
@@ -479,11 +322,10 @@ impl<C: Clock> ControlTile<C> {
             &journal,
             *self.feed.lock().expect("nobody panics with the lock held"),
             self.durability,
-            self.oracle.last_error.clone(),
+            self.oracle.status().clone(),
             ControlCounts {
                 logins: self.logins.counters,
                 bad_control: self.desk.bad_control,
-                bad_oracle_reports: self.desk.bad_reports,
             },
         )
     }
@@ -495,78 +337,5 @@ const fn deposit_input(body: &DepositBody) -> InDeposit {
         amount: body.amount_micro,
         account: body.account,
         owner: body.owner.0,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bytemuck::Zeroable;
-    use handshake::{SecretKey, sign_oracle};
-
-    #[test]
-    fn the_median_of_an_even_number_is_the_lower_middle() {
-        assert_eq!(median([].into_iter()), None);
-        assert_eq!(median([5].into_iter()), Some(5));
-        assert_eq!(median([9, 1].into_iter()), Some(1));
-        assert_eq!(median([3, 1, 2].into_iter()), Some(2));
-    }
-
-    #[test]
-    fn a_bad_oracle_report_is_refused_for_its_reason() {
-        let key = SecretKey::from_seed(&[1; 32]);
-        let keys = BTreeMap::from([(7, key.public())]);
-        let mut desk = OracleDesk::new(keys, &[], RiskParams::default(), 0, 1, 5_000_000_000);
-        let now = TimeNs(100_000_000_000);
-        let good = OracleReport {
-            report_no: 2,
-            timestamp: now.0,
-            index_micro: 5,
-            key_id: 7,
-            ..Zeroable::zeroed()
-        };
-        let signed = sign_oracle(&key, &good);
-        assert_eq!(
-            desk.report(
-                &OracleReport {
-                    key_id: 8,
-                    ..signed
-                },
-                now
-            ),
-            Err(ReportRefused::Key)
-        );
-        assert_eq!(
-            desk.report(
-                &OracleReport {
-                    index_micro: 6,
-                    ..signed
-                },
-                now
-            ),
-            Err(ReportRefused::Signature)
-        );
-        let zero = sign_oracle(
-            &key,
-            &OracleReport {
-                index_micro: 0,
-                ..good
-            },
-        );
-        assert_eq!(desk.report(&zero, now), Err(ReportRefused::Value));
-        let old = sign_oracle(
-            &key,
-            &OracleReport {
-                timestamp: 1,
-                ..good
-            },
-        );
-        assert_eq!(desk.report(&old, now), Err(ReportRefused::Stale));
-        assert!(desk.report(&signed, now).is_ok());
-        assert_eq!(desk.report(&signed, now), Err(ReportRefused::Replayed));
-        assert_eq!(
-            desk.table(now).map(|t| (t.epoch, t.index_micro)),
-            Some((1, 5))
-        );
     }
 }

@@ -31,6 +31,7 @@ pub mod memory;
 pub mod meters;
 pub mod nic;
 pub mod operator;
+pub mod oracle_desk;
 pub mod outlet;
 pub mod pinned;
 pub mod recover;

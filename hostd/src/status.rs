@@ -7,6 +7,7 @@ use crate::journal_tile::JournalStats;
 use crate::lanes::{EngineSnapshot, GatewaySnapshot, StageTimes, WireCounters};
 use crate::logins::LoginCounters;
 use crate::meters::Shown;
+use crate::oracle_desk::OracleStatus;
 use firmware::reject::RejectCode;
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -104,8 +105,6 @@ pub struct ControlCounts {
     pub logins: LoginCounters,
     /// Control datagrams that are none.
     pub bad_control: u64,
-    /// Oracle reports that were not taken.
-    pub bad_oracle_reports: u64,
 }
 
 /// What gateway, engine, tiles and lanes showed of themselves last.
@@ -137,7 +136,6 @@ pub struct Status {
     deposits_next_queue_index: u64,
     live_orders: u64,
     risk_epoch: u64,
-    risk_error: Option<String>,
     memory_resident_bytes: u64,
     datagrams: WireCounters,
     #[serde(flatten)]
@@ -145,7 +143,7 @@ pub struct Status {
     logins: LoginCounters,
     feed: FeedCounters,
     bad_control: u64,
-    bad_oracle_reports: u64,
+    oracle: OracleStatus,
     clock: ClockHealth,
     stage_ns: BTreeMap<&'static str, Percentiles>,
     journal: JournalStatus,
@@ -160,7 +158,7 @@ impl Status {
         journal: &JournalStats,
         feed: FeedCounters,
         durability: &'static str,
-        risk_error: Option<String>,
+        oracle: OracleStatus,
         control: ControlCounts,
     ) -> Self {
         let HotStatus {
@@ -199,14 +197,13 @@ impl Status {
             deposits_next_queue_index: s.map_or(0, |s| s.next_deposit),
             live_orders: s.map_or(0, |s| s.live_orders),
             risk_epoch: s.map_or(0, |s| s.risk_epoch),
-            risk_error,
             memory_resident_bytes: resident_bytes(),
             datagrams: wire,
             machine,
             logins: control.logins,
             feed,
             bad_control: control.bad_control,
-            bad_oracle_reports: control.bad_oracle_reports,
+            oracle,
             clock: s.map(|s| s.clock).unwrap_or_default(),
             stage_ns: stages
                 .stages

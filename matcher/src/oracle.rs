@@ -131,8 +131,12 @@ pub struct Reading {
     pub silent: u16,
 }
 
+/// The place of an oracle in its panel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seat(usize);
+
 #[derive(Clone, Copy, Debug)]
-struct Seat {
+struct Chair {
     key_id: u32,
     last: Option<Report>,
 }
@@ -141,7 +145,7 @@ struct Seat {
 #[derive(Clone, Debug)]
 pub struct Panel {
     rules: PanelRules,
-    seats: [Seat; ORACLES_MAX],
+    chairs: [Chair; ORACLES_MAX],
     len: usize,
 }
 
@@ -175,40 +179,54 @@ impl Panel {
         if !(1..=500_000).contains(&rules.deviation_ppm) {
             return Err(RulesError::Deviation(rules.deviation_ppm));
         }
-        let seat = |i: usize| Seat {
+        let chair = |i: usize| Chair {
             key_id: key_ids.get(i).copied().unwrap_or(0),
             last: None,
         };
         Ok(Self {
             rules,
-            seats: core::array::from_fn(seat),
+            chairs: core::array::from_fn(chair),
             len,
         })
     }
 
-    /// Takes a report of the oracle with this key, at `now`; it replaces the oracle's last one.
+    /// Looks whether the report would be taken, which changes nothing; returns the oracle's seat. For those who
+    /// have something dearer to check before they take it, such as a signature.
     ///
     /// # Errors
     /// [`ReportFault`], for the first of its reasons that holds.
-    pub fn take(&mut self, key_id: u32, report: &Report, now: TimeNs) -> Result<(), ReportFault> {
-        let rules = self.rules;
-        let seat = (self.seats[..self.len].iter_mut())
-            .find(|s| s.key_id == key_id)
+    pub fn check(&self, key_id: u32, report: &Report, now: TimeNs) -> Result<Seat, ReportFault> {
+        let place = (self.chairs[..self.len].iter())
+            .position(|c| c.key_id == key_id)
             .ok_or(ReportFault::Key)?;
         let is_newer = |last: Report| report.number > last.number && report.time >= last.time;
-        if !seat.last.is_none_or(is_newer) {
+        if !self.chairs[place].last.is_none_or(is_newer) {
             return Err(ReportFault::Replayed);
         }
-        if report.time.0 > now.0.saturating_add(rules.max_ahead_ns) {
+        if report.time.0 > now.0.saturating_add(self.rules.max_ahead_ns) {
             return Err(ReportFault::Future);
         }
-        if now.0.saturating_sub(report.time.0) > rules.max_age_ns {
+        if now.0.saturating_sub(report.time.0) > self.rules.max_age_ns {
             return Err(ReportFault::Stale);
         }
         if report.index_micro <= 0 || report.vols_e9.iter().any(|v| *v < 0) {
             return Err(ReportFault::Value);
         }
-        seat.last = Some(*report);
+        Ok(Seat(place))
+    }
+
+    /// Replaces the last report of a seat by one that was just [checked](Self::check) for it.
+    pub fn seat(&mut self, seat: Seat, report: &Report) {
+        self.chairs[seat.0].last = Some(*report);
+    }
+
+    /// Takes a report of the oracle with this key, at `now`; it replaces the oracle's last one.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn take(&mut self, key_id: u32, report: &Report, now: TimeNs) -> Result<(), ReportFault> {
+        let seat = self.check(key_id, report, now)?;
+        self.seat(seat, report);
         Ok(())
     }
 
@@ -256,15 +274,15 @@ impl Panel {
 
     /// Those of `seats` that have spoken and pass.
     fn select(&self, seats: u16, passes: impl Fn(&Report) -> bool) -> u16 {
-        let bit = |(i, s): (usize, &Seat)| {
+        let bit = |(i, s): (usize, &Chair)| {
             let holds = seats & 1 << i != 0 && s.last.as_ref().is_some_and(&passes);
             u16::from(holds) << i
         };
-        (self.seats[..self.len].iter().enumerate()).fold(0, |m, s| m | bit(s))
+        (self.chairs[..self.len].iter().enumerate()).fold(0, |m, s| m | bit(s))
     }
 
     fn of(&self, seats: u16) -> impl Iterator<Item = &Report> {
-        let here = self.seats[..self.len].iter().enumerate();
+        let here = self.chairs[..self.len].iter().enumerate();
         here.filter_map(move |(i, s)| s.last.as_ref().filter(|_| seats & 1 << i != 0))
     }
 

@@ -84,6 +84,16 @@ fn each_mistake_gets_one_precise_line() {
             "is no network such as",
         ),
         (
+            "deviation_ppm = 20000",
+            "deviation_ppm = 0",
+            "oracle_panel: a deviation of 0 ppm",
+        ),
+        (
+            "# quorum = 1 ",
+            "quorum = 2 ",
+            "a quorum of 2 of 1 oracles is no majority, or cannot be reached",
+        ),
+        (
             "durability = \"fsync\"",
             "durability = \"maybe\"",
             "unknown variant `maybe`",

@@ -15,7 +15,7 @@ use handshake::{PublicKey, SecretKey, VenueLogin};
 use hostd::admin::AdminRequest;
 use hostd::clock::Clock;
 use hostd::config::Config;
-use hostd::control::{ControlTile, Desk as ControlDesk, OracleDesk};
+use hostd::control::{ControlTile, Desk as ControlDesk};
 use hostd::core::Core;
 use hostd::egress::{FEED, FeedEgress};
 use hostd::feed::{Desk as FeedDesk, FeedCounters, FeedDay, FeedTile};
@@ -25,6 +25,7 @@ use hostd::meters::{Machine, TileMeter};
 use hostd::nic::sim::{SimNet, SimNic};
 use hostd::nic::{Endpoint, Nic, NicCounters, RxBurst, TxFull};
 use hostd::operator::Roll;
+use hostd::oracle_desk::OracleDesk;
 use hostd::recover::{missing, recover};
 use hostd::spool::{SpoolFiles, SpoolTile};
 use hostd::status::Stages;
@@ -360,22 +361,7 @@ impl Venue {
             durable: ends.durable,
             stats: Arc::clone(&stats),
         };
-        let listings: Vec<_> = core
-            .listings
-            .values()
-            .chain(&listing.instruments)
-            .copied()
-            .collect();
-        let keys = BTreeMap::from([(1, oracle_key().public())]);
-        let d = &config.domain;
-        let oracle = OracleDesk::new(
-            keys,
-            &listings,
-            config.risk_params(),
-            core.engine.table().map_or(0, |t| t.epoch),
-            d.risk_epoch_ms * MS,
-            d.oracle_stale_ms * MS,
-        );
+        let oracle = OracleDesk::of(config, &core, &listing);
         let roll = Roll::of(config, &core, &listing);
         // The process before is gone, and so are its sockets.
         SOCKETS
@@ -406,7 +392,7 @@ impl Venue {
             engine,
             spool_link,
             feed: egress,
-            batch_interval_ns: d.batch_interval_ms * MS,
+            batch_interval_ns: config.domain.batch_interval_ms * MS,
         };
         let mut hot = HotTiles::new(nic, own_clock(), core, parts);
         hot.open_day(&listing);
