@@ -112,6 +112,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         parker,
         hot: hot_waker,
         durable,
+        space,
         spares,
     } = journal;
     let tile = JournalTile {
@@ -122,6 +123,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         parker,
         hot: hot_waker,
         durable,
+        space,
         stats: Arc::clone(&stats),
     };
     let journal = plan.start(Stage::Journal, |pace| tile.run(pace))?;

@@ -24,7 +24,7 @@ use firmware::units::{MemberId, TimeNs};
 use firmware::wire::datagram;
 use firmware::wire::input::{InSession, InTimer, SESSION_LOST, TIMER_OPERATOR, TIMER_SEAL};
 use firmware::wire::quote::Asked;
-use lane::{Consumer, Producer, Waker, WatermarkReader};
+use lane::{Consumer, GaugesReader, Producer, Waker, WatermarkReader};
 use matcher::sequencer::{Input, Sequenced};
 
 /// Requests that fit one datagram: prefix, header and the smallest block are 26 bytes.
@@ -59,6 +59,8 @@ pub struct EngineLanes {
     pub spares: Consumer<Vec<u8>>,
     /// What is durable, to be shown.
     pub durable: WatermarkReader,
+    /// Whether the journal's space runs short.
+    pub space: GaugesReader<1>,
     /// Times of requests, to the gateway.
     pub times: Producer<StageTimes>,
     /// Snapshots, to the control tile.
@@ -286,7 +288,8 @@ impl EngineStage {
             return None;
         }
         let is_over = self.lanes.journal_meter.used() > self.high_water.journal as u64
-            || self.lanes.arrivals.len() > self.high_water.arrivals;
+            || self.lanes.arrivals.len() > self.high_water.arrivals
+            || self.lanes.space.get() != [0];
         self.core.gate.set_overloaded(is_over);
         let mut taken = 0;
         while taken < BURST && self.take_arrival(clock, out) {

@@ -5,11 +5,12 @@
 use crate::clock::Clock;
 use crate::feed::SealedNote;
 use crate::lanes::{RecordHead, ToJournal};
+use crate::log;
 use crate::tile::{Pace, Wait};
 use anyhow::Context;
 use hdrhistogram::Histogram;
 use journal::{Chain, Disk, GroupCommit, Record};
-use lane::{Consumer, Parker, Producer, Waker, Watermark};
+use lane::{Consumer, Gauges, Parker, Producer, Waker, Watermark};
 use matcher::planted::{self, Bug};
 use std::collections::VecDeque;
 use std::fs;
@@ -17,6 +18,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
+
+/// Longest sleep without records.
+const PARK: Duration = Duration::from_millis(50);
+/// Between two looks for a segment that records wait for.
+const SEGMENT_WAIT: Duration = Duration::from_millis(1);
 
 /// What a group commit costs, for people.
 #[derive(Debug)]
@@ -27,6 +33,8 @@ pub struct JournalStats {
     pub commits: u64,
     /// Duration of a commit, us.
     pub commit_us: Histogram<u64>,
+    /// Segments made and not begun.
+    pub segments_ahead: u32,
 }
 
 impl JournalStats {
@@ -38,6 +46,7 @@ impl JournalStats {
             bytes: 0,
             commits: 0,
             commit_us,
+            segments_ahead: 0,
         }
     }
 }
@@ -62,6 +71,8 @@ pub struct JournalTile<D> {
     pub hot: Waker,
     /// Last durable record.
     pub durable: Watermark,
+    /// One while space for segments runs short, else zero: then only what lowers risk is let in.
+    pub space: Gauges<1>,
     /// Measurements.
     pub stats: Arc<Mutex<JournalStats>>,
     /// What was taken off the lane and is not handed on.
@@ -69,11 +80,17 @@ pub struct JournalTile<D> {
 }
 
 /// What the journal tile has taken off its lane and not handed on: the first bytes of a long record, and batches
-/// that wait for their last record.
+/// that wait for their last record; and what it knows of the write in flight.
 #[derive(Debug)]
 pub struct Taken {
     parts: Vec<u8>,
     batches: VecDeque<SealedFile>,
+    /// Bytes that no figure counts yet.
+    bytes: u64,
+    /// When the write in flight began.
+    begun: Option<Instant>,
+    /// As was said last.
+    is_short: bool,
 }
 
 impl Taken {
@@ -83,6 +100,9 @@ impl Taken {
         Self {
             parts: Vec::with_capacity(1 << 10),
             batches: VecDeque::new(),
+            bytes: 0,
+            begun: None,
+            is_short: false,
         }
     }
 }
@@ -150,30 +170,44 @@ impl SealTile {
 impl<D: Disk> JournalTile<D> {
     /// Runs until the hot tile is gone and everything is durable.
     ///
+    /// One write is in flight; what arrives meanwhile is encoded meanwhile, and the next write takes all of it.
+    ///
     /// # Errors
-    /// Any failure of the disk: nothing is tried again, the box stops.
+    /// Any failure of the disk: nothing is tried again, the box stops. Lack of space is none while the box runs: it
+    /// goes on when there is some, and until then nothing more is durable.
     pub fn run(mut self, mut pace: Pace<impl Clock>) -> anyhow::Result<()> {
         loop {
             let taken = self.take();
-            pace.turn(taken as usize);
-            if taken == 0 {
-                if self.lane.is_abandoned() && self.lane.is_empty() {
-                    return Ok(());
+            if self.commit.is_in_flight() {
+                pace.turn(taken as usize);
+                let is_done = if pace.wait == Wait::Spin {
+                    self.commit.poll_durable()
+                } else {
+                    self.commit.wait_durable()
+                };
+                if is_done.context("journal")? {
+                    self.publish()?;
                 }
-                if pace.wait == Wait::Spin {
-                    std::hint::spin_loop();
-                    continue;
-                }
-                let lane = &self.lane;
-                let slept = self
-                    .parker
-                    .park(Duration::from_millis(50), || !lane.is_empty());
-                pace.slept(slept.context("journal tile")?);
                 continue;
             }
-            let begun = Instant::now();
-            self.commit.flush().context("journal")?;
-            self.publish(taken, begun)?;
+            let has_begun = self.begin()?;
+            pace.turn(taken as usize + usize::from(has_begun));
+            if taken > 0 || has_begun {
+                continue;
+            }
+            if self.lane.is_abandoned() && self.lane.is_empty() {
+                // Nobody waits for a segment any more that there may never be space for.
+                return self.commit.flush().context("journal");
+            }
+            if pace.wait == Wait::Spin {
+                std::hint::spin_loop();
+                continue;
+            }
+            // Records that wait for a segment may have left no room for what the lane holds.
+            let (lane, waits) = (&self.lane, self.commit.has_records());
+            let timeout = if waits { SEGMENT_WAIT } else { PARK };
+            let slept = self.parker.park(timeout, || !waits && !lane.is_empty());
+            pace.slept(slept.context("journal tile")?);
         }
     }
 
@@ -184,23 +218,45 @@ impl<D: Disk> JournalTile<D> {
     /// As [`run`](Self::run).
     pub fn turn(&mut self) -> anyhow::Result<bool> {
         let taken = self.take();
-        let begun = Instant::now();
-        let has_moved = match self.commit.poll() {
+        let is_done = match self.commit.poll_durable() {
             Err(_) if planted::is(Bug::IgnoresDiskErrors) => {
                 self.durable.raise(self.commit.next_seq() - 1);
-                false
+                return Ok(taken > 0);
             }
-            moved => moved.context("journal")?,
+            done => done.context("journal")?,
         };
-        if has_moved {
-            self.publish(taken, begun)?;
+        if is_done {
+            self.publish()?;
         }
-        Ok(has_moved || taken > 0)
+        Ok(self.begin()? || is_done || taken > 0)
+    }
+
+    /// Begins the next write if it can, and says whether space runs short.
+    fn begin(&mut self) -> anyhow::Result<bool> {
+        let has_begun = self.commit.begin().context("journal")?;
+        if has_begun {
+            self.taken.begun = Some(Instant::now());
+        }
+        let is_short = self.commit.is_short_of_space();
+        if is_short != self.taken.is_short {
+            self.taken.is_short = is_short;
+            self.space.set(0, is_short.into());
+            let free = self.commit.free_segments();
+            log::event(
+                if is_short {
+                    "journal_space_short"
+                } else {
+                    "journal_space_back"
+                },
+                &[("segments_ahead", &free)],
+            );
+        }
+        Ok(has_begun)
     }
 
     /// Appends what the lane holds; returns the bytes taken (at least 1 if anything came).
     fn take(&mut self) -> u64 {
-        let Taken { parts, batches } = &mut self.taken;
+        let Taken { parts, batches, .. } = &mut self.taken;
         let mut bytes = 0;
         while let Some(item) = self.lane.peek() {
             let (head, body): (RecordHead, &[u8]) = match item {
@@ -243,11 +299,12 @@ impl<D: Disk> JournalTile<D> {
             parts.clear();
             self.lane.pop();
         }
+        self.taken.bytes += bytes;
         bytes
     }
 
     /// Says what is durable now, and hands on the batches that are.
-    fn publish(&mut self, bytes: u64, begun: Instant) -> anyhow::Result<()> {
+    fn publish(&mut self) -> anyhow::Result<()> {
         let durable = if planted::is(Bug::ReleasesBeforeDurable) {
             self.commit.next_seq() - 1
         } else {
@@ -255,10 +312,12 @@ impl<D: Disk> JournalTile<D> {
         };
         self.durable.raise(durable);
         self.hot.wake();
-        let us = begun.elapsed().as_micros() as u64;
+        let begun = self.taken.begun.take();
+        let us = begun.map_or(0, |b| b.elapsed().as_micros() as u64);
         let mut stats = self.stats.lock().expect("nobody panics with the lock held");
-        stats.bytes += bytes;
+        stats.bytes += std::mem::take(&mut self.taken.bytes);
         stats.commits += 1;
+        stats.segments_ahead = self.commit.free_segments();
         stats.commit_us.saturating_record(us.max(1));
         drop(stats);
         self.release_batches()

@@ -96,6 +96,7 @@ pub struct JournalStatus {
     p50_us: u64,
     p99_us: u64,
     max_us: u64,
+    segments_ahead: u32,
 }
 
 /// What the control tile counts.
@@ -217,6 +218,7 @@ impl Status {
                 p50_us: journal.commit_us.value_at_quantile(0.5),
                 p99_us: journal.commit_us.value_at_quantile(0.99),
                 max_us: journal.commit_us.max(),
+                segments_ahead: journal.segments_ahead,
             },
         }
     }

@@ -9,7 +9,7 @@ use crate::lanes::{SpoolAnswer, ToJournal, ToSpool, Told, arrivals};
 use crate::meters::{LaneMeter, LaneReader};
 use crate::outlet::TellLane;
 use crate::topology::{TopologyName, depth, high_water};
-use lane::{Consumer, Parker, Producer, Waker, Watermark, bounded};
+use lane::{Consumer, Gauges, Parker, Producer, Waker, Watermark, bounded};
 use std::io;
 
 /// From which marks on new risk is refused.
@@ -69,6 +69,8 @@ pub struct JournalEnds {
     pub hot: Waker,
     /// What is durable.
     pub durable: Watermark,
+    /// Whether space for segments runs short.
+    pub space: Gauges<1>,
     /// Buffers of written batches.
     pub spares: Producer<Vec<u8>>,
 }
@@ -133,6 +135,7 @@ impl Wiring {
             (Parker::new()?, Parker::new()?, Parker::new()?);
         let control = control_parker.waker();
         let durable = Watermark::new(durable);
+        let space = Gauges::new();
         let spool_link = SpoolLink::new(
             reports_in,
             spool_parker.waker(),
@@ -161,6 +164,7 @@ impl Wiring {
                 journal_waker: journal_parker.waker(),
                 spares,
                 durable: durable.reader(),
+                space: space.reader(),
                 times: times_in,
                 snapshots: engine_show,
             },
@@ -172,6 +176,7 @@ impl Wiring {
                 parker: journal_parker,
                 hot: gateway.clone(),
                 durable,
+                space,
                 spares: spares_in,
             },
             spool: SpoolEnds {

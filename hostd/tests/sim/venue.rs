@@ -359,6 +359,7 @@ impl Venue {
             parker: ends.parker,
             hot: ends.hot,
             durable: ends.durable,
+            space: ends.space,
             stats: Arc::clone(&stats),
         };
         let oracle = OracleDesk::of(config, &core, &listing);

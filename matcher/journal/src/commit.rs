@@ -98,8 +98,8 @@ impl<D: Disk> GroupCommit<D> {
     /// # Errors
     /// If the disk failed; from then on always.
     pub fn poll(&mut self) -> Result<bool, DiskError> {
-        let done = self.run(D::poll);
-        self.stop_on(done)
+        let done = self.poll_durable()?;
+        Ok(self.begin()? || done)
     }
 
     /// As [`poll`](Self::poll), but sleeps until the write in flight is durable.
@@ -107,7 +107,35 @@ impl<D: Disk> GroupCommit<D> {
     /// # Errors
     /// As `poll`.
     pub fn wait(&mut self) -> Result<bool, DiskError> {
-        let done = self.run(D::wait);
+        let done = self.wait_durable()?;
+        Ok(self.begin()? || done)
+    }
+
+    /// Begins to write what was appended, if no write is in flight and there is a segment for it. True if it did.
+    /// Called from time to time also without records: it finds out that space is back.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub fn begin(&mut self) -> Result<bool, DiskError> {
+        let begun = self.try_begin();
+        self.stop_on(begun)
+    }
+
+    /// Takes note of the write in flight if it is durable; begins no other. True if it is.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub fn poll_durable(&mut self) -> Result<bool, DiskError> {
+        let done = self.complete(D::poll);
+        self.stop_on(done)
+    }
+
+    /// As [`poll_durable`](Self::poll_durable), but sleeps until the write in flight is durable.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub fn wait_durable(&mut self) -> Result<bool, DiskError> {
+        let done = self.complete(D::wait);
         self.stop_on(done)
     }
 
@@ -117,7 +145,7 @@ impl<D: Disk> GroupCommit<D> {
     /// If the disk failed; from then on always. [`DiskError::NoSpace`] if a segment is needed that there
     /// is no space for; this one passes when there is.
     pub fn flush(&mut self) -> Result<(), DiskError> {
-        while self.durable_seq + 1 < self.writer.next_seq() {
+        while self.has_records() {
             if !self.wait()? {
                 if self.disk.has_no_space() {
                     return Err(DiskError::NoSpace);
@@ -129,30 +157,39 @@ impl<D: Disk> GroupCommit<D> {
         Ok(())
     }
 
-    fn run(
+    fn complete(
         &mut self,
-        complete: impl FnOnce(&mut D) -> Result<Option<Batch>, DiskError>,
+        of: impl FnOnce(&mut D) -> Result<Option<Batch>, DiskError>,
     ) -> Result<bool, DiskError> {
         if self.has_failed {
             return Err(DiskError::Stopped);
         }
-        let mut is_busy = false;
+        if !self.is_in_flight {
+            return Ok(false);
+        }
+        let Some(batch) = of(&mut self.disk)? else {
+            return Ok(false);
+        };
+        self.durable_seq = batch.last_seq().unwrap_or(self.durable_seq);
+        self.writer.give_back(batch);
+        self.is_in_flight = false;
+        Ok(true)
+    }
+
+    fn try_begin(&mut self) -> Result<bool, DiskError> {
+        if self.has_failed {
+            return Err(DiskError::Stopped);
+        }
         if self.is_in_flight {
-            let Some(batch) = complete(&mut self.disk)? else {
-                return Ok(false);
-            };
-            self.durable_seq = batch.last_seq().unwrap_or(self.durable_seq);
-            self.writer.give_back(batch);
-            self.is_in_flight = false;
-            is_busy = true;
+            return Ok(false);
         }
         self.disk.prepare(self.writer.wanted_segment())?;
-        if let Some(batch) = self.writer.take_batch(self.disk.ready()) {
-            self.disk.submit(batch)?;
-            self.is_in_flight = true;
-            is_busy = true;
-        }
-        Ok(is_busy)
+        let Some(batch) = self.writer.take_batch(self.disk.ready()) else {
+            return Ok(false);
+        };
+        self.disk.submit(batch)?;
+        self.is_in_flight = true;
+        Ok(true)
     }
 
     fn stop_on<T>(&mut self, done: Result<T, DiskError>) -> Result<T, DiskError> {
@@ -178,14 +215,26 @@ impl<D: Disk> GroupCommit<D> {
         self.writer.chain()
     }
 
+    /// Some record appended is not durable yet.
+    #[must_use]
+    pub fn has_records(&self) -> bool {
+        self.durable_seq + 1 < self.writer.next_seq()
+    }
+
+    /// Fewer than two segments are made ahead, and there is no space for another: time to take in only what
+    /// lowers risk. What is under way still has room, so the error itself is never met.
+    #[must_use]
+    pub fn is_short_of_space(&self) -> bool {
+        self.disk.has_no_space() && self.free_segments() < 2
+    }
+
     /// A write is in flight.
     #[must_use]
     pub fn is_in_flight(&self) -> bool {
         self.is_in_flight
     }
 
-    /// Segments made and not begun. At zero, and with [`room`](Self::room) running out, stop taking
-    /// what is not a cancel: no space for another segment was found yet.
+    /// Segments made and not begun; see [`is_short_of_space`](Self::is_short_of_space).
     #[must_use]
     pub fn free_segments(&self) -> u32 {
         self.disk.ready().saturating_sub(self.writer.segment())
