@@ -137,11 +137,11 @@ impl Scan<'_> {
     fn hole(&mut self, segment: u32, offset: u64) -> Result<JournalError, JournalError> {
         let end = self.end;
         self.window.show(self.dir, end.segment)?;
-        let room = self
-            .window
-            .file_len()?
-            .saturating_sub(end.offset)
-            .min(BATCH_BYTES_MAX as u64);
+        let left = self.window.file_len()?.saturating_sub(end.offset);
+        // A file that was cut short counts as going on with zeros.
+        let room = left
+            .next_multiple_of(BLOCK_LEN as u64)
+            .clamp(BLOCK_LEN as u64, BATCH_BYTES_MAX as u64);
         let bytes = self.window.at(end.offset, room as usize)?;
         let header = BatchHeader::read(bytes);
         if is_zero(&bytes[..BLOCK_LEN]) {

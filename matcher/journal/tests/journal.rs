@@ -683,6 +683,28 @@ fn a_live_reader_goes_on_while_segments_move() {
 }
 
 #[test]
+fn a_segment_cut_short_at_any_byte_before_a_later_one_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let batches = [
+        vec![body(12_000, 1)],
+        vec![body(12_000, 2)],
+        vec![body(12_000, 3)],
+    ];
+    build(dir.path(), &batches);
+    let path = dir.path().join(segment_name(1));
+    let good = std::fs::read(&path).unwrap();
+    // Up to where the padding of its last batch begins: zeros that are missing are zeros.
+    for len in (0..4096 + 12_288 + 12_096).step_by(97) {
+        std::fs::write(&path, &good[..len]).unwrap();
+        match read(dir.path()) {
+            Err(JournalError::Corrupt { segment: 1, .. }) => {}
+            Err(other) => panic!("cut at {len}: {other}"),
+            Ok((found, _)) => panic!("cut at {len}: {} records", found.len()),
+        }
+    }
+}
+
+#[test]
 fn a_second_writer_is_refused_until_the_first_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let first = JournalDir::open(dir.path()).unwrap();
