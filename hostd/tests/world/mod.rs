@@ -12,7 +12,7 @@ use firmware::wire::session::OracleReport;
 use handshake::{SecretKey, sign_oracle};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -48,6 +48,10 @@ pub(crate) struct World {
     pub(crate) dir: TempDir,
     /// As in the example: orders, feed source, lines A and B, re-requests, snapshots, checkpoints.
     pub(crate) ports: [u16; 8],
+    /// Where clients find it.
+    pub(crate) host: Ipv4Addr,
+    /// The network namespace that the daemon runs in, if not ours.
+    pub(crate) namespace: Option<String>,
     child: Option<Child>,
     /// Lines of `[topology]`.
     topology: String,
@@ -92,9 +96,11 @@ impl World {
         let world = Self {
             ports: std::array::from_fn(|_| free_port()),
             dir,
+            host: Ipv4Addr::LOCALHOST,
+            namespace: None,
             child: None,
             topology: TOPOLOGIES[0].into(),
-            oracle: UdpSocket::bind("127.0.0.1:0").unwrap(),
+            oracle: UdpSocket::bind("0.0.0.0:0").unwrap(),
             report_no: 0,
         };
         let path = world.dir.path();
@@ -156,11 +162,24 @@ impl World {
         })
     }
 
+    fn daemon(&self) -> Command {
+        let hostd = env!("CARGO_BIN_EXE_hostd");
+        let mut command = match &self.namespace {
+            None => Command::new(hostd),
+            Some(name) => {
+                let mut ip = Command::new("ip");
+                ip.args(["netns", "exec", name, hostd]);
+                ip
+            }
+        };
+        command.args(["run", "--config"]).arg(self.config_path());
+        command
+    }
+
     /// Starts the daemon and waits until it serves.
     pub(crate) fn start(&mut self) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hostd"))
-            .args(["run", "--config"])
-            .arg(self.config_path())
+        let mut child = self
+            .daemon()
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -184,11 +203,7 @@ impl World {
 
     /// Runs the daemon until it exits by itself; returns its last line on standard error.
     pub(crate) fn start_and_fail(&self) -> String {
-        let out = Command::new(env!("CARGO_BIN_EXE_hostd"))
-            .args(["run", "--config"])
-            .arg(self.config_path())
-            .output()
-            .unwrap();
+        let out = self.daemon().output().unwrap();
         assert!(!out.status.success(), "it should have refused to start");
         let text = String::from_utf8(out.stderr).unwrap();
         text.lines().last().unwrap_or_default().to_owned()
@@ -264,7 +279,7 @@ impl World {
         let mut buffer = DatagramBuilder::new();
         let bytes = control_datagram(&mut buffer, &sign_oracle(&key(3), &report));
         self.oracle
-            .send_to(bytes, ("127.0.0.1", self.ports[0]))
+            .send_to(bytes, (self.host, self.ports[0]))
             .unwrap();
     }
 
@@ -332,10 +347,7 @@ impl World {
             venue: key(9).public(),
             suites: SuiteSet::SAFE,
         };
-        let mut config = Config::new(
-            SocketAddr::from(([127, 0, 0, 1], self.ports[0])),
-            credentials,
-        );
+        let mut config = Config::new((self.host, self.ports[0]).into(), credentials);
         config.first_report = None;
         config
     }

@@ -10,8 +10,10 @@ use std::sync::Mutex;
 
 /// Arguments that the environment was begun with; it cannot be begun again with others, nor ended.
 static STARTED: Mutex<Option<Vec<String>>> = Mutex::new(None);
-/// The last line of DPDK's log: where it says why something failed, it says it there.
-static LAST_LINE: Mutex<String> = Mutex::new(String::new());
+/// The end of DPDK's log since [`listen`]: why something failed is said only there, a few lines before the end.
+static LOG: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// Lines of it that are kept.
+const LOG_LINES: usize = 6;
 
 /// Begins the environment for a tile that runs where the calling thread may run.
 ///
@@ -24,6 +26,7 @@ pub(super) fn start(arguments: &[String]) -> Result<(), DpdkError> {
         Some(_) => return Err(DpdkError::StartedOtherwise),
         None => {}
     }
+    listen();
     let refused = |op: &'static str| {
         move |e: rustix::io::Errno| DpdkError::Refused {
             op,
@@ -126,8 +129,11 @@ extern "C" fn on_log(line: *const c_char, len: usize) {
     let text = String::from_utf8_lossy(bytes);
     for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
         log::event("dpdk", &[("line", &line)]);
-        if let Ok(mut last) = LAST_LINE.lock() {
-            line.clone_into(&mut last);
+        if let Ok(mut log) = LOG.lock() {
+            if log.len() == LOG_LINES {
+                log.remove(0);
+            }
+            log.push(line.to_owned());
         }
     }
 }
@@ -138,13 +144,20 @@ pub(super) fn errno() -> c_int {
     unsafe { dpdk_sys::shim_errno() }
 }
 
-/// What DPDK said of the failure `code` (negative, as it returns them), and its last line.
+/// Forgets what DPDK said so far.
+pub(super) fn listen() {
+    if let Ok(mut log) = LOG.lock() {
+        log.clear();
+    }
+}
+
+/// What DPDK calls the failure `code` (negative, as it returns them), and what it said before.
 pub(super) fn reason(code: c_int) -> String {
     // SAFETY: a C string that lives until this thread asks again.
     let text = unsafe { CStr::from_ptr(dpdk_sys::rte_strerror(-code)) };
     let text = text.to_string_lossy().into_owned();
-    match LAST_LINE.lock() {
-        Ok(last) if !last.is_empty() => format!("{text} (DPDK's last line: {last})"),
+    match LOG.lock() {
+        Ok(log) if !log.is_empty() => format!("{text}; it said: {}", log.join(" | ")),
         _ => text,
     }
 }

@@ -56,7 +56,7 @@ pub enum DpdkError {
     Refused {
         /// What was being done.
         op: &'static str,
-        /// Its answer, with the last line of its log.
+        /// Its answer, with the end of its log.
         reason: String,
     },
 }

@@ -112,6 +112,7 @@ impl Port {
 
     /// The port, not started. Dropping it gives the device back.
     fn plugged(device: &str) -> Result<Self, DpdkError> {
+        eal::listen();
         Ok(Self {
             id: find_or_plug(device)?,
             name: device_name(device).to_owned(),
