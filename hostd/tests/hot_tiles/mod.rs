@@ -4,7 +4,7 @@ use firmware::wire::feed::FeedMessage;
 use hostd::clock::Clock;
 use hostd::core::Core;
 use hostd::egress::FeedEgress;
-use hostd::engine::{EngineLanes, EngineStage};
+use hostd::engine::{EngineLanes, EngineStage, HighWater};
 use hostd::gateway::{Flows, GatewayLanes, GatewayStage, SpoolLink};
 use hostd::hot::{HotLanes, HotTile};
 use hostd::lanes::WireCounters;
@@ -13,7 +13,7 @@ use hostd::nic::Nic;
 use hostd::pinned::{EngineTile, GatewayTile};
 use hostd::recover::Listing;
 use hostd::tile::Tile;
-use hostd::wiring::{HIGH_WATER, HotWiring};
+use hostd::wiring::HotWiring;
 
 /// What the tiles are made of, beside NIC, clock and core.
 pub(crate) struct Parts {
@@ -23,6 +23,7 @@ pub(crate) struct Parts {
     pub(crate) spool_link: SpoolLink,
     pub(crate) feed: FeedEgress,
     pub(crate) batch_interval_ns: u64,
+    pub(crate) high_water: HighWater,
 }
 
 /// Gateway and engine, on one tile or on two.
@@ -40,13 +41,14 @@ impl<N: Nic, C: Clock + Clone> HotTiles<N, C> {
             spool_link,
             feed,
             batch_interval_ns,
+            high_water,
         } = parts;
         match hot {
             HotWiring::Shared(parker) => {
                 let lanes = HotLanes {
                     gateway,
                     engine,
-                    high_water: HIGH_WATER,
+                    high_water,
                     parker,
                 };
                 let tile =
@@ -63,7 +65,7 @@ impl<N: Nic, C: Clock + Clone> HotTiles<N, C> {
                 let waker = engine_parker.waker();
                 let stage = GatewayStage::new(nic, now, flows, gateway, spool_link, feed);
                 let gateway = GatewayTile::new(stage, told, waker, clock.clone(), gateway_parker);
-                let stage = EngineStage::new(core, engine, HIGH_WATER, batch_interval_ns, now);
+                let stage = EngineStage::new(core, engine, high_water, batch_interval_ns, now);
                 Self::Pinned(gateway, EngineTile::new(stage, tell, clock, engine_parker))
             }
         }

@@ -37,7 +37,7 @@ use hostd::nic::{Endpoint, Nic, NicCounters, RxBurst, TxFull};
 use hostd::recover::missing;
 use hostd::spool::{SpoolFiles, SpoolTile};
 use hostd::topology::TopologyName;
-use hostd::wiring::{JournalEnds, SpoolEnds, Wiring};
+use hostd::wiring::{HIGH_WATER, JournalEnds, SpoolEnds, Wiring};
 use hot_tiles::{HotTiles, Parts};
 use journal::{ChainAt, RecordView};
 use lane::{Consumer, Parker};
@@ -212,6 +212,7 @@ impl Venue {
             spool_link,
             feed,
             batch_interval_ns: 3_600_000_000_000,
+            high_water: HIGH_WATER,
         };
         let mut tile = HotTiles::new(nic, LabClock(clock.clone()), core, parts);
         tile.open_day(&listing);

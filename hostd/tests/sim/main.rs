@@ -32,6 +32,9 @@ const SEEDS: u64 = 32;
 
 /// What must happen in that many seeds: what the simulator never met it says nothing about.
 const KINDS: &[&str] = &[
+    "Overloaded",
+    "crash: write in flight whole",
+    "session terminated by the venue",
     "CannotFillWhole",
     "Halted",
     "InsufficientMargin",

@@ -280,7 +280,8 @@ impl Member {
             Report::Accepted(_) => "told: accepted",
             Report::Rejected(m) => {
                 let code = RejectCode::from_wire(m.reason);
-                let is_load = matches!(code, Some(RejectCode::Throttled | RejectCode::Busy));
+                use RejectCode::{Busy, Overloaded, Throttled};
+                let is_load = matches!(code, Some(Throttled | Overloaded | Busy));
                 hold!(
                     CancelsPass,
                     !is_load || !CANCELS.contains(&m.ref_template),

@@ -1,8 +1,10 @@
 //! What a seed stands for. Each run has some kinds of fault and not others, so that one does not hide another.
 
 use firmware::units::TimeNs;
+use hostd::engine::HighWater;
 use hostd::nic::sim::{Faults, Rng};
 use hostd::topology::TopologyName;
+use hostd::wiring::HIGH_WATER;
 
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const START: TimeNs = TimeNs(1_800_000_000_000_000_000);
@@ -42,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) both_ports: bool,
     /// Gateway and engine on one tile, or on two.
     pub(crate) topology: TopologyName,
+    /// From where on the box counts as overloaded.
+    pub(crate) high_water: HighWater,
 }
 
 impl Options {
@@ -104,6 +108,14 @@ impl Options {
             request_percent: 20 + rng.below(80),
             both_ports: rng.percent(40),
             topology: [TopologyName::Shared, TopologyName::Pinned][rng.below(2) as usize],
+            high_water: if rng.percent(30) {
+                HighWater {
+                    journal: 4 + rng.below(40) as usize,
+                    arrivals: 100 + rng.below(1_000) as usize,
+                }
+            } else {
+                HIGH_WATER
+            },
         }
     }
 }

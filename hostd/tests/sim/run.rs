@@ -29,6 +29,8 @@ use tokio::sync::oneshot;
 
 /// Milliseconds in which all must be well again.
 const HEALED_MAX: u64 = 20_000;
+/// Milliseconds in which the box stops, and everybody hears of it.
+const STOPPED_MAX: u64 = 5_000;
 const SUBSCRIBERS: u8 = 3;
 
 /// Signs prices.
@@ -113,6 +115,7 @@ impl Run {
             config,
             segment_kib: options.segment_kib,
             topology: options.topology,
+            high_water: options.high_water,
             tally: tally.clone(),
         };
         Self {
@@ -529,10 +532,32 @@ impl Run {
         self.world.tally.add("retransmission asked for", again);
     }
 
-    /// A replay of all that is on disk.
+    /// An orderly stop, and a replay of all that is on disk.
     fn end(mut self) -> [u8; 32] {
-        let Some(mut venue) = self.venue.take() else {
-            violated(Invariant::Runs, "the box does not run".into());
+        let (answer, mut stopped) = oneshot::channel();
+        if let Some(venue) = &mut self.venue {
+            venue.ask(AdminRequest::Shutdown(answer));
+        }
+        let is_over = |run: &Self| {
+            let has_stopped = run.venue.as_ref().is_some_and(|v| v.has_stopped);
+            has_stopped && run.subscribers.iter().all(|s| s.has_ended)
+        };
+        for _ in 0..STOPPED_MAX {
+            if is_over(&self) {
+                break;
+            }
+            self.tick(false);
+        }
+        hold!(
+            Progress,
+            is_over(&self),
+            "told to stop, and not everybody has heard the end after {STOPPED_MAX} ms"
+        );
+        let (Some(mut venue), Ok(stopped)) = (self.venue.take(), stopped.try_recv()) else {
+            violated(
+                Invariant::Runs,
+                "the box stopped without a last word".into(),
+            );
         };
         venue.note(&self.world.tally);
         let counters = venue.core().engine.counters();
@@ -545,18 +570,17 @@ impl Run {
         }
         venue.lose_disk();
         let (recovered, history, ..) = self.world.recover();
-        let engine = &venue.core().engine;
         hold!(
             NothingLost,
-            recovered.records == engine.last_seq().0,
-            "{} records are durable, the journal has {}",
-            engine.last_seq(),
+            recovered.records == stopped.engine_seq,
+            "it stopped after {} records, the journal has {}",
+            stopped.engine_seq,
             recovered.records
         );
         venue.compare(&history, recovered.records);
         hold!(
             SameBytes,
-            recovered.core.engine.state_hash() == engine.state_hash(),
+            recovered.core.engine.state_hash() == stopped.state_hash,
             "another state after {} records",
             recovered.records
         );

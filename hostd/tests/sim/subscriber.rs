@@ -21,6 +21,8 @@ pub(crate) struct Subscriber {
     pub(crate) address: Endpoint,
     joins_at: TimeNs,
     has_joined: bool,
+    /// The session is over for it, and it has all of it.
+    pub(crate) has_ended: bool,
     /// What it was told, by number.
     pub(crate) told: BTreeMap<u64, FeedMessage>,
 }
@@ -60,6 +62,7 @@ impl Subscriber {
             address,
             joins_at: TimeNs(now.0 + late * MS),
             has_joined: false,
+            has_ended: false,
             told: BTreeMap::new(),
         }
     }
@@ -85,6 +88,7 @@ impl Subscriber {
                         self.name
                     );
                 }
+                FeedEvent::EndOfSession => self.has_ended = true,
                 _ => {}
             }
         }

@@ -18,6 +18,7 @@ use hostd::config::Config;
 use hostd::control::{ControlTile, Desk as ControlDesk};
 use hostd::core::Core;
 use hostd::egress::{FEED, FeedEgress};
+use hostd::engine::HighWater;
 use hostd::feed::{Desk as FeedDesk, FeedCounters, FeedDay, FeedTile};
 use hostd::journal_tile::{JournalStats, JournalTile, SealTile, Taken};
 use hostd::logins::LoginDesk;
@@ -162,6 +163,7 @@ pub(crate) struct World {
     pub(crate) config: Config,
     pub(crate) segment_kib: u64,
     pub(crate) topology: TopologyName,
+    pub(crate) high_water: HighWater,
     pub(crate) tally: Tally,
 }
 
@@ -291,6 +293,8 @@ pub(crate) struct Venue {
     clock: Rc<Cell<TimeNs>>,
     /// Turns since the journal tile ended: the other threads find it out a little later.
     turns_without_journal: u32,
+    /// It was told to stop and has.
+    pub(crate) has_stopped: bool,
 }
 
 /// Which tiles run in a turn; the hot tile always does.
@@ -394,6 +398,7 @@ impl Venue {
             spool_link,
             feed: egress,
             batch_interval_ns: config.domain.batch_interval_ms * MS,
+            high_water: world.high_water,
         };
         let mut hot = HotTiles::new(nic, own_clock(), core, parts);
         hot.open_day(&listing);
@@ -443,6 +448,7 @@ impl Venue {
             medium,
             clock: Rc::clone(clock),
             turns_without_journal: 0,
+            has_stopped: false,
         };
         (venue, history, recovered.records)
     }
@@ -463,9 +469,14 @@ impl Venue {
 
     /// A turn of each tile that runs; `false` when the box has ended.
     pub(crate) fn turn(&mut self, runs: Runs) -> bool {
-        if runs.control {
-            assert!(!self.control.turn(), "nobody told it to stop");
+        if self.has_stopped {
+            // The feed tile serves on for a while.
+            self.feed
+                .turn(&mut self.feed_burst, self.clock.get())
+                .unwrap();
+            return true;
         }
+        self.has_stopped = runs.control && self.control.turn();
         self.turn_hot();
         if runs.journal {
             self.turn_journal();
