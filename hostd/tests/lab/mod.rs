@@ -28,9 +28,11 @@ use hostd::config::Config as VenueConfig;
 use hostd::control::ControlLanes;
 use hostd::core::Core;
 use hostd::egress::{FeedEgress, ORDERS, ORDERS_B};
+use hostd::engine::HighWater;
 use hostd::feed::FeedPacket;
 use hostd::lanes::{FromGateway, SpoolBody, ToEngine, ToJournal};
 use hostd::logins::LoginDesk;
+use hostd::meters::{LaneCounts, LaneReader};
 pub(crate) use hostd::nic::sim::{Faults, Rng};
 use hostd::nic::sim::{SimNet, SimNic, SimPeer};
 use hostd::nic::{Endpoint, Nic, NicCounters, RxBurst, TxFull};
@@ -133,6 +135,38 @@ fn venue_config() -> VenueConfig {
     VenueConfig::parse(&include_str!("../example.toml").replace("PUBLIC_KEY", &hex)).unwrap()
 }
 
+/// The core after `records`; `follow` sees it after each.
+fn replay(
+    config: &VenueConfig,
+    members: u32,
+    records: &[Stored],
+    mut follow: impl FnMut(&Core),
+) -> Core {
+    let mut core = Core::new(&config.capacity);
+    let rates = Rates {
+        requests_per_second: 1_000_000,
+        quotes_per_second: 1_000_000,
+    };
+    (1..=members).for_each(|m| core.add_member(MemberId(m), rates));
+    for r in records {
+        let view = RecordView {
+            header: r.header,
+            body: bytemuck::cast_slice(&r.body),
+            chain: ChainAt::default(),
+        };
+        core.replay(&view).unwrap();
+        follow(&core);
+    }
+    core
+}
+
+/// Where gateway and engine run, and from which marks on new risk is refused.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) topology: TopologyName,
+    pub(crate) high_water: HighWater,
+}
+
 /// The venue's process: what a crash takes away.
 pub(crate) struct Venue {
     pub(crate) tile: HotTiles<LabNic, LabClock>,
@@ -140,6 +174,7 @@ pub(crate) struct Venue {
     pub(crate) logins: LoginDesk,
     pub(crate) control: ControlLanes,
     pub(crate) journal: JournalEnds,
+    lanes: Vec<(&'static str, LaneReader)>,
     packets: Consumer<FeedPacket>,
     /// All records; those beyond `durable` are lost in a crash.
     pub(crate) records: Vec<Stored>,
@@ -151,7 +186,7 @@ pub(crate) struct Venue {
 impl Venue {
     /// Boots out of `records`.
     pub(crate) fn boot(
-        topology: TopologyName,
+        place: Place,
         net: &SimNet,
         clock: &Rc<Cell<TimeNs>>,
         records: Vec<Stored>,
@@ -162,23 +197,11 @@ impl Venue {
         let mut config = venue_config();
         config.capacity.members = config.capacity.members.max(members);
         let mut files = SpoolFiles::create(dir).unwrap();
-        let mut core = Core::new(&config.capacity);
-        let rates = Rates {
-            requests_per_second: 1_000_000,
-            quotes_per_second: 1_000_000,
-        };
-        (1..=members).for_each(|m| core.add_member(MemberId(m), rates));
-        for r in &records {
-            let view = RecordView {
-                header: r.header,
-                body: bytemuck::cast_slice(&r.body),
-                chain: ChainAt::default(),
-            };
-            core.replay(&view).unwrap();
+        let core = replay(&config, members, &records, |core| {
             for (member, report) in core.told() {
                 files.append(member, report).unwrap();
             }
-        }
+        });
         let listing = missing(&config, &core).unwrap();
         let mut login = VenueLogin::new(key(9), SuiteSet::SAFE);
         (1..=members).for_each(|m| login.register(MemberId(m), 1, member_key(m).public()));
@@ -192,8 +215,8 @@ impl Venue {
             spool,
             feed: packets,
             control,
-            ..
-        } = Wiring::new(topology, records.len() as u64).unwrap();
+            lanes,
+        } = Wiring::new(place.topology, records.len() as u64).unwrap();
         let feed = FeedEgress::new(
             *b"LAB0000001",
             vec![],
@@ -212,7 +235,7 @@ impl Venue {
             spool_link,
             feed,
             batch_interval_ns: 3_600_000_000_000,
-            high_water: HIGH_WATER,
+            high_water: place.high_water,
         };
         let mut tile = HotTiles::new(nic, LabClock(clock.clone()), core, parts);
         tile.open_day(&listing);
@@ -235,6 +258,7 @@ impl Venue {
             logins: LoginDesk::new(login, locked),
             control,
             journal,
+            lanes,
             packets,
             records,
             control_in: 0,
@@ -332,6 +356,12 @@ impl Venue {
         self.journal.durable.raise(self.records.len() as u64);
     }
 
+    /// What a lane shows of itself.
+    pub(crate) fn lane(&self, name: &str) -> LaneCounts {
+        let lane = self.lanes.iter().find(|(n, _)| *n == name);
+        lane.unwrap().1.get()
+    }
+
     pub(crate) fn durable(&self) -> u64 {
         self.journal.durable.reader().get()
     }
@@ -426,7 +456,7 @@ pub(crate) struct Lab {
     pub(crate) durable_percent: u64,
     /// Percent of steps in which the spool tile runs.
     pub(crate) spool_percent: u64,
-    topology: TopologyName,
+    pub(crate) place: Place,
     registered: u32,
     dir: tempfile::TempDir,
 }
@@ -457,11 +487,20 @@ impl Lab {
 
     /// The same, on this topology.
     pub(crate) fn on(topology: TopologyName, seed: u64, registered: u32) -> Self {
+        let high_water = HIGH_WATER;
+        let place = Place {
+            topology,
+            high_water,
+        };
+        Self::at(place, seed, registered)
+    }
+
+    pub(crate) fn at(place: Place, seed: u64, registered: u32) -> Self {
         let clock = Rc::new(Cell::new(START));
         let net = SimNet::new(seed, START);
         let dir = tempfile::tempdir().unwrap();
         let venue = Venue::boot(
-            topology,
+            place,
             &net,
             &clock,
             vec![],
@@ -479,7 +518,7 @@ impl Lab {
             locked: BTreeSet::new(),
             durable_percent: 100,
             spool_percent: 100,
-            topology,
+            place,
             registered,
             dir,
         }
@@ -611,7 +650,7 @@ impl Lab {
         let dir = self.dir.path().join(self.now().0.to_string());
         let locked = self.locked.clone();
         self.venue = Venue::boot(
-            self.topology,
+            self.place,
             &self.net,
             &self.clock,
             records,
@@ -619,6 +658,15 @@ impl Lab {
             &dir,
             locked,
         );
+    }
+
+    /// State after a replay of all records.
+    pub(crate) fn replayed_hash(&mut self) -> [u8; 32] {
+        self.venue.take_records();
+        let mut config = venue_config();
+        config.capacity.members = config.capacity.members.max(self.registered);
+        let core = replay(&config, self.registered, &self.venue.records, |_| {});
+        core.engine.state_hash()
     }
 
     /// Until each member's requests are settled and each report has come.
