@@ -32,7 +32,7 @@ use hostd::spool::{SpoolFiles, SpoolTile};
 use hostd::status::Stages;
 use hostd::tile::{Pace, Wait};
 use hostd::topology::TopologyName;
-use hostd::wiring::{HIGH_WATER, Wiring};
+use hostd::wiring::Wiring;
 use journal::faults::{FaultDisk, Medium};
 use journal::{GroupCommit, JournalDir, Tail};
 use lane::Parker;
