@@ -419,6 +419,7 @@ impl<N: Nic> GatewayStage<N> {
         let snapshot = GatewaySnapshot {
             sessions: self.io.connections.live().len() as u32,
             wire: self.io.egress.counters,
+            nic: *self.nic.counters(),
         };
         // No room: the control tile has newer ones to read than it reads.
         let _ = self.lanes.snapshots.push(snapshot);

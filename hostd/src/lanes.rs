@@ -1,6 +1,7 @@
 //! What travels between tiles.
 
 use crate::clock::ClockHealth;
+use crate::nic::NicCounters;
 use crate::operator::OperatorInput;
 use crate::sessions::Peer;
 use firmware::units::{MemberId, TimeNs};
@@ -508,4 +509,6 @@ pub struct GatewaySnapshot {
     pub sessions: u32,
     /// Its part of the datagram side's counts.
     pub wire: WireCounters,
+    /// The NIC's counts.
+    pub nic: NicCounters,
 }

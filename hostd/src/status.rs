@@ -8,6 +8,7 @@ use crate::lanes::{EngineSnapshot, GatewaySnapshot, StageTimes, WireCounters};
 use crate::logins::LoginCounters;
 use crate::meters::Shown;
 use crate::oracle_desk::OracleStatus;
+use crate::nic::NicCounters;
 use firmware::reject::RejectCode;
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -99,6 +100,26 @@ pub struct JournalStatus {
     segments_ahead: u32,
 }
 
+/// The NIC's part.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct NicStatus {
+    /// Who stamps the time of arrival: `card`, `kernel` (or the backend), or `both`, some by either.
+    rx_times: &'static str,
+    #[serde(flatten)]
+    counters: NicCounters,
+}
+
+impl NicStatus {
+    fn of(counters: NicCounters) -> Self {
+        let rx_times = match counters.rx_hardware_times {
+            0 => "kernel",
+            n if n == counters.rx => "card",
+            _ => "both",
+        };
+        Self { rx_times, counters }
+    }
+}
+
 /// What the control tile counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ControlCounts {
@@ -139,6 +160,7 @@ pub struct Status {
     risk_epoch: u64,
     memory_resident_bytes: u64,
     datagrams: WireCounters,
+    nic: NicStatus,
     #[serde(flatten)]
     machine: Shown,
     logins: LoginCounters,
@@ -200,6 +222,7 @@ impl Status {
             risk_epoch: s.map_or(0, |s| s.risk_epoch),
             memory_resident_bytes: resident_bytes(),
             datagrams: wire,
+            nic: NicStatus::of(gateway.map(|g| g.nic).unwrap_or_default()),
             machine,
             logins: control.logins,
             feed,

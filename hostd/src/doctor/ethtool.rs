@@ -13,6 +13,11 @@ const GGRO: u32 = 0x2b;
 const GCHANNELS: u32 = 0x3c;
 const GET_TS_INFO: u32 = 0x41;
 
+/// Not in libc: asks how a card is set to stamp.
+const SIOCGHWTSTAMP: libc::Ioctl = 0x89b1;
+/// The filter that stamps everything.
+const STAMP_ALL: u32 = 1;
+
 const FLAG_LRO: u32 = 1 << 15;
 const STAMP_RX_HARDWARE: u32 = 1 << 2;
 
@@ -40,8 +45,10 @@ pub(super) struct Settings {
     pub(super) pauses: Option<bool>,
     pub(super) gro: Option<bool>,
     pub(super) lro: Option<bool>,
-    /// Whether the card itself stamps what it receives, whatever it is.
+    /// Whether the card itself can stamp what it receives, whatever it is.
     pub(super) stamps_rx: Option<bool>,
+    /// Whether it is set to.
+    pub(super) stamps_on: Option<bool>,
 }
 
 impl Settings {
@@ -50,7 +57,9 @@ impl Settings {
         let Ok(socket) = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)) else {
             return Self::default();
         };
-        let ask = |command| ask(&socket, name, command);
+        let ask = |command| ask(&socket, name, libc::SIOCETHTOOL, [command]);
+        // Flags, what is stamped of the sent, and of the received.
+        let stamping = self::ask(&socket, name, SIOCGHWTSTAMP, []);
         Self {
             driver: ask(GDRVINFO).as_ref().and_then(driver),
             queues: ask(GCHANNELS).as_ref().and_then(queues),
@@ -60,6 +69,7 @@ impl Settings {
             gro: ask(GGRO).map(|a| a[1] != 0),
             lro: ask(GFLAGS).map(|a| a[1] & FLAG_LRO != 0),
             stamps_rx: ask(GET_TS_INFO).as_ref().map(stamps_rx),
+            stamps_on: stamping.map(|a| a[2] == STAMP_ALL),
         }
     }
 }
@@ -89,24 +99,29 @@ fn coalescing(a: &Answer) -> Coalescing {
     }
 }
 
-fn ask(socket: &UdpSocket, name: &str, command: u32) -> Option<Answer> {
+fn ask<const N: usize>(
+    socket: &UdpSocket,
+    name: &str,
+    request: libc::Ioctl,
+    words: [u32; N],
+) -> Option<Answer> {
     let name = CString::new(name).ok()?;
     let name = name.as_bytes_with_nul();
     let mut answer: Answer = [0; WORDS];
-    answer[0] = command;
-    // SAFETY: needed because no safe call takes this request. Sound because all-zero is a valid `ifreq`; the kernel
+    answer[..N].copy_from_slice(&words);
+    // SAFETY: needed because no safe call takes these requests. Sound because all-zero is a valid `ifreq`; the kernel
     // reads its name, which ends with a zero, and writes at `ifru_data` an answer of at most 196 bytes for these
-    // commands, less than `answer` has, which outlives the call.
+    // requests, less than `answer` has, which outlives the call.
     let done = unsafe {
-        let mut request: libc::ifreq = std::mem::zeroed();
-        if name.len() > request.ifr_name.len() {
+        let mut interface: libc::ifreq = std::mem::zeroed();
+        if name.len() > interface.ifr_name.len() {
             return None;
         }
-        for (to, from) in request.ifr_name.iter_mut().zip(name) {
+        for (to, from) in interface.ifr_name.iter_mut().zip(name) {
             *to = *from as libc::c_char;
         }
-        request.ifr_ifru.ifru_data = answer.as_mut_ptr().cast();
-        libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request)
+        interface.ifr_ifru.ifru_data = answer.as_mut_ptr().cast();
+        libc::ioctl(socket.as_raw_fd(), request, &raw mut interface)
     };
     (done == 0).then_some(answer)
 }

@@ -3,6 +3,7 @@
 use super::limits::{IPC_LOCK, limit};
 use super::machine::{Machine, chosen, kib_line, size};
 use super::{Check, Finding, Subject};
+use crate::config::Backend;
 
 const MEMORY: Check = Check::new(
     "memory",
@@ -48,7 +49,7 @@ pub(super) fn findings(machine: &Machine, subject: &Subject) -> Vec<Finding> {
         lock(need, subject.must_lock, &status, &limits),
         swap(&machine.read("/proc/swaps").unwrap_or_default()),
         huge(machine.read(format!("{THP}/enabled")).as_deref()),
-        pool(&meminfo),
+        pool(&meminfo, subject.backend),
     ];
     let defrag = machine.read(format!("{THP}/defrag"));
     all.extend(defrag.as_deref().map(defragmentation));
@@ -121,7 +122,7 @@ fn defragmentation(text: &str) -> Finding {
     }
 }
 
-fn pool(meminfo: &str) -> Finding {
+fn pool(meminfo: &str, backend: Backend) -> Finding {
     let count = |key: &str| {
         let rest = meminfo
             .lines()
@@ -134,7 +135,12 @@ fn pool(meminfo: &str) -> Finding {
         kib_line(meminfo, "Hugepagesize"),
     ) {
         (Some(total), Some(free), Some(each)) => {
-            POOL.ok(format!("{total} of {}, {free} free", size(each)))
+            let found = format!("{total} of {}, {free} free", size(each));
+            if backend == Backend::Dpdk && free == 0 {
+                let mend = "echo 512 | sudo tee /proc/sys/vm/nr_hugepages\nor --no-huge among the arguments in [net.dpdk], which costs address-translation misses";
+                return POOL.advice(found, mend);
+            }
+            POOL.ok(found)
         }
         _ => POOL.ok("this kernel has none"),
     }
@@ -151,7 +157,8 @@ fn merging(run: i64) -> Finding {
 mod tests {
     use super::super::machine::tests::fake;
     use super::super::{Level, Subject};
-    use super::{findings, lock, memory};
+    use super::{findings, lock, memory, pool};
+    use crate::config::Backend;
 
     #[test]
     fn too_little_memory_is_a_problem_and_scarce_memory_an_advice() {
@@ -181,6 +188,14 @@ mod tests {
         assert_eq!(level(2 << 30, true), Level::Advice);
         assert_eq!(level(64 << 10, false), Level::Problem);
         assert_eq!(lock(1, true, "CapEff:\t4000\n", "").level, Level::Ok);
+    }
+
+    #[test]
+    fn an_empty_pool_matters_to_dpdk_only() {
+        let meminfo = "HugePages_Total:       0\nHugePages_Free:        0\nHugepagesize:       2048 kB\n";
+        assert_eq!(pool(meminfo, Backend::Dpdk).level, Level::Advice);
+        assert_eq!(pool(meminfo, Backend::Xdp).level, Level::Ok);
+        assert_eq!(pool("", Backend::Dpdk).level, Level::Ok);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::ethtool::{Coalescing, Settings, interfaces};
 use super::machine::{Machine, parse_list, show_list};
 use super::netdev::{XdpFeatures, xdp_features};
 use super::{Check, Finding, Subject};
+use crate::config::Backend;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
@@ -76,13 +77,7 @@ pub(super) fn findings(machine: &Machine, subject: &Subject) -> Vec<Finding> {
     for name in names {
         let index = machine.number(format!("/sys/class/net/{name}/ifindex"));
         let xdp = index.and_then(|i| xdp_features(u32::try_from(i).ok()?));
-        all.extend(of(
-            machine,
-            name,
-            &Settings::of(name),
-            xdp,
-            &subject.hot_cores,
-        ));
+        all.extend(of(machine, name, &Settings::of(name), xdp, subject));
     }
     all
 }
@@ -97,8 +92,9 @@ fn of(
     name: &str,
     settings: &Settings,
     xdp: Option<XdpFeatures>,
-    hot: &[usize],
+    subject: &Subject,
 ) -> Vec<Finding> {
+    let hot = subject.hot_cores.as_slice();
     let dir = format!("/sys/class/net/{name}");
     if machine.number(format!("{dir}/type")) == Some(772) {
         return vec![NIC.ok(format!("{name}: loopback, for laboratories"))];
@@ -126,15 +122,28 @@ fn of(
         None => XDP.unknown(format!("{name}: this kernel does not tell")),
         Some(x) if x.is_zero_copy() => XDP.ok(format!("{name}: native, zero copy")),
         Some(x) if x.is_native() => XDP.ok(format!("{name}: native, with a copy")),
+        Some(_) if subject.backend == Backend::Xdp => XDP.advice(
+            format!("{name}: generic only"),
+            "use a card whose driver has native XDP; generic mode works, at the kernel's cost for each packet",
+        ),
         Some(_) => XDP.ok(format!("{name}: generic only")),
     });
-    all.extend(settings.stamps_rx.map(|hardware| {
-        STAMPS.ok(format!(
-            "{name}: {}",
-            if hardware { "hardware" } else { "software" }
-        ))
-    }));
+    all.extend(stamps(name, settings));
     all
+}
+
+fn stamps(name: &str, settings: &Settings) -> Option<Finding> {
+    Some(match (settings.stamps_rx?, settings.stamps_on) {
+        (false, _) => STAMPS.ok(format!("{name}: software")),
+        (true, Some(true)) => STAMPS.ok(format!("{name}: hardware")),
+        // Its clock is to follow the time of day, without the leap seconds between that and atomic time.
+        (true, _) => STAMPS.advice(
+            format!("{name}: software, and the card could"),
+            format!(
+                "sudo hwstamp_ctl -i {name} -r 1 && sudo phc2sys -s CLOCK_REALTIME -c {name} -O 0"
+            ),
+        ),
+    })
 }
 
 fn nic(machine: &Machine, dir: &str, name: &str, settings: &Settings) -> Finding {
@@ -287,7 +296,11 @@ mod tests {
             ("/proc/irq/92/smp_affinity_list", "2\n"),
             ("/proc/irq/92/effective_affinity_list", "\n"),
         ]);
-        of(&machine, "ens1", settings, Some(XdpFeatures(0b1111)), hot)
+        let subject = Subject {
+            hot_cores: hot.to_vec(),
+            ..Subject::any()
+        };
+        of(&machine, "ens1", settings, Some(XdpFeatures(0b1111)), &subject)
     }
 
     #[test]
@@ -304,6 +317,7 @@ mod tests {
             gro: Some(true),
             lro: Some(true),
             stamps_rx: Some(true),
+            stamps_on: Some(false),
         };
         let all = server(&[2, 5], &settings);
         let lines: Vec<_> = all
@@ -329,7 +343,11 @@ mod tests {
                 "ens1: node 1, cores 4-7; hot cores elsewhere: 2",
             ),
             ("xdp", Level::Ok, "ens1: native, zero copy"),
-            ("rx timestamps", Level::Ok, "ens1: hardware"),
+            (
+                "rx timestamps",
+                Level::Advice,
+                "ens1: software, and the card could",
+            ),
         ];
         assert_eq!(lines, want);
         assert_eq!(all[3].mend.as_deref(), Some("sudo ethtool -G ens1 rx 1024"));
@@ -352,6 +370,8 @@ mod tests {
             pauses: Some(false),
             gro: Some(true),
             lro: Some(false),
+            stamps_rx: Some(true),
+            stamps_on: Some(true),
             ..Settings::default()
         };
         for f in server(&[6], &tuned) {
@@ -363,6 +383,21 @@ mod tests {
                 .iter()
                 .any(|f| f.name == "coalescing" || f.name == "offloads")
         );
+    }
+
+    #[test]
+    fn generic_xdp_is_worth_a_word_only_to_who_uses_it() {
+        let level = |backend| {
+            let (_dir, machine) = fake(&[("/sys/class/net/tap0/type", "1\n")]);
+            let subject = Subject {
+                backend,
+                ..Subject::any()
+            };
+            let all = of(&machine, "tap0", &Settings::default(), Some(XdpFeatures(0)), &subject);
+            all.iter().find(|f| f.name == "xdp").unwrap().level
+        };
+        assert_eq!(level(Backend::Xdp), Level::Advice);
+        assert_eq!(level(Backend::Uring), Level::Ok);
     }
 
     #[test]

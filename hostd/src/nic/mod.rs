@@ -8,6 +8,7 @@ use firmware::limits::DATAGRAM_MAX;
 use firmware::units::TimeNs;
 use firmware::wire::frame::FrameFault;
 use lane::Parker;
+use serde::{Serialize, Serializer};
 use std::io;
 use std::time::Duration;
 
@@ -98,7 +99,7 @@ pub enum NicError {
 }
 
 /// Counts since start. They only rise.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct NicCounters {
     /// Datagrams handed to the tile.
     pub rx: u64,
@@ -129,6 +130,7 @@ pub struct NicCounters {
     /// Datagrams for us that went to the kernel instead, as from a queue that we do not serve.
     pub rx_missed: u64,
     /// Frames refused, by the number of their [`FrameFault`].
+    #[serde(serialize_with = "by_name")]
     pub faults: [u64; FrameFault::COUNT],
     /// ARP messages taken.
     pub arp_rx: u64,
@@ -136,6 +138,12 @@ pub struct NicCounters {
     pub arp_tx: u64,
     /// Others said that an address of ours is theirs.
     pub arp_conflicts: u64,
+}
+
+/// Frames refused, by the name of their fault; those that never happened are left out.
+fn by_name<S: Serializer>(faults: &[u64; FrameFault::COUNT], s: S) -> Result<S::Ok, S::Error> {
+    let named = FrameFault::ALL.iter().zip(faults).filter(|(_, n)| **n > 0);
+    s.collect_map(named.map(|(fault, n)| (fault.name(), n)))
 }
 
 /// Room for the datagrams of one poll. Made once, used for ever.

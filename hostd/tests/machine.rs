@@ -1,4 +1,5 @@
-//! After the start the hot tile finds every page there: the real daemon, its threads' own counts of page faults.
+//! What the machine gives the real daemon: pages that are there (by its threads' own counts of faults), a clock that is
+//! held to the kernel's, receive times.
 
 mod world;
 
@@ -72,6 +73,18 @@ fn the_hot_tile_runs_without_page_faults() {
     );
     trade(&mut w, &mut ids, 100);
     assert_eq!(faults(w.pid(), "hot") - before, 0);
+    let status = w.wait_for("clock and NIC in the status", |s| {
+        s["nic"]["tx"].as_u64() > Some(500)
+    });
+    let (nic, clock) = (&status["nic"], &status["clock"]);
+    // Loopback has no card that could stamp.
+    assert_eq!(
+        (&nic["rx_times"], &nic["faults"]),
+        (&"kernel".into(), &serde_json::json!({}))
+    );
+    assert_eq!(clock["gave_up"], false, "{clock}");
+    let has_counter = clock["is_counter"] == true;
+    assert_eq!(has_counter, clock["checks"].as_u64() > Some(10), "{clock}");
     w.shutdown();
 }
 
