@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn an_empty_pool_matters_to_dpdk_only() {
-        let meminfo = "HugePages_Total:       0\nHugePages_Free:        0\nHugepagesize:       2048 kB\n";
+        let meminfo =
+            "HugePages_Total:       0\nHugePages_Free:        0\nHugepagesize:       2048 kB\n";
         assert_eq!(pool(meminfo, Backend::Dpdk).level, Level::Advice);
         assert_eq!(pool(meminfo, Backend::Xdp).level, Level::Ok);
         assert_eq!(pool("", Backend::Dpdk).level, Level::Ok);

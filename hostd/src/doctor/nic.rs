@@ -278,6 +278,7 @@ mod tests {
     use super::super::netdev::XdpFeatures;
     use super::super::{Finding, Level, Subject};
     use super::{findings, is_at, of};
+    use crate::config::Backend;
     use std::net::Ipv4Addr;
 
     fn server(hot: &[usize], settings: &Settings) -> Vec<Finding> {
@@ -300,7 +301,13 @@ mod tests {
             hot_cores: hot.to_vec(),
             ..Subject::any()
         };
-        of(&machine, "ens1", settings, Some(XdpFeatures(0b1111)), &subject)
+        of(
+            &machine,
+            "ens1",
+            settings,
+            Some(XdpFeatures(0b1111)),
+            &subject,
+        )
     }
 
     #[test]
@@ -393,7 +400,13 @@ mod tests {
                 backend,
                 ..Subject::any()
             };
-            let all = of(&machine, "tap0", &Settings::default(), Some(XdpFeatures(0)), &subject);
+            let all = of(
+                &machine,
+                "tap0",
+                &Settings::default(),
+                Some(XdpFeatures(0)),
+                &subject,
+            );
             all.iter().find(|f| f.name == "xdp").unwrap().level
         };
         assert_eq!(level(Backend::Xdp), Level::Advice);
