@@ -31,7 +31,7 @@ use firmware::units::TimeNs;
 use handshake::{PublicKey, SecretKey, VenueLogin};
 use journal::{GroupCommit, JournalDir};
 use lane::{Consumer, Parker, Producer};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -84,7 +84,14 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         Durability::Fsync => disk::Durability::Fsync,
         Durability::Relaxed => disk::Durability::Relaxed,
     };
-    let disk = UringDisk::open(dir, durability, None).context("journal")?;
+    let archive = &config.journal.archive_dir;
+    link_archive(&dir, archive.as_deref()).context("journal.archive_dir")?;
+    let mut disk = UringDisk::open(dir, durability, None).context("journal")?;
+    if let Some(keep) = config.journal.keep_segments {
+        // Every start reads the archive too, so nothing but `keep` holds a segment back.
+        let needed_from = Box::new(|| u64::MAX);
+        disk.archive_closed(disk::Retention { keep, needed_from });
+    }
     let journal_config = journal::Config {
         segment_bytes: config.journal.segment_mib << 20,
         ..Default::default()
@@ -225,6 +232,30 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         feed,
     };
     finish(ended, tiles)
+}
+
+/// Makes the journal's archive a link to `archive`, which is on another disk as a rule, so that every reader finds it.
+fn link_archive(dir: &JournalDir, archive: Option<&Path>) -> anyhow::Result<()> {
+    let Some(archive) = archive else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(archive)
+        .with_context(|| format!("cannot make {}", archive.display()))?;
+    let wanted = archive.canonicalize()?;
+    let link = dir.path().join(journal::ARCHIVE);
+    match link.canonicalize() {
+        Ok(found) if found == wanted => Ok(()),
+        Ok(_) => bail!(
+            "{} is there already and is another directory; move its files to {} and remove it",
+            link.display(),
+            archive.display()
+        ),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && !link.is_symlink() => {
+            std::os::unix::fs::symlink(&wanted, &link)
+                .with_context(|| format!("cannot make {}", link.display()))
+        }
+        Err(e) => Err(e).with_context(|| link.display().to_string()),
+    }
 }
 
 /// The tiles to be started, and what is shown of them.

@@ -166,6 +166,11 @@ pub struct Journal {
     /// Size of a segment file.
     #[serde(default = "segment_mib_default")]
     pub segment_mib: u64,
+    /// Closed segments that stay beside the one being written; older ones move to the archive, where replay, audit
+    /// and prover find them. Without it all stay. None is ever removed.
+    pub keep_segments: Option<u32>,
+    /// Where the archive is, if not in `journal/archive`: on another disk, say.
+    pub archive_dir: Option<PathBuf>,
 }
 
 const fn segment_mib_default() -> u64 {
@@ -433,6 +438,9 @@ impl Config {
         plan(&self.topology, self.net.polling())?;
         if !(1..=4096).contains(&self.journal.segment_mib) {
             return Err("journal.segment_mib must be in 1..=4096".into());
+        }
+        if self.journal.archive_dir.is_some() && self.journal.keep_segments.is_none() {
+            return Err("journal.archive_dir needs journal.keep_segments".into());
         }
         let ports = [Some(self.net.order_entry), self.net.order_entry_b];
         if self.venue.allow_untagged && ports.iter().flatten().any(|p| !p.ip().is_loopback()) {

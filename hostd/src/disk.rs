@@ -13,6 +13,7 @@
 //!
 //! Any failed or short write is final. There is no retry: see [`journal::Disk`].
 
+use crate::log;
 use io_uring::{IoUring, opcode, squeue, types};
 use journal::{Batch, Disk, DiskError, End, JournalDir, create_segment, segment_name};
 use lane::{Consumer, Parker, Producer, Waker, bounded};
@@ -68,8 +69,18 @@ pub struct UringDisk {
     asked: u32,
     has_no_space: bool,
     tile: Option<Waker>,
+    retention: Option<Retention>,
     maker: Option<Maker>,
     in_flight: Option<Batch>,
+}
+
+/// Which closed segments move to the archive; see [`journal::archive`].
+pub struct Retention {
+    /// So many of the last closed ones stay.
+    pub keep: u32,
+    /// Number of the first record that a start needs here; asked each time a segment was made, on the maker's
+    /// thread.
+    pub needed_from: Box<dyn FnMut() -> u64 + Send>,
 }
 
 struct Segment {
@@ -121,9 +132,15 @@ impl UringDisk {
             asked: 0,
             has_no_space: false,
             tile: tile.map(Parker::waker),
+            retention: None,
             maker: None,
             in_flight: None,
         })
+    }
+
+    /// Moves closed segments to the archive, in the background, from now on. Called before the journal begins.
+    pub fn archive_closed(&mut self, retention: Retention) {
+        self.retention = Some(retention);
     }
 
     /// How writes are made, for the boot log.
@@ -265,7 +282,14 @@ impl Disk for UringDisk {
         // freed could spoil nothing but its own write. All writes come from batches, which own them.
         self.is_registered = unsafe { self.ring.submitter().register_buffers(&iovecs) }.is_ok();
         let (dir, tile) = (Arc::clone(&self.dir), self.tile.clone());
-        self.maker = Some(Maker::start(dir, segment_bytes, self.is_direct, tile)?);
+        let retention = self.retention.take();
+        self.maker = Some(Maker::start(
+            dir,
+            segment_bytes,
+            self.is_direct,
+            retention,
+            tile,
+        )?);
         Ok(())
     }
 
@@ -406,6 +430,7 @@ impl Maker {
         dir: Arc<JournalDir>,
         segment_bytes: u64,
         is_direct: bool,
+        retention: Option<Retention>,
         tile: Option<Waker>,
     ) -> Result<Self, DiskError> {
         let (ask, asked) = bounded(OPEN_AHEAD);
@@ -418,6 +443,7 @@ impl Maker {
             dir,
             segment_bytes,
             is_direct,
+            retention,
             asked,
             tell,
             parker,
@@ -451,6 +477,7 @@ struct MakerWork {
     dir: Arc<JournalDir>,
     segment_bytes: u64,
     is_direct: bool,
+    retention: Option<Retention>,
     asked: Consumer<u32>,
     tell: Producer<Made>,
     parker: Parker,
@@ -460,6 +487,7 @@ struct MakerWork {
 impl MakerWork {
     fn run(mut self) {
         let mut told_of = 0;
+        self.archive();
         while !self.asked.is_abandoned() {
             let Some(&number) = self.asked.peek() else {
                 let asked = &self.asked;
@@ -469,7 +497,10 @@ impl MakerWork {
                 continue;
             };
             match self.make(number) {
-                Ok(Some(file)) => self.say(Made::Segment(Segment { number, file })),
+                Ok(Some(file)) => {
+                    self.say(Made::Segment(Segment { number, file }));
+                    self.archive();
+                }
                 Err(e) => self.say(Made::Failed(e)),
                 Ok(None) => {
                     if told_of != number {
@@ -481,6 +512,22 @@ impl MakerWork {
                 }
             }
             self.asked.pop();
+        }
+    }
+
+    /// A segment was closed not long ago. What cannot be moved stays, and is tried again with the next one.
+    fn archive(&mut self) {
+        let Some(retention) = &mut self.retention else {
+            return;
+        };
+        let needed_from = (retention.needed_from)();
+        match journal::archive(self.dir.path(), needed_from, retention.keep) {
+            Ok(moved) => {
+                if let (Some(first), Some(last)) = (moved.first(), moved.last()) {
+                    log::event("journal_archived", &[("first", first), ("last", last)]);
+                }
+            }
+            Err(error) => log::event("journal_not_archived", &[("reason", &error)]),
         }
     }
 
