@@ -44,7 +44,7 @@ const TARGETS: &[Target] = &[
     },
     Target {
         name: "journal",
-        runs: 20_000,
+        runs: 8_000,
         len_max: 512,
     },
     Target {
