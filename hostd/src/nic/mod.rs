@@ -1,8 +1,8 @@
 //! Datagrams in and out, whatever carries them.
 //!
-//! A [`Nic`] takes and gives UDP payloads over IPv4. A backend that moves raw frames instead of using the
-//! kernel's sockets parses, checks and strips their headers inside, answers ARP itself, and is held to
-//! the same conformance suite (`tests/nic.rs`).
+//! A [`Nic`] takes and gives UDP payloads over IPv4. A backend that moves raw frames instead of using the kernel's
+//! sockets parses, checks and strips their headers inside ([`raw`]), and is held to the same conformance suite
+//! (`tests/nic/`). Which to choose, and what each needs, is in `hostd/NIC.md`.
 
 use firmware::limits::DATAGRAM_MAX;
 use firmware::units::TimeNs;
@@ -260,5 +260,23 @@ impl RxBurst {
 impl Default for RxBurst {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FrameFault, NicCounters};
+
+    #[test]
+    fn faults_are_shown_by_name() {
+        let mut counters = NicCounters::default();
+        counters.faults[FrameFault::Vlan as usize] = 2;
+        counters.faults[FrameFault::UdpPort as usize] = 3;
+        let shown = serde_json::to_value(counters).unwrap();
+        assert_eq!(
+            shown["faults"],
+            serde_json::json!({ "vlan": 2, "udp_port": 3 })
+        );
+        assert_eq!(shown["rx_missed"], 0);
     }
 }

@@ -360,6 +360,62 @@ fn what_is_taken_is_named() {
     drop(open(&veth, &section(Mode::Auto), 4000));
 }
 
+/// A cable that is out comes back; an interface that is gone does not.
+#[test]
+fn an_interface_may_go_down_and_a_lost_one_stops_the_box() {
+    let Some(veth) = cable("xdp-down") else {
+        return;
+    };
+    let end = &veth.box_end.name;
+    let set =
+        |state: &str| veth::ip(&format!("-n {end} link set {BOX_INTERFACE} {state}")).unwrap();
+    let mut busy = section(Mode::Native);
+    busy.busy_poll_us = 20;
+    let mut nic = open(&veth, &busy, 4000);
+    let peer = veth::peer_socket();
+    let Ok(std::net::SocketAddr::V4(here)) = peer.local_addr() else {
+        panic!("IPv4")
+    };
+    let mut buffer = [0; 16];
+    let mut echo = |nic: &mut XdpNic, text: &[u8]| {
+        let (mut rx, begun) = (RxBurst::new(), Instant::now());
+        peer.set_read_timeout(Some(Duration::from_millis(20)))
+            .unwrap();
+        // What is on its way when the cable comes back may still be lost.
+        loop {
+            peer.send_to(text, locals(4000)[ORDERS]).unwrap();
+            nic.poll(&mut rx).unwrap();
+            rx.iter()
+                .for_each(|f| nic.send(ORDERS, f.from, f.payload).unwrap());
+            nic.flush();
+            if peer.recv(&mut buffer).is_ok_and(|n| &buffer[..n] == text) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{:?}", nic.counters());
+        }
+    };
+    echo(&mut nic, b"up");
+    set("down");
+    let mut rx = RxBurst::new();
+    for _ in 0..100 {
+        nic.send(ORDERS, here, b"into the dark").unwrap();
+        nic.flush();
+        nic.poll(&mut rx).unwrap();
+    }
+    set("up");
+    echo(&mut nic, b"again");
+
+    veth::ip(&format!("-n {end} link del {BOX_INTERFACE}")).unwrap();
+    let begun = Instant::now();
+    let failure = loop {
+        if let Err(e) = nic.poll(&mut rx) {
+            break e;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it notices");
+    };
+    assert!(failure.raw_os_error().is_some(), "{failure}");
+}
+
 /// The daemon, killed.
 #[test]
 fn a_killed_process_leaves_nothing_behind() {

@@ -332,6 +332,11 @@ impl XdpPort {
     pub fn got(&self) -> &str {
         &self.got
     }
+
+    /// Fails once the interface is gone.
+    fn check(&self) -> io::Result<()> {
+        self.sockets.iter().try_for_each(XdpSocket::check)
+    }
 }
 
 impl FramePort for XdpPort {
@@ -395,10 +400,18 @@ impl FramePort for XdpPort {
                 return Err(error);
             }
         }
+        let is_wrong = |f: &libc::pollfd| f.revents & !libc::POLLIN != 0;
+        if woken > 0 && fds[1..].iter().any(is_wrong) {
+            self.check()?;
+        }
         Ok(())
     }
 
     fn lost(&mut self) -> u64 {
+        // Also for a tile that never sleeps.
+        if self.failure.is_none() {
+            self.failure = self.check().err();
+        }
         self.sockets.iter().map(XdpSocket::lost).sum()
     }
 }

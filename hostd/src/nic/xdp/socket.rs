@@ -473,10 +473,18 @@ impl XdpSocket {
         Ok(())
     }
 
+    /// Fails once the interface is gone: then nothing comes any more, and nobody says so.
+    pub(super) fn check(&self) -> io::Result<()> {
+        match rustix::net::sockopt::socket_error(&self.fd)? {
+            Ok(()) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     /// Frames for us that found no place.
     pub(super) fn lost(&self) -> u64 {
         let statistics: io::Result<libc::xdp_statistics> = get(&self.fd, libc::XDP_STATISTICS);
-        // A closed card is found out by the next poll.
+        // That there is an interface is checked elsewhere.
         statistics.map_or(0, |s| s.rx_dropped + s.rx_ring_full)
     }
 }
