@@ -29,3 +29,12 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now())
     }
 }
+
+/// The monotonic clock, ns: for durations within one process. About 20 ns, no system call.
+#[inline]
+pub(crate) fn monotonic_ns() -> u64 {
+    use rustix::time::{ClockId, clock_gettime};
+    let t = clock_gettime(ClockId::Monotonic);
+    // It reads positive, for centuries.
+    t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
+}

@@ -1,22 +1,21 @@
 //! `bench demo`: the main job from end to end. Everything runs as a process of its own, on loopback: dev chain,
 //! venue, prover, oracle, traders. At the end it is checked that L1, journal and clients agree.
 
-mod admin;
 mod check;
-mod children;
 mod feed;
 mod outcome;
 mod progress;
 mod stages;
 mod tracker;
-mod venue;
 
+use crate::admin::Admin;
+use crate::children::{Children, Spoken, Start, bin_dir, on_signal};
 use crate::clock::{Deadline, now_ns};
 use crate::flow;
+use crate::place::{RUNS, project_root, run_name, writable};
 use crate::scenario::{self, Scenario};
-use admin::Admin;
+use crate::venue::{Layout, Ports};
 use anyhow::{Context as _, bail};
-use children::{Children, Signalled};
 use progress::Progress;
 pub(crate) use progress::money;
 use serde_json::Value;
@@ -24,14 +23,26 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 use tracker::Tracker;
-use venue::{Layout, Ports};
 
-/// Where the programs are that the demo starts; beside this one if not set.
-const BIN_DIR: &str = "DELTABOX_BIN_DIR";
-/// Folder of the runs, in the project's folder.
-const RUNS: &str = ".demo";
 /// Time between two looks at the venue's status.
 const STATUS_EVERY: Duration = Duration::from_millis(500);
+
+/// What comes to the demo from outside its thread.
+#[derive(Debug)]
+enum Signalled {
+    /// A process says something.
+    Spoken(Spoken),
+    /// Something on the feed that the demo reports.
+    Feed(feed::Seen),
+    /// Ctrl-C or SIGTERM: the run ends as after any error, its processes first.
+    Stop,
+}
+
+impl From<Spoken> for Signalled {
+    fn from(spoken: Spoken) -> Self {
+        Self::Spoken(spoken)
+    }
+}
 
 /// `bench demo`.
 #[derive(Clone, Debug, clap::Args)]
@@ -125,41 +136,13 @@ fn absolute(mut args: Args) -> anyhow::Result<Args> {
     Ok(args)
 }
 
-/// Says at the start, not after a minute, that a file cannot be written.
-fn writable(path: &Path) -> anyhow::Result<()> {
-    let dir = path.parent().unwrap_or_else(|| Path::new("."));
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(path)
-        .map(drop)
-        .with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// The nearest folder above that is a cargo workspace, or else the current one.
-fn project_root() -> anyhow::Result<PathBuf> {
-    let here = std::env::current_dir().context("where are we?")?;
-    let is_root = |dir: &Path| dir.join("Cargo.lock").is_file() && dir.join("firmware").is_dir();
-    Ok(here
-        .ancestors()
-        .find(|d| is_root(d))
-        .unwrap_or(&here)
-        .to_path_buf())
-}
-
-/// A name that no other run has: a Unix socket's path must stay short.
-fn run_name() -> String {
-    format!("{}-{}", now_ns() / 1_000_000_000, std::process::id())
-}
-
 /// A run under way.
 struct Demo {
     args: Args,
     scenario: Scenario,
     layout: Layout,
     ports: Ports,
-    children: Children,
+    children: Children<Signalled>,
     tx: Sender<Signalled>,
     rx: Receiver<Signalled>,
     tracker: Tracker,
@@ -180,22 +163,14 @@ struct Demo {
 
 impl Demo {
     fn new(args: &Args, scenario: Scenario, layout: Layout) -> anyhow::Result<Self> {
-        let bin = match std::env::var_os(BIN_DIR) {
-            Some(dir) => PathBuf::from(dir),
-            None => {
-                let me = std::env::current_exe().context("where is this program?")?;
-                me.parent()
-                    .context("this program is in no folder")?
-                    .to_path_buf()
-            }
-        };
-        let bin = std::path::absolute(bin).context("folder of the programs")?;
         let (tx, rx) = channel();
-        let children = Children::new(bin, layout.logs(), tx.clone());
+        let children = Children::new(bin_dir()?, layout.logs(), tx.clone());
         for program in ["hostd", "prover"] {
             children.program(program)?;
         }
-        stop_on_signal(tx.clone())?;
+        let stop = tx.clone();
+        // Without a listener the run is over anyway.
+        on_signal(move || drop(stop.send(Signalled::Stop)))?;
         Ok(Self {
             progress: Progress::new(scenario.title.clone()),
             args: args.clone(),
@@ -257,8 +232,8 @@ impl Demo {
         match event {
             Signalled::Stop => bail!("interrupted"),
             Signalled::Feed(seen) => self.tracker.feed(seen),
-            Signalled::Eof { name } => self.ended.push(name),
-            Signalled::Line { name, line } => match name {
+            Signalled::Spoken(Spoken::Eof { name }) => self.ended.push(name),
+            Signalled::Spoken(Spoken::Line { name, line }) => match name {
                 "makers" | "takers" | "traders" => self.tracker.trader_line(name, &line),
                 "prover" => self.tracker.prover_line(&line),
                 "devnet" | "hostd" => self.notes.push((name, line)),
@@ -297,7 +272,11 @@ impl Demo {
     ) -> anyhow::Result<ToolEnd> {
         self.tool_lines.clear();
         self.ended.retain(|n| *n != name);
-        self.children.start(name, program, args, true)?;
+        let how = Start {
+            may_end: true,
+            ..Start::default()
+        };
+        self.children.start(name, program, args, how)?;
         let status = self.wait(name, patience, |demo| {
             // The output must have ended too, or its last lines could be missed.
             let over = demo.ended.contains(&name);
@@ -355,33 +334,6 @@ impl ToolEnd {
     }
 }
 
-/// Ctrl-C and SIGTERM become an event: the run then ends as after any error, its processes first.
-fn stop_on_signal(tx: Sender<Signalled>) -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .context("signals")?;
-    let (mut interrupt, mut terminate) = {
-        let _guard = runtime.enter();
-        (
-            signal(SignalKind::interrupt()).context("signals")?,
-            signal(SignalKind::terminate()).context("signals")?,
-        )
-    };
-    std::thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        });
-        // Without a listener the run is over anyway.
-        let _ = tx.send(Signalled::Stop);
-    });
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -399,17 +351,5 @@ mod tests {
         assert_eq!(end.json()["a"], 2);
         let lines = ["{", "  \"a\": 3", "}"].map(str::to_owned).to_vec();
         assert_eq!(ToolEnd { lines, ..end }.json()["a"], 3);
-    }
-
-    #[test]
-    fn a_report_that_cannot_be_written_is_refused_at_once() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let file = dir.path().join("file");
-        std::fs::write(&file, "x").expect("written");
-        let error = format!(
-            "{:#}",
-            writable(&file.join("report.html")).expect_err("a file is no folder")
-        );
-        assert!(error.starts_with("cannot make"), "{error}");
     }
 }

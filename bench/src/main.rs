@@ -8,18 +8,25 @@
 // The two instruments of `matching` (time-stamp counter, counting allocator) say why they need it.
 #![deny(unsafe_code)]
 
+mod ab;
+mod admin;
+mod children;
 mod clock;
 mod demo;
 mod flow;
 mod journal_cost;
+mod machine;
 mod matching;
 mod oracle;
+mod place;
 mod prng;
 mod report;
 mod risk;
 mod scenario;
 mod sockets;
 mod trade;
+mod venue;
+mod wire;
 mod worker;
 
 use clap::{Parser, Subcommand};
@@ -46,6 +53,10 @@ enum Command {
     Risk(risk::Args),
     /// Measures the journal: group commit by batch size and durability, reading, and a replay with the engine.
     Journal(journal_cost::Args),
+    /// Times a box's round trip beside a bare echo's, at rates up to what it sustains.
+    Wire(Box<wire::Args>),
+    /// Compares two builds of hostd on the same plan, in turns, with confidence intervals.
+    Ab(Box<ab::Args>),
     /// Worker of the demo: signs prices.
     #[command(hide = true)]
     Oracle(oracle::Args),
@@ -64,6 +75,8 @@ fn main() -> ExitCode {
         Command::Match(args) => matching::run(&args),
         Command::Workload(args) => matching::generate::run(&args),
         Command::Risk(args) => risk::run(&args),
+        Command::Wire(args) => wire::run(*args),
+        Command::Ab(args) => ab::run(*args),
         Command::Oracle(args) => oracle::run(&args),
         Command::Trade(args) => trade::run(&args),
         Command::Child(args) => worker::become_child(&args),

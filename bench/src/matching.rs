@@ -5,7 +5,7 @@
 //! differ from those of the runs before it (at stage `book`: from those in the file's header), or that
 //! calls the allocator while it is timed, is an error and not a measurement.
 
-mod allocations;
+pub(crate) mod allocations;
 mod book_stage;
 mod course;
 mod depth;

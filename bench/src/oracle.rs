@@ -139,7 +139,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
 }
 
-fn datagram(report: &OracleReport) -> Vec<u8> {
+/// The datagram of one report.
+pub(crate) fn datagram(report: &OracleReport) -> Vec<u8> {
     let message = SessionMessage::OracleReport(*report);
     let mut out = DatagramBuilder::new();
     let fits = out.push(message.header(), message.block());

@@ -6,7 +6,7 @@ use firmware::wire::report::Report;
 use firmware::wire::sbe::ID16_NULL;
 
 /// Number of the request that a report answers.
-pub(crate) const fn answered(report: &Report) -> Option<u64> {
+pub const fn answered(report: &Report) -> Option<u64> {
     match report {
         Report::Accepted(m) => Some(m.client_seq),
         Report::Rejected(m) => Some(m.client_seq),

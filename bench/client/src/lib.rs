@@ -21,6 +21,7 @@ mod session;
 mod snapshot;
 mod wire;
 
+pub use answers::answered;
 pub use book::{Book, BookOrder, Level};
 pub use checkpoint::Verdict;
 pub use feed::{Checkpoints, Feed, FeedConfig, FeedCounters, FeedEvent, LineCounters, Start};
@@ -29,7 +30,7 @@ pub use helpers::{
     mass_cancel, mass_quote, now, open_orders, parse_e9, positions, quote, reduce, unlock,
 };
 pub use market::Instrument;
-pub use session::{Config, EndReason, Event, SendError, Sent, Session, SessionCounters};
+pub use session::{Config, EndReason, Event, Keys, SendError, Sent, Session, SessionCounters};
 pub use wire::{FeedSockets, Source, Udp, Wire};
 
 pub use firmware::units::{MemberId, Side, TimeNs};

@@ -35,6 +35,11 @@ impl Link {
         }
     }
 
+    /// Number of the last datagram that was sent.
+    pub(crate) const fn packet_no(&self) -> u64 {
+        self.packet_no
+    }
+
     /// Whether the keys have to be replaced by a new login.
     pub(crate) const fn keys_used_up(&self) -> bool {
         self.packet_no >= PACKET_NO_MAX

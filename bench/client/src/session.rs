@@ -20,7 +20,7 @@ use firmware::wire::sbe::{Message, MessageHeader};
 use firmware::wire::session::{
     Establish, EstablishmentAck, RetransmitReject, RetransmitRequest, SessionMessage, Terminate,
 };
-use handshake::{ClientLogin, Credentials, LoginError, LoginStep};
+use handshake::{ClientLogin, Credentials, LoginError, LoginStep, TagKeys};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
@@ -246,6 +246,18 @@ enum State {
     Ended,
 }
 
+/// What the datagrams of an open session are made with; see [`Session::hand_over`].
+pub struct Keys {
+    /// Connection that stands in each datagram.
+    pub conn_id: u32,
+    /// Tag keys of both directions.
+    pub keys: TagKeys,
+    /// Number of the last datagram that was sent.
+    pub packet_no: u64,
+    /// Number of the next request.
+    pub next_client_seq: u64,
+}
+
 /// A session with the venue, over any [`Wire`].
 ///
 /// ```text
@@ -441,6 +453,26 @@ impl<W: Wire> Session<W> {
             let first = self.next_client_seq - u64::from(self.outbox.count());
             self.transmit(KIND_DATA, first, now);
         }
+    }
+
+    /// Gives up an open session without ending it, and hands over its wire and what its datagrams are made
+    /// with: for a program that seals ahead of time and opens later by itself. Nothing is kept alive or asked for
+    /// again from then on.
+    ///
+    /// # Errors
+    /// The session as it was, if it is not open.
+    pub fn hand_over(mut self) -> Result<(W, Keys), Box<Self>> {
+        self.flush(self.clock);
+        let State::Open(link) = &self.state else {
+            return Err(Box::new(self));
+        };
+        let keys = Keys {
+            conn_id: link.session.conn_id,
+            keys: link.session.keys.clone(),
+            packet_no: link.packet_no(),
+            next_client_seq: self.next_client_seq,
+        };
+        Ok((self.wire, keys))
     }
 
     /// Ends the session. The venue acts on cancel-on-disconnect at once.

@@ -1,6 +1,6 @@
 //! The demo's own ear on the public feed: index, settlements and seals, for the pictures.
 
-use super::children::Signalled;
+use super::Signalled;
 use crate::clock::now_ns;
 use crate::sockets::{Sockets, sleep};
 use anyhow::Context as _;

@@ -1,11 +1,11 @@
 //! What came of the run: the end check, the figures, the page and the last words.
 
-use super::children::PROVER_NICE;
 use super::progress::money;
 use super::stages::{owner_key, text, words};
 use super::tracker::number;
 use super::{Demo, check};
-use crate::report::figures::{Checks, Durations, Figures, Percentiles, Record};
+use crate::children::PROVER_NICE;
+use crate::report::figures::{Checks, Durations, Figures, Percentiles, Record, stage_curves};
 use crate::report::page;
 use crate::report::plot::{grouped, ns_text};
 use crate::scenario::{MICRO, Source};
@@ -254,7 +254,7 @@ impl Demo {
             reconciliation: t.reconciliation.clone(),
             batches: self.tracker.batches.values().cloned().collect(),
             settlement_list: self.tracker.settlements.values().cloned().collect(),
-            machine: machine(),
+            machine: crate::machine::facts(),
             proving_key: KEY_WARNING.to_owned(),
             ..Figures::default()
         }
@@ -395,35 +395,6 @@ fn commit_time(journal: &Value) -> Percentiles {
         count: number(journal, "commits"),
         ..Percentiles::default()
     }
-}
-
-/// The curves that the venue's status holds: pairs of percentile and ns.
-fn stage_curves(stages: &Value) -> Vec<(String, Vec<(f64, f64)>)> {
-    let points = |v: &Value| serde_json::from_value(v["curve"].clone()).unwrap_or_default();
-    let all = stages.as_object().into_iter().flatten();
-    all.map(|(key, v)| (key.clone(), points(v))).collect()
-}
-
-/// What the run ran on.
-fn machine() -> BTreeMap<String, String> {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpu = read("/proc/cpuinfo");
-    let model = cpu
-        .lines()
-        .find_map(|l| l.strip_prefix("model name")?.split_once(':'))
-        .map(|(_, v)| v.trim().to_owned());
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    [
-        ("cpu", model.unwrap_or_else(|| "unknown".to_owned())),
-        ("cores", cores.to_string()),
-        (
-            "kernel",
-            read("/proc/sys/kernel/osrelease").trim().to_owned(),
-        ),
-        ("arch", std::env::consts::ARCH.to_owned()),
-    ]
-    .map(|(k, v)| (k.to_owned(), v))
-    .into()
 }
 
 /// The last words of a run.

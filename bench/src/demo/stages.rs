@@ -1,12 +1,13 @@
 //! The run, stage by stage.
 
-use super::admin::Admin;
 use super::outcome::Ended;
 use super::tracker::number;
-use super::venue::{self, loopback};
 use super::{Demo, feed};
+use crate::admin::Admin;
+use crate::children::Start;
 use crate::clock::now_ns;
 use crate::scenario::{Role, RunFile, Source};
+use crate::venue::{self, loopback};
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -69,7 +70,7 @@ impl Demo {
     fn prepare(&mut self) -> anyhow::Result<()> {
         "keys and configuration".clone_into(&mut self.tracker.stage);
         self.progress.show(&self.tracker);
-        let venue = venue::prepare(&self.scenario, &self.layout, &self.ports)?;
+        let venue = venue::prepare_on_loopback(&self.scenario, &self.layout, &self.ports)?;
         let file = RunFile {
             scenario: self.scenario.clone(),
             venue,
@@ -89,7 +90,7 @@ impl Demo {
             "devnet",
             "prover",
             &words(&["devnet", "--port", &self.ports.l1.to_string()]),
-            false,
+            Start::default(),
         )?;
         self.l1_url = self.wait("the dev chain", START, |demo| {
             let ready = |(name, line): &(&str, String)| {
@@ -134,7 +135,7 @@ impl Demo {
             "hostd",
             "hostd",
             &words(&["run", "--config", &config]),
-            false,
+            Start::default(),
         )?;
         self.wait("the venue", START, |demo| {
             Ok(demo
@@ -169,7 +170,8 @@ impl Demo {
             &key,
             "--json",
         ]);
-        self.children.start("prover", "prover", &args, false)?;
+        self.children
+            .start("prover", "prover", &args, Start::default())?;
         self.wait("the proving key", KEY, |demo| {
             Ok(demo.tracker.key_ready.then_some(()))
         })
@@ -181,7 +183,7 @@ impl Demo {
             "oracle",
             "bench",
             &words(&["oracle", "--run", &file]),
-            false,
+            Start::default(),
         )
     }
 
@@ -269,7 +271,8 @@ impl Demo {
             let args = words(&[
                 "trade", "--run", &file, "--part", part, "--acks", &acks, "--result", &result,
             ]);
-            self.children.start(name, "bench", &args, false)?;
+            self.children
+                .start(name, "bench", &args, Start::default())?;
         }
         let workers: Vec<&'static str> = parts.iter().map(|p| p.0).collect();
         for &name in &workers {

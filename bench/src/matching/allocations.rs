@@ -14,7 +14,7 @@ thread_local! {
 }
 
 /// Allocations and reallocations of this thread so far.
-pub(super) fn count() -> u64 {
+pub(crate) fn count() -> u64 {
     CALLS.with(Cell::get)
 }
 

@@ -10,9 +10,13 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Percentiles {
     pub(crate) p50: u64,
+    #[serde(default)]
+    pub(crate) p90: u64,
     pub(crate) p99: u64,
     #[serde(default)]
     pub(crate) p999: u64,
+    #[serde(default)]
+    pub(crate) p9999: u64,
     #[serde(default)]
     pub(crate) max: u64,
     #[serde(default)]
@@ -47,8 +51,10 @@ impl Durations {
         };
         Percentiles {
             p50: at(0.5),
+            p90: at(0.9),
             p99: at(0.99),
             p999: at(0.999),
+            p9999: at(0.9999),
             max: at(1.0),
             count: self.0.len(),
         }
@@ -66,6 +72,11 @@ impl Durations {
             self.0.saturating_record_n(value.max(1), count);
         }
     }
+    /// Adds all of another one.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        let added = self.0.add(&other.0);
+        assert!(added.is_ok(), "all have the same bounds");
+    }
     /// The curve of an HDR plot: (percentile, ns), to the last percentile that the count supports.
     pub(crate) fn curve(&self) -> Vec<(f64, f64)> {
         let n = self.0.len() as f64;
@@ -80,6 +91,14 @@ impl Durations {
         };
         (0..=160).map(point).collect()
     }
+}
+
+/// The curves that the venue's status holds: pairs of percentile and ns.
+pub(crate) fn stage_curves(stages: &serde_json::Value) -> Vec<(String, Vec<(f64, f64)>)> {
+    let points =
+        |v: &serde_json::Value| serde_json::from_value(v["curve"].clone()).unwrap_or_default();
+    let all = stages.as_object().into_iter().flatten();
+    all.map(|(key, v)| (key.clone(), points(v))).collect()
 }
 
 /// One batch from its seal to L1; times in ns since the Unix epoch, zero where it did not happen.
@@ -308,6 +327,15 @@ mod tests {
             "a thousand values reach 99.9 %"
         );
         assert_eq!(Durations::default().percentiles(), Percentiles::default());
+        let mut both = Durations::default();
+        (1_001..=2_000u64).for_each(|k| both.add(k * 1_000));
+        both.merge(&a);
+        let p = both.percentiles();
+        assert!(
+            p.p50.abs_diff(1_000_000) < 2_000 && p.p99.abs_diff(1_980_000) < 4_000,
+            "{p:?}"
+        );
+        assert_eq!((p.count, a.percentiles().count), (2_000, 1_000));
     }
 
     #[test]

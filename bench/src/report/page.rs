@@ -4,7 +4,8 @@ use super::figures::{Figures, Percentiles, Record};
 use super::plot::{self, Axis, Curve, Lane, Scale, Segment, Unit, grouped, ns_text};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-const STYLE: &str = include_str!("style.css");
+/// Colours and shapes of all pages, light and dark.
+pub(crate) const STYLE: &str = include_str!("style.css");
 
 /// Stages inside the venue in the order of the path, with what they mean.
 pub(crate) const STAGES: [(&str, &str, &str); 6] = [
@@ -55,11 +56,13 @@ const PARTS: [(&str, &str, &str); 3] = [
     ),
 ];
 
-fn n(v: u64) -> String {
+/// A whole number in groups of three.
+pub(crate) fn n(v: u64) -> String {
     grouped(i128::from(v))
 }
 
-fn ns(v: u64) -> String {
+/// A duration in the unit that suits it.
+pub(crate) fn ns(v: u64) -> String {
     ns_text(v as f64)
 }
 
@@ -159,7 +162,8 @@ fn warning(f: &Figures) -> Markup {
     }
 }
 
-fn figure(title: &str, text: &str, picture: &str) -> Markup {
+/// A picture with its title and what it shows.
+pub(crate) fn figure(title: &str, text: &str, picture: &str) -> Markup {
     html! { figure { figcaption { b { (title) } " " (text) } (PreEscaped(picture)) } }
 }
 
@@ -219,7 +223,8 @@ fn stage_curve(r: &Record, key: &str, name: &str, colour: usize) -> Option<Curve
     })
 }
 
-fn latency_picture(alt: &str, curves: &[Curve]) -> String {
+/// Latency by percentile, both axes logarithmic.
+pub(crate) fn latency_picture(alt: &str, curves: &[Curve]) -> String {
     let all = || curves.iter().flat_map(|c| &c.points);
     let (lo, hi) = plot::decades(all().map(|p| p.1));
     let last = all().map(|p| p.0).fold(99.0, f64::max).min(99.999);
@@ -451,7 +456,8 @@ fn end_check(f: &Figures) -> Markup {
     }
 }
 
-fn percentile_rows<'a>(
+/// Rows of a table: name and what it is, percentiles, count.
+pub(crate) fn percentile_rows<'a>(
     rows: impl Iterator<Item = (&'a str, &'a str, Option<&'a Percentiles>)>,
 ) -> Markup {
     html! {
@@ -561,6 +567,7 @@ mod tests {
             p999: p50 * 30,
             max: p50 * 80,
             count: 27_000,
+            ..Percentiles::default()
         };
         let mut durations = super::super::figures::Durations::default();
         let mut prng = crate::prng::Prng::new(1, 1);

@@ -12,6 +12,8 @@ use std::time::Duration;
 use crate::clock::Deadline;
 use rustix::process::{Pid, Signal, kill_process_group};
 
+/// Where the programs are that are started; beside this one if not set.
+const BIN_DIR: &str = "DELTABOX_BIN_DIR";
 /// Bytes of a log that are looked at for its last lines.
 const TAIL_BYTES: u64 = 8_192;
 /// Lines of a log that go into an error.
@@ -21,17 +23,24 @@ pub(crate) const PROVER_NICE: u32 = 15;
 /// How long a process may take to end after SIGTERM.
 const TERM_PATIENCE: Duration = Duration::from_secs(3);
 
-/// What comes to the demo from outside its thread.
+/// What a process says on its standard output.
 #[derive(Debug)]
-pub(crate) enum Signalled {
-    /// A line of a process's standard output.
+pub(crate) enum Spoken {
+    /// A line.
     Line { name: &'static str, line: String },
-    /// A process's standard output has ended.
+    /// Its end.
     Eof { name: &'static str },
-    /// Something on the feed that the demo reports.
-    Feed(super::feed::Seen),
-    /// Ctrl-C or SIGTERM.
-    Stop,
+}
+
+/// How to start a process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Start<'a> {
+    /// The process may end on its own.
+    pub(crate) may_end: bool,
+    /// Its network namespace, as a file; ours if not given.
+    pub(crate) netns: Option<&'a Path>,
+    /// Cores that it may use; all if empty.
+    pub(crate) cores: &'a [usize],
 }
 
 struct Process {
@@ -43,17 +52,17 @@ struct Process {
     log: PathBuf,
 }
 
-/// All processes of a run; ended with the value.
-pub(crate) struct Children {
+/// All processes of a run; ended with the value. What they say becomes an `E` each.
+pub(crate) struct Children<E> {
     list: Vec<Process>,
     logs: PathBuf,
     bin: PathBuf,
-    tx: Sender<Signalled>,
+    tx: Sender<E>,
 }
 
-impl Children {
+impl<E: From<Spoken> + Send + 'static> Children<E> {
     /// Processes of the programs in `bin`, with logs in `logs`.
-    pub(crate) const fn new(bin: PathBuf, logs: PathBuf, tx: Sender<Signalled>) -> Self {
+    pub(crate) const fn new(bin: PathBuf, logs: PathBuf, tx: Sender<E>) -> Self {
         Self {
             list: Vec::new(),
             logs,
@@ -81,7 +90,7 @@ impl Children {
         name: &'static str,
         program: &str,
         args: &[String],
-        may_end: bool,
+        how: Start<'_>,
     ) -> anyhow::Result<()> {
         let path = self.program(program)?;
         let log = self.logs.join(format!("{name}.log"));
@@ -89,8 +98,16 @@ impl Children {
         let nice = if name == "prover" { PROVER_NICE } else { 0 };
         let me = std::env::current_exe().context("where is this program?")?;
         let (parent, nice) = (std::process::id().to_string(), nice.to_string());
-        let mut child = Command::new(me)
-            .args(["child", "--parent", &parent, "--nice", &nice, "--"])
+        let mut command = Command::new(me);
+        command.args(["child", "--parent", &parent, "--nice", &nice]);
+        if let Some(netns) = how.netns {
+            command.arg("--netns").arg(netns);
+        }
+        for core in how.cores {
+            command.args(["--core", &core.to_string()]);
+        }
+        let mut child = command
+            .arg("--")
             .arg(path)
             .args(args)
             .stdin(Stdio::piped())
@@ -105,19 +122,19 @@ impl Children {
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines() {
                 let Ok(line) = line else { break };
-                if tx.send(Signalled::Line { name, line }).is_err() {
+                if tx.send(Spoken::Line { name, line }.into()).is_err() {
                     return;
                 }
             }
             // Nobody listens any more only when the run is over.
-            let _ = tx.send(Signalled::Eof { name });
+            let _ = tx.send(Spoken::Eof { name }.into());
         });
         let stdin = child.stdin.take();
         self.list.push(Process {
             name,
             child,
             stdin,
-            may_end,
+            may_end: how.may_end,
             log,
         });
         Ok(())
@@ -174,12 +191,37 @@ impl Children {
             .map_or_else(String::new, |p| last_lines(&p.log))
     }
 
+    /// A handle that other threads can freeze the process with.
+    pub(crate) fn freezer(&self, name: &str) -> anyhow::Result<Freezer> {
+        let process = self.list.iter().find(|p| p.name == name);
+        let process = process.with_context(|| format!("{name} does not run"))?;
+        Pid::from_raw(process.child.id() as i32)
+            .map(Freezer)
+            .context("a process without an id")
+    }
+
     /// Ends one process: SIGTERM, then SIGKILL.
     pub(crate) fn stop(&mut self, name: &str) {
         for p in self.list.iter_mut().filter(|p| p.name == name) {
             p.end();
         }
         self.list.retain(|p| p.name != name);
+    }
+}
+
+/// Freezes a process where it is, and lets it go on: frozen it takes no core, however it polls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Freezer(Pid);
+
+impl Freezer {
+    /// Stops it.
+    pub(crate) fn freeze(self) {
+        // An error means that nobody is left to be told.
+        let _ = kill_process_group(self.0, Signal::STOP);
+    }
+    /// Lets it go on.
+    pub(crate) fn thaw(self) {
+        let _ = kill_process_group(self.0, Signal::CONT);
     }
 }
 
@@ -198,6 +240,8 @@ impl Process {
             return;
         }
         self.signal(Signal::TERM);
+        // A frozen one hears it only then.
+        self.signal(Signal::CONT);
         let deadline = Deadline::after(TERM_PATIENCE);
         while !deadline.passed() {
             if matches!(self.child.try_wait(), Ok(Some(_))) {
@@ -211,7 +255,7 @@ impl Process {
     }
 }
 
-impl Drop for Children {
+impl<E> Drop for Children<E> {
     fn drop(&mut self) {
         // All hear it before any is waited for.
         for p in &mut self.list {
@@ -225,6 +269,46 @@ impl Drop for Children {
             p.end();
         }
     }
+}
+
+/// Calls `tell` at the first Ctrl-C or SIGTERM, in the place of what they do by default.
+pub(crate) fn on_signal(tell: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .context("signals")?;
+    let (mut interrupt, mut terminate) = {
+        let _guard = runtime.enter();
+        (
+            signal(SignalKind::interrupt()).context("signals")?,
+            signal(SignalKind::terminate()).context("signals")?,
+        )
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        tell();
+    });
+    Ok(())
+}
+
+/// Folder of the programs that are started beside this one.
+pub(crate) fn bin_dir() -> anyhow::Result<PathBuf> {
+    let bin = match std::env::var_os(BIN_DIR) {
+        Some(dir) => PathBuf::from(dir),
+        None => {
+            let me = std::env::current_exe().context("where is this program?")?;
+            me.parent()
+                .context("this program is in no folder")?
+                .to_path_buf()
+        }
+    };
+    std::path::absolute(bin).context("folder of the programs")
 }
 
 /// The last plain words of a log (or, where there are none, its last lines): after a colon if they are one

@@ -50,6 +50,16 @@ impl Layout {
     }
 }
 
+/// Where the venue listens and whom it sends its feed to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Addresses {
+    pub(crate) order_entry: String,
+    pub(crate) feed_source: String,
+    pub(crate) feed_requests: String,
+    /// Who hears line A.
+    pub(crate) feed_lines: Vec<String>,
+}
+
 /// Loopback ports that were free a moment ago.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ports {
@@ -91,6 +101,19 @@ impl Ports {
                 .context("a socket without an address")?
                 .port(),
         })
+    }
+}
+
+impl From<&Ports> for Addresses {
+    fn from(ports: &Ports) -> Self {
+        Self {
+            order_entry: loopback(ports.order_entry),
+            feed_source: loopback(ports.feed_source),
+            feed_requests: loopback(ports.feed_requests),
+            feed_lines: [ports.maker_feed, ports.taker_feed, ports.demo_feed]
+                .map(loopback)
+                .to_vec(),
+        }
     }
 }
 
@@ -256,12 +279,13 @@ fn make_keys(dir: &Path, scenario: &Scenario) -> anyhow::Result<PublicKeys> {
     })
 }
 
-fn config_text(
+/// The configuration, for callers to change before it is written.
+fn config(
     scenario: &Scenario,
     layout: &Layout,
-    ports: &Ports,
+    at: &Addresses,
     keys: &PublicKeys,
-) -> anyhow::Result<String> {
+) -> anyhow::Result<toml::Table> {
     let config = Config {
         venue: VenueSection {
             data_dir: layout.data(),
@@ -269,16 +293,14 @@ fn config_text(
         },
         net: NetSection {
             backend: "uring",
-            order_entry: loopback(ports.order_entry),
+            order_entry: at.order_entry.clone(),
         },
         feed: FeedSection {
             session: FEED_SESSION,
-            source: loopback(ports.feed_source),
-            line_a: [ports.maker_feed, ports.taker_feed, ports.demo_feed]
-                .map(loopback)
-                .to_vec(),
+            source: at.feed_source.clone(),
+            line_a: at.feed_lines.clone(),
             requests: RequestsSection {
-                listen: loopback(ports.feed_requests),
+                listen: at.feed_requests.clone(),
             },
         },
         journal: JournalSection {
@@ -321,29 +343,43 @@ fn config_text(
             .map(InstrumentSection::of)
             .collect(),
     };
-    toml::to_string(&config).context("the configuration cannot be written as TOML")
+    toml::Table::try_from(&config).context("the configuration cannot be written as TOML")
 }
 
-/// Makes keys and configuration in the run's folder and tells where the venue will be.
+/// Makes keys and configuration in the run's folder and tells the venue's public key. `adjust` has the last word
+/// on the configuration.
 pub(crate) fn prepare(
     scenario: &Scenario,
     layout: &Layout,
-    ports: &Ports,
-) -> anyhow::Result<Venue> {
+    at: &Addresses,
+    adjust: impl FnOnce(&mut toml::Table),
+) -> anyhow::Result<String> {
     for dir in [layout.data(), layout.keys(), layout.logs()] {
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
     let keys = make_keys(&layout.keys(), scenario)?;
-    let text = config_text(scenario, layout, ports, &keys)?;
+    let mut table = config(scenario, layout, at, &keys)?;
+    adjust(&mut table);
     let path = layout.config();
-    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    std::fs::write(&path, table.to_string())
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(keys.venue)
+}
+
+/// [`prepare`] on loopback, as `bench demo` has it, and what its workers must know.
+pub(crate) fn prepare_on_loopback(
+    scenario: &Scenario,
+    layout: &Layout,
+    ports: &Ports,
+) -> anyhow::Result<Venue> {
+    let public_key = prepare(scenario, layout, &Addresses::from(ports), |_| {})?;
     Ok(Venue {
         order_entry: loopback(ports.order_entry),
         feed_requests: loopback(ports.feed_requests),
         maker_feed: loopback(ports.maker_feed),
         taker_feed: loopback(ports.taker_feed),
         feed_session: FEED_SESSION.to_owned(),
-        public_key: keys.venue,
+        public_key,
         keys: layout.keys(),
     })
 }
@@ -380,8 +416,8 @@ mod tests {
             oracle: "bb".into(),
             members: vec!["cc".into(); 4],
         };
-        let text = config_text(&scenario, &layout, &ports, &keys).expect("plain data");
-        let table: toml::Table = text.parse().expect("its own TOML");
+        let table =
+            config(&scenario, &layout, &Addresses::from(&ports), &keys).expect("plain data");
         assert_eq!(table["feed"]["line_a"][2].as_str(), Some("127.0.0.1:5"));
         assert_eq!(table["journal"]["durability"].as_str(), Some("fsync"));
         assert_eq!(table["members"].as_array().map(Vec::len), Some(4));
@@ -407,7 +443,7 @@ mod tests {
             root: dir.path().join("run"),
         };
         let ports = Ports::find().expect("free ports");
-        let venue = prepare(&scenario, &layout, &ports).expect("a writable folder");
+        let venue = prepare_on_loopback(&scenario, &layout, &ports).expect("a writable folder");
         let text = std::fs::read_to_string(layout.config()).expect("written");
         assert!(
             text.contains(
