@@ -18,8 +18,9 @@ use crate::nic::{AnyNic, UringNic};
 use crate::operator::Roll;
 use crate::oracle_desk::OracleDesk;
 use crate::pinned::{EngineTile, GatewayTile};
-use crate::recover::{missing, recover, tail_note};
-use crate::spool::{SpoolFiles, SpoolTile};
+use crate::recover::{Restored, missing, restore};
+use crate::snapshot::Keeper;
+use crate::spool::SpoolTile;
 use crate::status::Stages;
 use crate::tile::{self, Pace};
 use crate::topology::{Planned, Stage, depth, plan};
@@ -45,39 +46,20 @@ type Tile = JoinHandle<anyhow::Result<()>>;
 pub fn run(config: &Config) -> anyhow::Result<()> {
     doctor::examine(&Subject::of(config), Depth::Quick).log();
     let key = SecretKey::load(&config.venue.key_file).context("venue.key_file")?;
-    let batches = config.batches_dir();
+    let data = config.data();
+    let batches = data.batches();
     std::fs::create_dir_all(&batches)
         .with_context(|| format!("cannot make {}", batches.display()))?;
-    let dir = JournalDir::open(config.journal_dir()).context("journal")?;
-    let mut spool_files = SpoolFiles::create(&config.spool_dir())?;
-    let mut core = Core::new(&config.capacity);
-    for m in &config.members {
-        core.add_member(m.member(), m.rates());
-    }
-    let mut day = FeedDay::begin(&config.feed_dir(), config.capacity.orders)?;
-    let recovered = recover(dir.path(), core, Some(&batches), |core| {
-        for (member, report) in core.told() {
-            spool_files.append(member, report)?;
-        }
-        day.replay(&core.outbox)
-    })?;
-    if let Some(note) = tail_note(&recovered.end.tail) {
-        log::event("journal_tail", &[("note", &note)]);
-    }
-    log::event(
-        "recovered",
-        &[
-            ("records", &recovered.records),
-            (
-                "state_hash",
-                &admin::hex(&recovered.core.engine.state_hash()),
-            ),
-        ],
-    );
-    let core = recovered.core;
+    let dir = JournalDir::open(data.journal()).context("journal")?;
+    let Restored {
+        core,
+        end,
+        spool: spool_files,
+        day,
+    } = restore(config)?;
     let listing = missing(config, &core)?;
     // One clock for all tiles, so that their times can be compared.
-    let clock = RealClock::starting_after(TimeNs(recovered.end.last_time_ns));
+    let clock = RealClock::starting_after(TimeNs(end.last_time_ns));
     let mut plan = Plan::new(config, clock.clone())?;
 
     let durability = match config.journal.durability {
@@ -96,7 +78,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         segment_bytes: config.journal.segment_mib << 20,
         ..Default::default()
     };
-    let commit = GroupCommit::resume(journal_config, &recovered.end, disk).context("journal")?;
+    let commit = GroupCommit::resume(journal_config, &end, disk).context("journal")?;
     let Wiring {
         gateway,
         engine,
@@ -122,6 +104,12 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         space,
         spares,
     } = journal;
+    let keeper = Keeper {
+        section: config.snapshot,
+        data,
+        durable: durable.reader(),
+    };
+    let _keeper = keeper.start()?;
     let tile = JournalTile {
         taken: Taken::nothing(),
         commit,

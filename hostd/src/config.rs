@@ -7,6 +7,7 @@ pub use dpdk::DpdkSection;
 pub use xdp::{CopyMode, Mode, XDP_QUEUES_MAX, XdpSection};
 
 use crate::capacity::Capacity;
+use crate::data_dir::DataDir;
 use crate::feed::config::FeedSection;
 use crate::memory::Memory;
 use crate::topology::{TopologyName, plan};
@@ -44,6 +45,9 @@ pub struct Config {
     pub feed: FeedSection,
     /// Durability.
     pub journal: Journal,
+    /// When snapshots are made.
+    #[serde(default)]
+    pub snapshot: SnapshotSection,
     /// Which tiles share a core.
     pub topology: TopologySection,
     /// Admin socket.
@@ -175,6 +179,16 @@ pub struct Journal {
 
 const fn segment_mib_default() -> u64 {
     64
+}
+
+/// `[snapshot]`: by whichever comes first; without both keys none is made while the box runs.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotSection {
+    /// After so many records.
+    pub every_records: Option<u64>,
+    /// After so many seconds, if there is anything new.
+    pub every_s: Option<u64>,
 }
 
 /// When something may leave the box.
@@ -436,6 +450,10 @@ impl Config {
             );
         }
         plan(&self.topology, self.net.polling())?;
+        let every = [self.snapshot.every_records, self.snapshot.every_s];
+        if every.contains(&Some(0)) {
+            return Err("snapshot.every_records and snapshot.every_s must be at least 1".into());
+        }
         if !(1..=4096).contains(&self.journal.segment_mib) {
             return Err("journal.segment_mib must be in 1..=4096".into());
         }
@@ -579,28 +597,10 @@ impl Config {
         }
     }
 
-    /// Directory of the journal.
+    /// Where the venue's data are.
     #[must_use]
-    pub fn journal_dir(&self) -> PathBuf {
-        self.venue.data_dir.join("journal")
-    }
-
-    /// Directory of the feed's store.
-    #[must_use]
-    pub fn feed_dir(&self) -> PathBuf {
-        self.venue.data_dir.join("feed")
-    }
-
-    /// Directory of the reports of the day.
-    #[must_use]
-    pub fn spool_dir(&self) -> PathBuf {
-        self.venue.data_dir.join("spool")
-    }
-
-    /// Directory of the sealed batches.
-    #[must_use]
-    pub fn batches_dir(&self) -> PathBuf {
-        self.venue.data_dir.join("batches")
+    pub fn data(&self) -> DataDir {
+        DataDir::new(&self.venue.data_dir)
     }
 }
 

@@ -360,7 +360,9 @@ pub fn batch_name(batch_no: u64) -> String {
 /// When the directory cannot be written.
 pub fn write_batch(dir: &Path, batch_no: u64, bytes: &[u8]) -> anyhow::Result<()> {
     let name = batch_name(batch_no);
-    let (temp, path) = (dir.join(format!(".{name}")), dir.join(name));
+    // Who makes a snapshot may write the same one at the same time.
+    let temp = dir.join(format!(".{name}.{}", std::process::id()));
+    let path = dir.join(name);
     let write = || {
         let mut file = fs::File::create(&temp)?;
         file.write_all(bytes)?;

@@ -1,12 +1,12 @@
 //! The daemon's command line.
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
 use hostd::config::Config;
-use hostd::core::Core;
+use hostd::data_dir::DataDir;
 use hostd::doctor::{self, Depth, Level, Subject};
 use hostd::journal_cmd::JournalCommand;
-use hostd::recover::{recover, tail_note};
+use hostd::replay::{self, From};
+use hostd::snapshot::command::{self as snapshot, Asked};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -56,6 +56,13 @@ enum Command {
         /// The venue's data_dir (holds `journal/`).
         #[arg(long)]
         data: PathBuf,
+        /// Begin with the first record; this is what happens without either option.
+        #[arg(long)]
+        from_genesis: bool,
+        /// Begin with the newest sound snapshot. With both options both are replayed, and it is an error if they
+        /// differ.
+        #[arg(long)]
+        from_snapshot: bool,
         /// JSON instead of lines.
         #[arg(long)]
         json: bool,
@@ -64,6 +71,22 @@ enum Command {
     Journal {
         #[command(subcommand)]
         command: JournalCommand,
+    },
+    /// Make a snapshot of the state, so that the next start need not replay the journal from its first record.
+    /// Also beside a running box.
+    Snapshot {
+        /// TOML file of the box. While it runs, it is asked which records are durable.
+        #[arg(long, required_unless_present = "data", conflicts_with = "data")]
+        config: Option<PathBuf>,
+        /// The venue's data_dir, of a box that does not run.
+        #[arg(long)]
+        data: Option<PathBuf>,
+        /// Record to stop at; it must be durable.
+        #[arg(long)]
+        until: Option<u64>,
+        /// End with this process.
+        #[arg(long, hide = true)]
+        child_of: Option<u32>,
     },
     /// Make a key file and print the public key.
     Keygen {
@@ -97,8 +120,31 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Doctor { config, json } => doctor(config.as_deref(), json),
-        Command::Replay { data, json } => replay(&data, json),
         Command::Journal { .. } => unreachable!("it has exit codes of its own"),
+        Command::Replay {
+            data,
+            from_genesis,
+            from_snapshot,
+            json,
+        } => {
+            let from = match (from_genesis, from_snapshot) {
+                (true, true) => From::Both,
+                (false, true) => From::Snapshot,
+                _ => From::Genesis,
+            };
+            replay::run(&DataDir::new(data), from, json)
+        }
+        Command::Snapshot {
+            config,
+            data,
+            until,
+            child_of,
+        } => snapshot::run(&Asked {
+            config,
+            data,
+            until,
+            child_of,
+        }),
         Command::Keygen { out } => {
             let key = handshake::SecretKey::generate_file(&out)?;
             println!("{}", hostd::admin::hex(&key.public().to_bytes()));
@@ -122,69 +168,4 @@ fn doctor(config: Option<&std::path::Path>, json: bool) -> anyhow::Result<()> {
         0 => Ok(()),
         n => anyhow::bail!("{n} of the findings are problems"),
     }
-}
-
-fn replay(data: &std::path::Path, json: bool) -> anyhow::Result<()> {
-    let dir = data.join("journal");
-    let mut feed_hash = handshake::FeedHash::new();
-    anyhow::ensure!(dir.is_dir(), "{}: no journal there", dir.display());
-    let begun = std::time::Instant::now();
-    let r = recover(&dir, Core::default(), None, |core| {
-        for outcome in core.outbox.outcomes() {
-            if let matcher::outbox::Outcome::Feed(m) = outcome {
-                feed_hash.push_parts(m.header(), m.block());
-            }
-        }
-        Ok(())
-    })
-    .context("replay")?;
-    let seconds = begun.elapsed().as_secs_f64();
-    let engine = &r.core.engine;
-    engine.assert_conserved();
-    let accounts: Vec<_> = engine
-        .accounts()
-        .funded()
-        .iter()
-        .filter_map(|id| engine.accounts().get(*id).map(|a| (id, a)))
-        .map(|(id, a)| {
-            serde_json::json!({
-                "account": id.0,
-                "member": a.member.0,
-                "cash_pico": a.leaf.cash_pico.to_string(),
-                "nonce": a.leaf.nonce,
-                "positions": a.leaf.positions,
-            })
-        })
-        .collect();
-    let (deposits, withdrawals) = engine.flows_micro();
-    let tail = tail_note(&r.end.tail).unwrap_or_else(|| "clean".into());
-    let hash = hostd::admin::hex(&engine.state_hash());
-    if json {
-        let all = serde_json::json!({
-            "records": r.records,
-            "last_seq": engine.last_seq().0,
-            "state_hash": hash,
-            "journal_hash": hostd::admin::hex(&r.end.chain),
-            "batches_sealed": engine.batch_no() - 1,
-            "feed_messages": r.core.next_feed - 1,
-            "feed_hash": hostd::admin::hex(&feed_hash.value()),
-            "accounts": accounts,
-            "fund_pico": engine.fund_pico().to_string(),
-            "deposits_micro": deposits,
-            "withdrawals_micro": withdrawals,
-            "contracts_sum_zero": engine.accounts().contracts().iter().all(|n| *n == 0),
-            "tail": tail,
-            "seconds": seconds,
-        });
-        println!("{}", serde_json::to_string_pretty(&all)?);
-    } else {
-        let per_s = r.records as f64 / seconds;
-        println!("records {}  state {hash}  tail {tail}", r.records);
-        println!("{seconds:.3} s  {per_s:.0} records/s");
-        println!(
-            "accounts {}  deposits {deposits}  withdrawals {withdrawals} micro-units",
-            accounts.len()
-        );
-    }
-    Ok(())
 }

@@ -2,12 +2,17 @@
 
 use crate::config::Config;
 use crate::core::Core;
+use crate::feed::FeedDay;
 use crate::journal_tile::{SealedFile, batch_name, with_chain, write_batch};
-use anyhow::{Context, bail};
+use crate::snapshot::{self, Beginner, Start};
+use crate::spool::SpoolFiles;
+use crate::{admin, log};
+use anyhow::{Context, bail, ensure};
 use firmware::wire::input::{InAccount, InDomain, InDropCopy, InInstrument};
-use journal::{End, Reader, Tail};
+use journal::{End, Mark, Reader, Tail};
 use matcher::planted::{self, Bug};
 use std::path::Path;
+use std::time::Instant;
 
 /// A core at the end of its journal.
 #[derive(Debug)]
@@ -16,11 +21,92 @@ pub struct Recovered {
     pub core: Core,
     /// Where the journal goes on.
     pub end: End,
+    /// The last record, and the journal's hash there.
+    pub mark: Mark,
+    /// Segment in which the replay began.
+    pub first_segment: u32,
     /// Records replayed.
     pub records: u64,
 }
 
-/// Replays the journal in `dir`. With `batches`, sealed batches that are missing there are written again.
+/// A box's state at the end of its journal.
+pub struct Restored {
+    /// The state.
+    pub core: Core,
+    /// Where the journal goes on.
+    pub end: End,
+    /// What members were told.
+    pub spool: SpoolFiles,
+    /// What the feed said.
+    pub day: FeedDay,
+}
+
+/// Brings the box back from its newest sound snapshot and the journal behind it. Members have their rates.
+///
+/// # Errors
+/// As [`recover`]; or when the configuration is not that of the snapshot.
+pub fn restore(config: &Config) -> anyhow::Result<Restored> {
+    let data = config.data();
+    let _lock = snapshot::lock_for_start(&data)?;
+    let begun = Instant::now();
+    let mut start = Start::newest(&data, &config.capacity, Beginner::Box)?;
+    for why in &start.refused {
+        log::event("snapshot_refused", &[("reason", why)]);
+    }
+    if start.from.is_some() {
+        check_domain(config, &start.core)?;
+    }
+    for m in &config.members {
+        start.core.add_member(m.member(), m.rates());
+    }
+    let Start {
+        core,
+        mark,
+        mut spool,
+        mut day,
+        from,
+        refused,
+    } = start;
+    let from_name = from.as_deref().unwrap_or("the first record");
+    let batches = data.batches();
+    let journal = data.journal();
+    let recovered = recover(&journal, core, &mark, None, Some(&batches), |core| {
+        for (member, report) in core.told() {
+            spool.append(member, report)?;
+        }
+        Start::day_of(&mut day, &data, core)?.replay(&core.outbox)
+    })
+    .with_context(|| format!("start from {from_name}"))?;
+    let core = recovered.core;
+    Start::day_of(&mut day, &data, &core)?;
+    let mut day = day.expect("just made");
+    // Who makes the next snapshot finds in the files what it counts on.
+    spool.flush()?;
+    day.flush()?;
+    if let Some(note) = tail_note(&recovered.end.tail) {
+        log::event("journal_tail", &[("note", &note)]);
+    }
+    log::event(
+        "recovered",
+        &[
+            ("from", &from_name),
+            ("records", &recovered.records),
+            ("last_seq", &recovered.mark.seq),
+            ("snapshots_refused", &refused.len()),
+            ("ms", &begun.elapsed().as_millis()),
+            ("state_hash", &admin::hex(&core.engine.state_hash())),
+        ],
+    );
+    Ok(Restored {
+        core,
+        end: recovered.end,
+        spool,
+        day,
+    })
+}
+
+/// Replays the journal in `dir` behind `mark`, which is where `core` stands: to its end, or to record `until` of a
+/// journal that is being written. With `batches`, sealed batches that are missing there are written again.
 /// `follow` sees the core after each record.
 ///
 /// # Errors
@@ -28,18 +114,28 @@ pub struct Recovered {
 pub fn recover(
     dir: &Path,
     mut core: Core,
+    mark: &Mark,
+    until: Option<u64>,
     batches: Option<&Path>,
     mut follow: impl FnMut(&Core) -> anyhow::Result<()>,
 ) -> anyhow::Result<Recovered> {
     let mut records = 0;
-    let mut reader = Reader::open(dir)
+    let mut reader = Reader::open_at(dir, mark)
         .with_context(|| format!("cannot read the journal in {}", dir.display()))?;
     let last = if planted::is(Bug::RecoversHalf) {
         half(dir)?
     } else {
         u64::MAX
     };
-    while let Some(view) = reader.next().context("journal")? {
+    let first_segment = reader.end().segment;
+    loop {
+        let next = match until {
+            None => reader.next(),
+            Some(until) => reader.next_until(until),
+        };
+        let Some(view) = next.context("journal")? else {
+            break;
+        };
         let seq = view.header.seq;
         if seq > last {
             break;
@@ -59,12 +155,17 @@ pub fn recover(
     {
         bail!("the journal ends with a cut write");
     }
-    if let Some(batches) = batches {
+    if let (Some(batches), None) = (batches, until) {
         check_batches(batches, reader.next_seq())?;
     }
     Ok(Recovered {
         core,
         end: reader.end().clone(),
+        mark: Mark {
+            seq: reader.next_seq() - 1,
+            chain: reader.chain(),
+        },
+        first_segment,
         records,
     })
 }
@@ -148,13 +249,9 @@ pub struct Listing {
 /// When the two contradict each other: the journal is the truth of the day, so the operator must choose.
 pub fn missing(config: &Config, core: &Core) -> anyhow::Result<Listing> {
     let mut listing = Listing::default();
-    let domain = config.domain_record();
     match core.domain {
-        None => listing.domain = Some(domain),
-        Some(held) if held == domain => {}
-        Some(_) => bail!(
-            "[domain] or [capacity] differs from what the journal holds; they change with a new data_dir only"
-        ),
+        None => listing.domain = Some(config.domain_record()),
+        Some(_) => check_domain(config, core)?,
     }
     for i in &config.instruments {
         let wanted = i.listing().map_err(anyhow::Error::msg)?;
@@ -192,6 +289,14 @@ pub fn missing(config: &Config, core: &Core) -> anyhow::Result<Listing> {
     }
     drop_copies(config, core, &mut listing)?;
     Ok(listing)
+}
+
+fn check_domain(config: &Config, core: &Core) -> anyhow::Result<()> {
+    ensure!(
+        core.domain == Some(config.domain_record()),
+        "[domain] or [capacity] differs from what the journal holds; they change with a new data_dir only"
+    );
+    Ok(())
 }
 
 /// Who gets copies of whose reports.

@@ -3,12 +3,17 @@
 //! ```text
 //! member-0007.reports      slot of report n at (n - 1) x SLOT bytes
 //!  0 u16  length of what follows at 16, zero padded to the slot
+//!  4 u32  CRC32C of member, n, and the slot without these four bytes
 //!  8 u64  journal record that caused the report
 //! 16 SBE header, block
 //! ```
 //!
-//! It is a cache of what the journal says: nothing is synced to disk, and a start writes it anew while it replays
-//! the journal. The hot tile hands each report over as it is made; what it is asked for and no longer holds is
+//! It is a cache of what the journal says: the box itself makes nothing of it durable, and a start from the first
+//! record writes it anew. A snapshot makes durable what was said up to its record, and a start from it goes on
+//! behind that. Whoever replays the journal writes the same bytes to the same places, so the one that makes a
+//! snapshot may write beside the box, and what an earlier run left behind the last report is never looked at.
+//!
+//! The hot tile hands each report over as it is made; what it is asked for and no longer holds is
 //! read here, off the hot path, and goes back as the body of a datagram. Keys never come here.
 //!
 //! A failed write or read stops the box, as the journal's do: a venue that cannot say again what it said breaks
@@ -34,6 +39,8 @@ use std::time::Duration;
 const HEAD: usize = 16;
 /// Bytes of a slot: any report fits.
 pub const SLOT: usize = (HEAD + sbe::HEADER_LEN + size_of::<Report>()).next_multiple_of(8);
+/// Where the checksum of a slot stands.
+const CRC: std::ops::Range<usize> = 4..8;
 /// Slots of a member that are written at once.
 const TAIL_SLOTS: usize = 32;
 /// Files that are open at once; a member beyond takes the place of the one unused for longest.
@@ -78,6 +85,15 @@ impl SpoolFiles {
         if dir.exists() {
             std::fs::remove_dir_all(dir).with_context(failed)?;
         }
+        Self::rewrite(dir)
+    }
+
+    /// A spool that writes the day anew over what is in `dir`, where another process may read.
+    ///
+    /// # Errors
+    /// When the directory cannot be made.
+    pub fn rewrite(dir: &Path) -> anyhow::Result<Self> {
+        let failed = || format!("spool {}", dir.display());
         std::fs::create_dir_all(dir).with_context(failed)?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -86,6 +102,64 @@ impl SpoolFiles {
             uses: 0,
             chunk: vec![0; TAIL_SLOTS * SLOT],
         })
+    }
+
+    /// The spool in `dir` behind the first `counts` reports of each member, all of which it looks at.
+    ///
+    /// # Errors
+    /// When a report is missing or damaged: which one.
+    pub fn resume(
+        dir: &Path,
+        counts: impl Iterator<Item = (MemberId, u64)>,
+    ) -> anyhow::Result<Self> {
+        let mut spool = Self::rewrite(dir)?;
+        for (member, count) in counts.filter(|(_, count)| *count > 0) {
+            spool.members[member.0 as usize].written = count;
+            let mut first = 0;
+            while first < count {
+                let n = (count - first).min(TAIL_SLOTS as u64) as usize;
+                spool.read_slots(member, first, n)?;
+                let slots = spool.chunk[..n * SLOT].chunks_exact(SLOT);
+                for (number, slot) in (first + 1..).zip(slots) {
+                    if message(member, number, slot).is_none() {
+                        bail!(
+                            "{}: report {number} is damaged",
+                            spool.path(member).display()
+                        );
+                    }
+                }
+                first += n as u64;
+            }
+        }
+        Ok(spool)
+    }
+
+    /// Writes what is still in memory.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn flush(&mut self) -> anyhow::Result<()> {
+        for at in 0..self.members.len() {
+            self.write_out(MemberId(at as u32))?;
+        }
+        Ok(())
+    }
+
+    /// Makes all reports so far durable.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn sync(&mut self) -> anyhow::Result<()> {
+        self.flush()?;
+        for at in 0..self.members.len() {
+            let member = MemberId(at as u32);
+            if self.members[at].written > 0 {
+                let synced = self.file(member)?.sync_all();
+                synced.with_context(|| format!("cannot sync {}", self.path(member).display()))?;
+            }
+        }
+        let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());
+        synced.with_context(|| format!("cannot sync {}", self.dir.display()))
     }
 
     /// Reports of a member so far.
@@ -100,6 +174,7 @@ impl SpoolFiles {
     /// # Errors
     /// When its file cannot be written.
     pub fn append(&mut self, member: MemberId, report: &Report) -> anyhow::Result<()> {
+        let number = self.count(member) + 1;
         let m = &mut self.members[member.0 as usize];
         let at = m.tail.len();
         if m.tail.capacity() == 0 {
@@ -113,17 +188,28 @@ impl SpoolFiles {
         slot[8..16].copy_from_slice(&report.engine_seq().to_le_bytes());
         slot[HEAD..HEAD + sbe::HEADER_LEN].copy_from_slice(bytemuck::bytes_of(&header));
         slot[HEAD + sbe::HEADER_LEN..HEAD + len].copy_from_slice(block);
+        let crc = checksum(member, number, slot);
+        slot[CRC].copy_from_slice(&crc.to_le_bytes());
         if m.tail.len() < TAIL_SLOTS * SLOT {
             return Ok(());
         }
+        self.write_out(member)
+    }
+
+    /// Writes a member's reports that are still in memory.
+    fn write_out(&mut self, member: MemberId) -> anyhow::Result<()> {
+        let m = &mut self.members[member.0 as usize];
+        if m.tail.is_empty() {
+            return Ok(());
+        }
         let offset = m.written * SLOT as u64;
-        let tail = std::mem::take(&mut m.tail);
+        let mut tail = std::mem::take(&mut m.tail);
         let wrote = self.file(member)?.write_all_at(&tail, offset);
         wrote.with_context(|| format!("cannot write {}", self.path(member).display()))?;
         let m = &mut self.members[member.0 as usize];
-        m.written += TAIL_SLOTS as u64;
+        m.written += (tail.len() / SLOT) as u64;
+        tail.clear();
         m.tail = tail;
-        m.tail.clear();
         Ok(())
     }
 
@@ -157,7 +243,7 @@ impl SpoolFiles {
                 &m.tail[(first - m.written) as usize * SLOT..]
             };
             for slot in slots.chunks_exact(SLOT) {
-                let Some(message) = message(slot) else {
+                let Some(message) = message(member, number, slot) else {
                     bail!(
                         "{}: report {number} is damaged",
                         self.path(member).display()
@@ -200,7 +286,7 @@ impl SpoolFiles {
             .read(true)
             .write(true)
             .create(true)
-            .truncate(self.members[member.0 as usize].written == 0)
+            .truncate(false)
             .open(&path)
             .with_context(|| format!("cannot open {}", path.display()))?;
         let opened = OpenFile {
@@ -223,11 +309,23 @@ impl SpoolFiles {
     }
 }
 
-/// The message in a slot, unless the slot is damaged.
-fn message(slot: &[u8]) -> Option<&[u8]> {
+/// The message in the slot of a member's report, unless the slot is damaged.
+fn message(member: MemberId, number: u64, slot: &[u8]) -> Option<&[u8]> {
     let len = u16::from_le_bytes(*slot.first_chunk()?) as usize;
-    let is_sound = len >= sbe::HEADER_LEN && HEAD + len <= SLOT;
+    let is_sound = len >= sbe::HEADER_LEN
+        && HEAD + len <= SLOT
+        && slot[CRC] == checksum(member, number, slot).to_le_bytes();
     is_sound.then(|| &slot[HEAD..HEAD + len])
+}
+
+/// What stands in a slot at [`CRC`].
+fn checksum(member: MemberId, number: u64, slot: &[u8]) -> u32 {
+    let mut place = [0; 12];
+    place[..4].copy_from_slice(&member.0.to_le_bytes());
+    place[4..].copy_from_slice(&number.to_le_bytes());
+    let crc = crc32c::crc32c(&place);
+    let crc = crc32c::crc32c_append(crc, &slot[..CRC.start]);
+    crc32c::crc32c_append(crc, &slot[CRC.end..])
 }
 
 impl SpoolBody {
@@ -400,6 +498,53 @@ mod tests {
             assert_eq!(read(&mut files, *m, edge, 4, u64::MAX), want);
             assert_eq!(read(&mut files, *m, edge, 4, edge + 1), want[..2]);
         }
+    }
+
+    #[test]
+    fn a_spool_goes_on_behind_any_report_and_what_lies_there_is_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let m = MemberId(7);
+        let other = MemberId(8);
+        let mut files = SpoolFiles::rewrite(dir.path()).unwrap();
+        for n in 1..=TAIL_SLOTS as u64 + 5 {
+            files.append(m, &report(m, n)).unwrap();
+        }
+        files.append(other, &report(other, 1)).unwrap();
+        files.sync().unwrap();
+        for n in 1..=9 {
+            files.append(m, &report(m, 1_000 + n)).unwrap();
+        }
+        files.flush().unwrap();
+        // A crash: what was said after the snapshot never was, and something else is said now.
+        let counts = [(m, TAIL_SLOTS as u64 + 5), (other, 1), (MemberId(9), 0)];
+        let mut files = SpoolFiles::resume(dir.path(), counts.into_iter()).unwrap();
+        for n in 38..=40 {
+            files.append(m, &report(m, n)).unwrap();
+        }
+        let want: Vec<_> = (30..=40).map(|n| report(m, n)).collect();
+        assert_eq!(files.count(m), 40);
+        assert_eq!(read(&mut files, m, 30, 100, u64::MAX), want);
+        files.flush().unwrap();
+        assert_eq!(read(&mut files, m, 30, 100, u64::MAX), want);
+
+        let path = dir.path().join("member-0007.reports");
+        let sound = std::fs::read(&path).unwrap();
+        let resume = || SpoolFiles::resume(dir.path(), counts.into_iter());
+        for byte in (0..SLOT).chain(36 * SLOT..37 * SLOT) {
+            let mut bytes = sound.clone();
+            bytes[byte] ^= 4;
+            std::fs::write(&path, bytes).unwrap();
+            let error = resume().unwrap_err().to_string();
+            let named = format!("member-0007.reports: report {} is damaged", byte / SLOT + 1);
+            assert!(error.contains(&named), "{byte}: {error}");
+        }
+        // Behind the last one anything may stand; before it nothing may be missing.
+        let mut bytes = sound.clone();
+        bytes[37 * SLOT] ^= 4;
+        std::fs::write(&path, bytes).unwrap();
+        resume().unwrap();
+        std::fs::write(&path, &sound[..36 * SLOT]).unwrap();
+        assert!(format!("{:#}", resume().unwrap_err()).contains("cannot read"));
     }
 
     #[test]

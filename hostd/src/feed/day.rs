@@ -2,11 +2,12 @@
 
 use super::state::State;
 use super::store::Store;
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use firmware::wire::feed::FeedMessage;
 use firmware::wire::mold::{END_OF_SESSION, HEADER_LEN, MoldHeader, blocks};
 use handshake::FeedHash;
 use matcher::outbox::{Outbox, Outcome};
+use matcher::snapshot::{Sink, Source};
 use std::path::Path;
 
 /// A sealed batch that was written.
@@ -32,13 +33,13 @@ pub struct FeedDay {
 
 impl FeedDay {
     /// The day before its first message, with room for as many resting `orders` as the engine has; the store
-    /// is made in `dir`.
+    /// is made anew in `dir`.
     ///
     /// # Errors
     /// When the store cannot be made.
     pub fn begin(dir: &Path, orders: u32) -> anyhow::Result<Self> {
         Ok(Self {
-            store: Store::create(dir)?,
+            store: Store::rewrite(dir)?,
             state: State::new(orders),
             running: FeedHash::new(),
             range: FeedHash::new(),
@@ -46,6 +47,71 @@ impl FeedDay {
             sealed: SealedNote::default(),
             is_ended: false,
         })
+    }
+
+    /// The day as it was saved; the store in `dir` goes on behind its last message.
+    ///
+    /// # Errors
+    /// When the bytes are not those of a day, or the store does not hold what was said.
+    pub fn resume(dir: &Path, orders: u32, from: &mut impl Source) -> anyhow::Result<Self> {
+        let saved = Saved::read(from)?;
+        let state = State::load(orders, from)?;
+        let (store, running) = Store::resume(dir, saved.messages, saved.bytes)?;
+        ensure!(
+            running.value() == saved.hash,
+            "the feed's store in {} is damaged: its first {} messages have another hash",
+            dir.display(),
+            saved.messages
+        );
+        Ok(Self {
+            store,
+            state,
+            // As after a start from the first record: the first checkpoint is about all messages.
+            range: running.clone(),
+            running,
+            range_first: 1,
+            sealed: saved.sealed,
+            is_ended: false,
+        })
+    }
+
+    /// Hash of the messages that a day had said when it was saved, out of the store in `dir`.
+    ///
+    /// # Errors
+    /// As for [`Self::resume`].
+    pub fn hash_of(dir: &Path, from: &mut impl Source) -> anyhow::Result<FeedHash> {
+        let saved = Saved::read(from)?;
+        let hash = super::store::check(dir, saved.messages, saved.bytes)?;
+        ensure!(hash.value() == saved.hash, "the feed's store is damaged");
+        Ok(hash)
+    }
+
+    /// Writes the day between two records.
+    pub fn save(&self, to: &mut impl Sink) {
+        assert!(self.state.is_whole(), "a record's messages end together");
+        to.part(PART);
+        to.pod(&(self.next() - 1));
+        to.pod(&self.store.bytes());
+        to.put(&self.running.value());
+        to.pod(&self.sealed.batch_no);
+        to.put(&self.sealed.ledger_digest);
+        self.state.save(to);
+    }
+
+    /// Writes what is still in memory.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn flush(&mut self) -> anyhow::Result<()> {
+        self.store.flush()
+    }
+
+    /// Makes all messages so far durable in the store's `dir`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn sync(&mut self, dir: &Path) -> anyhow::Result<()> {
+        self.store.sync(dir)
     }
 
     /// Number of the next message.
@@ -118,6 +184,31 @@ impl FeedDay {
     }
 }
 
+/// What stands before the state.
+struct Saved {
+    messages: u64,
+    bytes: u64,
+    hash: [u8; 32],
+    sealed: SealedNote,
+}
+
+impl Saved {
+    fn read(from: &mut impl Source) -> anyhow::Result<Self> {
+        from.part(PART)?;
+        Ok(Self {
+            messages: from.pod()?,
+            bytes: from.pod()?,
+            hash: from.pod()?,
+            sealed: SealedNote {
+                batch_no: from.pod()?,
+                ledger_digest: from.pod()?,
+            },
+        })
+    }
+}
+
+/// Begins the feed in a snapshot.
+const PART: [u8; 4] = *b"FEED";
 /// Bytes of an SBE header.
 const HEADER: usize = firmware::wire::sbe::HEADER_LEN;
 const _: () = assert!(HEADER_LEN + 2 + HEADER < firmware::limits::FEED_PAYLOAD_MAX);

@@ -81,6 +81,11 @@ impl Orders {
         }
     }
 
+    /// Whether an order of that id rests.
+    pub(crate) fn holds(&self, order_id: u64) -> bool {
+        self.table[self.find(order_id)] != NONE
+    }
+
     /// The order joins behind all others of its instrument.
     ///
     /// # Panics

@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn the_whole_day_is_answered_within_the_limits_of_each_and_of_all() {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::create(dir.path()).unwrap();
+        let mut store = Store::rewrite(dir.path()).unwrap();
         for n in 0..50_000u32 {
             store.push(&[n as u8; 40]).unwrap();
         }

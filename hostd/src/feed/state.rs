@@ -1,11 +1,13 @@
 //! What the feed has said so far, as somebody who joins late has to know it.
 
 use super::orders::{Orders, Queue};
-use bytemuck::Zeroable;
+use bytemuck::{AnyBitPattern, NoUninit, Zeroable};
+use firmware::limits::INSTRUMENTS;
 use firmware::wire::feed::{
     AuctionUpdate, BatchSealed, FeedMessage, IndexUpdate, InstrumentDefinition, MarkPrice,
     STATE_OPEN, SettlementSummary, SnapshotOrder,
 };
+use matcher::snapshot::{Sink, SnapshotError, Source};
 use std::collections::BTreeMap;
 
 /// What an instrument is, and what rests in its book.
@@ -122,6 +124,69 @@ impl State {
         };
     }
 
+    /// Writes the state between two events.
+    pub(crate) fn save(&self, to: &mut impl Sink) {
+        let Self {
+            instruments,
+            orders,
+            index,
+            settlement,
+            batch,
+            engine_seq,
+            is_within_event: _,
+        } = self;
+        to.pod(engine_seq);
+        save_one(index.as_ref(), to);
+        save_one(settlement.as_ref(), to);
+        save_one(batch.as_ref(), to);
+        to.count(instruments.len());
+        for (id, instrument) in instruments {
+            let Instrument {
+                definition,
+                mark,
+                auction,
+                state,
+                queue,
+            } = instrument;
+            to.pod(id);
+            save_one(definition.as_ref(), to);
+            save_one(mark.as_ref(), to);
+            save_one(auction.as_ref(), to);
+            save_one(state.as_ref(), to);
+            to.count(orders.of(queue).count());
+            orders.of(queue).for_each(|o| to.pod(o));
+        }
+    }
+
+    /// The state that was written, with room for so many orders.
+    pub(crate) fn load(orders: u32, from: &mut impl Source) -> Result<Self, SnapshotError> {
+        let mut state = Self::new(orders);
+        let mut room = state.orders.capacity();
+        state.engine_seq = from.pod()?;
+        state.index = load_one(from)?;
+        state.settlement = load_one(from)?;
+        state.batch = load_one(from)?;
+        for _ in 0..from.below(INSTRUMENTS + 1, "number of instruments on the feed")? {
+            let mut instrument = Instrument::default();
+            let id = from.pod()?;
+            instrument.definition = load_one(from)?;
+            instrument.mark = load_one(from)?;
+            instrument.auction = load_one(from)?;
+            instrument.state = load_one(from)?;
+            let count = from.below(room + 1, "number of orders on the feed")?;
+            room -= count;
+            for _ in 0..count {
+                let order: SnapshotOrder = from.pod()?;
+                if state.orders.holds(order.order_id) {
+                    return Err(SnapshotError::Value("order on the feed"));
+                }
+                state.orders.push(&mut instrument.queue, order);
+            }
+            state.instruments.insert(id, instrument);
+        }
+        Ok(state)
+    }
+
     fn at(&mut self, instrument: u16) -> &mut Instrument {
         self.instruments.entry(instrument).or_default()
     }
@@ -131,4 +196,17 @@ impl State {
         let instrument = self.instruments.entry(instrument).or_default();
         self.orders.leave(&mut instrument.queue, order_id, quantity);
     }
+}
+
+fn save_one<T: NoUninit>(value: Option<&T>, to: &mut impl Sink) {
+    to.pod(&u8::from(value.is_some()));
+    if let Some(value) = value {
+        to.pod(value);
+    }
+}
+
+fn load_one<T: AnyBitPattern + NoUninit>(
+    from: &mut impl Source,
+) -> Result<Option<T>, SnapshotError> {
+    from.flag("choice")?.then(|| from.pod()).transpose()
 }

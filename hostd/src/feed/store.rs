@@ -1,11 +1,16 @@
-//! The day's messages on disk, by number. It is a copy of what the journal says, made anew at each start, so
-//! that nothing in it has to be durable.
+//! The day's messages on disk, by number. It is a copy of what the journal says: a start from the first record
+//! makes it anew, and a start from a snapshot goes on behind the part that the snapshot made durable. Whoever
+//! replays the journal writes the same bytes to the same places; see [`crate::spool`].
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use handshake::FeedHash;
 use std::fs::{File, OpenOptions};
+use std::io::{BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+const MESSAGES: &str = "messages";
+const INDEX: &str = "index";
 /// Bytes that are kept in memory before they are written together.
 const TAIL_BYTES: usize = 256 << 10;
 
@@ -26,28 +31,69 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// An empty store in `dir`; what was there before is dropped.
+    /// An empty store that writes over what is in `dir`, where another process may read.
     ///
     /// # Errors
     /// When the files cannot be made.
-    pub(crate) fn create(dir: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn rewrite(dir: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let open = |name: &str| {
             let path = dir.join(name);
             let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(true);
+            options.read(true).write(true).create(true).truncate(false);
             options
                 .open(&path)
                 .with_context(|| format!("cannot make {}", path.display()))
         };
         Ok(Self {
-            messages: open("messages")?,
-            index: open("index")?,
+            messages: open(MESSAGES)?,
+            index: open(INDEX)?,
             written: 0,
             written_messages: 0,
             tail: Vec::with_capacity(TAIL_BYTES + 2 * 1024),
             offsets: Vec::new(),
         })
+    }
+
+    /// The store in `dir` behind its first `messages`, which are `bytes` long; all of them are looked at, and
+    /// their hash comes back.
+    ///
+    /// # Errors
+    /// When a file is cut short, or does not hold so many messages.
+    pub(crate) fn resume(
+        dir: &Path,
+        messages: u64,
+        bytes: u64,
+    ) -> anyhow::Result<(Self, FeedHash)> {
+        let hash = check(dir, messages, bytes)?;
+        let mut store = Self::rewrite(dir)?;
+        (store.written_messages, store.written) = (messages, bytes);
+        Ok((store, hash))
+    }
+
+    /// Bytes of all messages so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.written + self.tail.len() as u64
+    }
+
+    /// Writes what is still in memory.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
+        self.write_out().context("the feed's store")
+    }
+
+    /// Makes all messages so far durable.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn sync(&mut self, dir: &Path) -> anyhow::Result<()> {
+        self.flush()?;
+        let synced = self.messages.sync_all();
+        let synced = synced.and_then(|()| self.index.sync_all());
+        let synced = synced.and_then(|()| File::open(dir)?.sync_all());
+        synced.context("the feed's store")
     }
 
     /// Number of the next message; numbers run from 1.
@@ -140,6 +186,53 @@ impl Store {
     }
 }
 
+/// Hash of the first `messages` in `dir`, which are `bytes` long, if the index leads to each of them.
+///
+/// # Errors
+/// When it does not, or a file is cut short.
+pub(crate) fn check(dir: &Path, messages: u64, bytes: u64) -> anyhow::Result<FeedHash> {
+    let open = |name: &str, len: u64| {
+        let path = dir.join(name);
+        let file = File::open(&path).with_context(|| path.display().to_string())?;
+        let held = file.metadata()?.len();
+        ensure!(
+            held >= len,
+            "{}: {held} bytes, {len} needed",
+            path.display()
+        );
+        Ok(BufReader::with_capacity(TAIL_BYTES, file))
+    };
+    let mut stored = open(MESSAGES, bytes)?;
+    let mut index = open(INDEX, messages * 8)?;
+    let (mut hash, mut at) = (FeedHash::new(), 0);
+    let mut frame = [0; 2 + u16::MAX as usize];
+    for number in 1..=messages {
+        let mut place = [0; 8];
+        index.read_exact(&mut place)?;
+        ensure!(
+            u64::from_le_bytes(place) == at,
+            "{}: the place of message {number} is wrong",
+            dir.join(INDEX).display()
+        );
+        stored.read_exact(&mut frame[..2])?;
+        let end = 2 + usize::from(u16::from_be_bytes([frame[0], frame[1]]));
+        at += end as u64;
+        ensure!(
+            at <= bytes,
+            "{}: message {number} goes too far",
+            dir.join(MESSAGES).display()
+        );
+        stored.read_exact(&mut frame[2..end])?;
+        hash.push_framed(&frame[..end]);
+    }
+    ensure!(
+        at == bytes,
+        "{}: {messages} messages end at {at}, not at {bytes}",
+        dir.join(MESSAGES).display()
+    );
+    Ok(hash)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,7 +246,7 @@ mod tests {
     #[test]
     fn every_message_of_the_day_can_be_read_from_disk_and_memory() {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::create(dir.path()).unwrap();
+        let mut store = Store::rewrite(dir.path()).unwrap();
         let count = 20_000;
         for n in 1..=count {
             assert_eq!(store.next(), n);
@@ -179,5 +272,51 @@ mod tests {
         }
         assert_eq!(store.read(0, 1, &mut buf).unwrap(), (0, 0));
         assert_eq!(store.read(count + 1, 1, &mut buf).unwrap(), (0, 0));
+    }
+
+    #[test]
+    fn a_store_goes_on_behind_any_message_and_damage_before_it_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::rewrite(dir.path()).unwrap();
+        let mut hash = FeedHash::new();
+        for n in 1..=300 {
+            store.push(&message(n)).unwrap();
+            hash.push(&message(n));
+        }
+        let bytes = store.bytes();
+        store.sync(dir.path()).unwrap();
+        // What comes later is not durable, and is another thing after a restart.
+        for n in 301..400 {
+            store.push(&message(2 * n)).unwrap();
+        }
+        store.flush().unwrap();
+        let (mut store, held) = Store::resume(dir.path(), 300, bytes).unwrap();
+        assert_eq!((store.next(), held.value()), (301, hash.value()));
+        for n in 301..=303 {
+            store.push(&message(n)).unwrap();
+        }
+        let mut buf = [0; 500];
+        for first in 295..=303 {
+            let (_, count) = store.read(first, 1, &mut buf).unwrap();
+            assert_eq!((count, &buf[2..4]), (1, &message(first)[..2]), "{first}");
+        }
+        drop(store);
+        for name in [MESSAGES, INDEX] {
+            let path = dir.path().join(name);
+            let sound = std::fs::read(&path).unwrap();
+            for at in (0..2_000).step_by(7) {
+                let mut flipped = sound.clone();
+                flipped[at] ^= 1;
+                std::fs::write(&path, flipped).unwrap();
+                let found = check(dir.path(), 300, bytes);
+                assert!(found.is_err() || found.unwrap().value() != hash.value());
+            }
+            std::fs::write(&path, &sound[..2_000]).unwrap();
+            let error = check(dir.path(), 300, bytes).unwrap_err().to_string();
+            assert!(error.contains("2000 bytes"), "{error}");
+            std::fs::write(&path, sound).unwrap();
+        }
+        let error = check(dir.path(), 299, bytes).unwrap_err().to_string();
+        assert!(error.contains("299 messages end at"), "{error}");
     }
 }

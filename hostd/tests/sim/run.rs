@@ -198,7 +198,7 @@ impl Run {
             }
         }
         if self.rng.percent(10) {
-            let dir = self.world.config.batches_dir();
+            let dir = self.world.config.data().batches();
             self.l1.commit(&dir, now);
         }
     }
@@ -277,7 +277,7 @@ impl Run {
     fn check_requests(&self) {
         let mut applied: BTreeSet<(u32, u64)> = BTreeSet::new();
         let mut dead: BTreeSet<(u32, u64)> = BTreeSet::new();
-        let mut reader = Reader::open(self.world.config.journal_dir()).unwrap();
+        let mut reader = Reader::open(self.world.config.data().journal()).unwrap();
         while let Some(record) = reader.next().unwrap() {
             let (member, seq) = (record.header.session, record.header.seq);
             let word = |at: usize| u64::from_le_bytes(*record.body[at..].first_chunk().unwrap());

@@ -175,10 +175,10 @@ impl World {
         for m in &config.members {
             core.add_member(m.member(), m.rates());
         }
-        let mut files = SpoolFiles::create(&config.spool_dir()).unwrap();
-        let mut day = FeedDay::begin(&config.feed_dir(), config.capacity.orders).unwrap();
+        let mut files = SpoolFiles::create(&config.data().spool()).unwrap();
+        let mut day = FeedDay::begin(&config.data().feed(), config.capacity.orders).unwrap();
         let mut history = History::default();
-        let batches = config.batches_dir();
+        let batches = config.data().batches();
         let follow = |core: &Core| {
             for (member, report) in core.told() {
                 files.append(member, report)?;
@@ -192,7 +192,14 @@ impl World {
             }
             day.replay(&core.outbox)
         };
-        let recovered = recover(&config.journal_dir(), core, Some(&batches), follow);
+        let recovered = recover(
+            &config.data().journal(),
+            core,
+            &hostd::snapshot::genesis(),
+            None,
+            Some(&batches),
+            follow,
+        );
         let recovered = recovered.unwrap_or_else(|e| {
             let text = format!("{e:#}");
             let differs = text.contains("differs from what the journal says");
@@ -319,8 +326,8 @@ impl Venue {
     /// Starts out of what is on disk.
     pub(crate) fn boot(world: &World) -> (Self, History, u64) {
         let (config, net, clock) = (&world.config, &world.net, &world.clock);
-        std::fs::create_dir_all(config.batches_dir()).unwrap();
-        let dir = JournalDir::open(config.journal_dir()).unwrap();
+        std::fs::create_dir_all(config.data().batches()).unwrap();
+        let dir = JournalDir::open(config.data().journal()).unwrap();
         let (recovered, history, files, day) = world.recover();
         let core = recovered.core;
         let listing = missing(config, &core).unwrap();
@@ -409,7 +416,7 @@ impl Venue {
                 lane: sealed,
                 spares: ends.spares,
                 notes,
-                batches: config.batches_dir(),
+                batches: config.data().batches(),
             },
             spool: SpoolTile {
                 files,

@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub(crate) host: Ipv4Addr,
     /// The network namespace that the daemon runs in, if not ours.
     pub(crate) namespace: Option<String>,
+    /// What the daemon that was killed last wrote to its standard error.
+    pub(crate) log: String,
     child: Option<Child>,
     /// Lines of `[topology]`.
     topology: String,
@@ -98,6 +100,7 @@ impl World {
             dir,
             host: Ipv4Addr::LOCALHOST,
             namespace: None,
+            log: String::new(),
             child: None,
             topology: TOPOLOGIES[0].into(),
             oracle: UdpSocket::bind("0.0.0.0:0").unwrap(),
@@ -221,6 +224,19 @@ impl World {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+        let log = &mut self.log;
+        log.clear();
+        child.stderr.take().unwrap().read_to_string(log).unwrap();
+    }
+
+    /// The line of an event in the log, read as JSON; see [`Self::kill`].
+    pub(crate) fn logged(&self, event: &str) -> Vec<serde_json::Value> {
+        let lines = self
+            .log
+            .lines()
+            .filter_map(|l| serde_json::from_str(l).ok());
+        let is_it = |line: &serde_json::Value| line["event"] == event;
+        lines.filter(is_it).collect()
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -353,17 +369,21 @@ impl World {
     }
 
     pub(crate) fn replay(&self) -> serde_json::Value {
-        let out = Command::new(env!("CARGO_BIN_EXE_hostd"))
-            .args(["replay", "--json", "--data"])
-            .arg(self.data())
-            .output()
-            .unwrap();
-        assert!(
-            out.status.success(),
-            "{}",
-            String::from_utf8_lossy(&out.stderr)
-        );
-        serde_json::from_slice(&out.stdout).unwrap()
+        self.replay_from("--from-genesis")
+    }
+
+    /// The state that the journal leads to from where `from` says.
+    pub(crate) fn replay_from(&self, from: &str) -> serde_json::Value {
+        let data = self.data();
+        let out = hostd(&["replay", "--json", from, "--data", data.to_str().unwrap()]);
+        serde_json::from_slice(&out.unwrap()).unwrap()
+    }
+
+    /// Makes a snapshot beside the daemon, or without one; its line, or what it refuses.
+    pub(crate) fn snapshot(&self) -> Result<serde_json::Value, String> {
+        let config = self.config_path();
+        let out = hostd(&["snapshot", "--config", config.to_str().unwrap()])?;
+        Ok(serde_json::from_slice(&out).unwrap())
     }
 
     pub(crate) fn replay_error(data: &Path) -> String {
@@ -375,6 +395,17 @@ impl World {
         assert!(!out.status.success());
         String::from_utf8(out.stderr).unwrap().trim().to_owned()
     }
+}
+
+/// Runs a command to its end; what it prints, or its last line on standard error.
+pub(crate) fn hostd(args: &[&str]) -> Result<Vec<u8>, String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hostd"));
+    let out = command.args(args).output().unwrap();
+    if out.status.success() {
+        return Ok(out.stdout);
+    }
+    let text = String::from_utf8(out.stderr).unwrap();
+    Err(text.lines().last().unwrap_or_default().to_owned())
 }
 
 impl Drop for World {
