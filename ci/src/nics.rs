@@ -7,7 +7,7 @@ use crate::setup;
 use crate::step::Step;
 
 const TESTS: [&str; 2] = [
-    "test --locked -p hostd --test nic",
+    "test --locked -p hostd --test nic --test box_on_cable",
     "test --locked -p bench --test wire namespaces",
 ];
 /// Makes a test fail that would say instead that it was not run; `hostd/tests/veth` and

@@ -1,5 +1,4 @@
-//! The whole daemon on a port of DPDK, its clients behind a cable with a kernel at their end.
-#![cfg(feature = "dpdk")]
+//! The whole daemon on raw frames, its clients behind a cable with a kernel at their end.
 
 mod veth;
 mod world;
@@ -7,14 +6,29 @@ mod world;
 use client::{Feed, FeedConfig, Report, Side, cancel, limit_order, now, parse_e9};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
-use veth::{BOX_INTERFACE, BOX_IP, NETWORK, PEER_IP, Veth};
+use veth::{BOX_INTERFACE, BOX_IP, PEER_IP, Veth};
 use world::{World, reports};
 
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 77, 0, 1);
 
-/// A venue at the box's end of a cable: orders in, reports and feed out by DPDK. The operator's socket and the
+/// `net.backend`, and its section.
+type Backend = (&'static str, String);
+
+fn xdp(interface: &str) -> Backend {
+    ("xdp", format!("interface = \"{interface}\""))
+}
+
+#[cfg(feature = "dpdk")]
+fn dpdk(interface: &str) -> Backend {
+    let eal = "eal = [\"--no-huge\", \"--no-pci\", \"-m\", \"128\"]";
+    let port = format!("port = \"net_af_packet0,iface={interface}\"");
+    let section = format!("{eal}\n{port}\nnetwork = \"{}\"", veth::NETWORK);
+    ("dpdk", section)
+}
+
+/// A venue at the box's end of a cable: orders in, reports and feed out by the backend. The operator's socket and the
 /// re-request server stay with the kernel.
-fn venue(cable: &Veth, port: &str) -> World {
+fn venue(cable: &Veth, (name, section): Backend) -> World {
     let mut w = World::new();
     w.host = BOX_IP;
     w.namespace = Some(cable.box_end.name.clone());
@@ -31,11 +45,9 @@ fn venue(cable: &Veth, port: &str) -> World {
         assert!(text.contains(&from), "{from}");
         text = text.replace(&from, &to);
     }
-    let section = format!(
-        "[net.dpdk]\neal = [\"--no-huge\", \"--no-pci\", \"-m\", \"128\"]\nport = \"{port}\"\nnetwork = \"{NETWORK}\"\n\n[feed]\n"
-    );
+    let section = format!("[net.{name}]\n{section}\n\n[feed]\n");
     let text = text
-        .replace("backend = \"uring\"", "backend = \"dpdk\"")
+        .replace("backend = \"uring\"", &format!("backend = \"{name}\""))
         // Only for loopback.
         .replace("allow_untagged = true", "allow_untagged = false")
         .replacen("[feed]\n", &section, 1);
@@ -58,17 +70,14 @@ fn follow(feed: &mut Feed, what: &str, is: impl Fn(&Feed) -> bool) {
     }
 }
 
-#[test]
-fn clients_behind_a_cable_log_in_trade_and_hear_the_feed() {
-    let Some(cable) = Veth::new("box-dpdk") else {
-        return;
-    };
-    let mut w = venue(&cable, &format!("net_af_packet0,iface={BOX_INTERFACE}"));
+/// Clients log in, trade and hear the feed; the daemon is killed and goes on.
+fn trade(cable: &Veth, backend: Backend) {
+    let mut w = venue(cable, backend);
     let at = |ip: Ipv4Addr, port: usize| SocketAddr::from((ip, w.ports[port]));
     let mut config = FeedConfig::new(at(GROUP, 2), None).with_line_b(at(PEER_IP, 3));
     config.interface = PEER_IP;
     let mut feed = Feed::join(&config).unwrap();
-    // The first line on standard output is ours: DPDK's own go to the log.
+    // The first line on standard output is ours: a library's own go to the log.
     w.open();
 
     let order = |id, account, side, price: &str, lots| {
@@ -119,11 +128,28 @@ fn clients_behind_a_cable_log_in_trade_and_hear_the_feed() {
 }
 
 #[test]
-fn an_interface_that_is_not_there_is_one_clear_line() {
-    let Some(cable) = Veth::new("box-dpdk-none") else {
+fn clients_trade_with_a_box_on_xdp() {
+    let Some(cable) = Veth::new("box-xdp") else {
         return;
     };
-    let w = venue(&cable, "net_af_packet0,iface=nowhere0");
+    cable.give_box_its_address();
+    trade(&cable, xdp(BOX_INTERFACE));
+    let w = venue(&cable, xdp("nowhere0"));
+    let line = w.start_and_fail();
+    assert!(
+        line.starts_with("hostd: net: nowhere0: find it: No such device"),
+        "{line}"
+    );
+}
+
+#[cfg(feature = "dpdk")]
+#[test]
+fn clients_trade_with_a_box_on_dpdk() {
+    let Some(cable) = Veth::new("box-dpdk") else {
+        return;
+    };
+    trade(&cable, dpdk(BOX_INTERFACE));
+    let w = venue(&cable, dpdk("nowhere0"));
     let line = w.start_and_fail();
     assert!(line.starts_with("hostd: net: DPDK: device: "), "{line}");
     assert!(line.contains("ioctl failed (SIOCGIFINDEX)"), "{line}");
