@@ -483,7 +483,7 @@ fn text(figures: &Figures) -> String {
         ));
         if let Some(share) = row.group_commit_share {
             lines.push(format!(
-                "  waiting for the journal: {:.0} % of the median",
+                "  waiting for the journal: {:.0} % of the median time inside the box",
                 share * 100.0
             ));
         }

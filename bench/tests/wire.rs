@@ -139,7 +139,7 @@ fn a_small_run_on_loopback_loses_nothing_and_has_every_figure() {
         assert_eq!(row["sustained"].is_object(), is_first);
         if is_first {
             let share = number(&row["group_commit_share"]);
-            assert!(share > 0.0 && share < 2.0, "{share}");
+            assert!(share > 0.0 && share <= 1.01, "{share}");
             for stage in ["rx_gate", "matched_durable", "durable_tx", "rx_tx"] {
                 assert!(number(&row["stage_ns"][stage]["count"]) >= 400.0, "{stage}");
             }
@@ -184,7 +184,8 @@ fn a_run_between_namespaces_is_as_good_on_every_backend_that_runs_here() {
     let others = f["not_run"].as_array().expect("told");
     assert_eq!(names.len() + others.len(), 3);
     for other in others {
-        println!("NOT RUN: {}: {}", other["backend"], other["reason"]);
+        let words = ["backend", "reason"].map(|k| other[k].as_str().unwrap_or("?"));
+        println!("NOT RUN: {}", words.join(": "));
     }
 }
 

@@ -324,11 +324,10 @@ impl Row {
         let Some(status) = status else { return };
         let stages: BTreeMap<String, Percentiles> =
             serde_json::from_value(status["stage_ns"].clone()).unwrap_or_default();
-        let round_trip = self.headline.box_rtt_ns.p50;
-        self.group_commit_share = stages
-            .get("matched_durable")
-            .filter(|_| round_trip > 0)
-            .map(|s| s.p50 as f64 / round_trip as f64);
+        let median = |key: &str| stages.get(key).map(|s| s.p50).filter(|v| *v > 0);
+        // Both from the box's clock and of the same requests; the first is a part of the second.
+        let share = median("matched_durable").zip(median("rx_tx"));
+        self.group_commit_share = share.map(|(wait, whole)| wait as f64 / whole as f64);
         self.stage_ns = stages;
         let us = |name: &str| status["journal"][name].as_u64();
         self.group_commit_us = us("p50_us").zip(us("p99_us")).map(|(a, b)| [a, b]);

@@ -93,7 +93,7 @@ pub(crate) struct Row {
     pub(crate) sustained: Option<Sustained>,
     /// Inside the box at the headline rate, by its own clock.
     pub(crate) stage_ns: BTreeMap<String, Percentiles>,
-    /// The median wait for the journal over the median round trip.
+    /// The median wait for the journal over the median time inside the box.
     pub(crate) group_commit_share: Option<f64>,
     /// Write and sync of one group at the journal tile, µs: p50, p99.
     pub(crate) group_commit_us: Option<[u64; 2]>,

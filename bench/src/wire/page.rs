@@ -273,7 +273,7 @@ fn stages(row: &Row, curves: &Curves) -> Markup {
         h3 { "Inside the box, " (row.durability) }
         @if let Some(share) = row.group_commit_share {
             p {
-                "Waiting for the journal is " b { (format!("{:.0} %", share * 100.0)) } " of the median round trip"
+                "Waiting for the journal is " b { (format!("{:.0} %", share * 100.0)) } " of the median time inside the box"
                 @if let Some([p50, p99]) = row.group_commit_us {
                     "; one group commit takes " (n(p50)) " µs in the median, " (n(p99)) " µs at p99"
                 }
