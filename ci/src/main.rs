@@ -7,6 +7,7 @@
 
 mod contracts;
 mod demo;
+mod dpdk;
 mod fuzz;
 mod gate;
 mod interleavings;

@@ -12,7 +12,7 @@ const TESTS: [&str; 2] = [
 ];
 /// Makes a test fail that would say instead that it was not run; `hostd/tests/veth` and
 /// `bench/tests/wire.rs` read it.
-const MUST_RUN: &str = "DELTABOX_VETH_REQUIRED";
+pub(crate) const MUST_RUN: &str = "DELTABOX_VETH_REQUIRED";
 
 pub(crate) fn check(step: &mut Step<'_>) -> Result<String> {
     if !setup::is_root() {

@@ -31,6 +31,7 @@ pub(crate) fn everything(step: &mut Step<'_>) -> Result<String> {
     cxx(step)?;
     if is_root() {
         iproute(step)?;
+        dpdk(step)?;
     }
     cargo_deny(step)?;
     Ok("all in place".into())
@@ -189,6 +190,27 @@ pub(crate) fn iproute(step: &mut Step<'_>) -> Result<()> {
     }
     let version = version().context("ip is still missing after apt-get")?;
     step.say(&version);
+    Ok(())
+}
+
+fn dpdk_version() -> Option<String> {
+    first_line(Command::new("pkg-config").args(["--modversion", "libdpdk"]))
+}
+
+/// Whether DPDK's headers are here already, and the library that reads headers for bindgen.
+pub(crate) fn has_dpdk() -> bool {
+    let mut find = Command::new("find");
+    find.args(["/usr/lib", "-name", "libclang*.so*", "-print", "-quit"]);
+    dpdk_version().is_some() && first_line(&mut find).is_some_and(|path| !path.is_empty())
+}
+
+/// DPDK with its headers and drivers, and libclang. `dpdk-sys` says which releases it takes.
+pub(crate) fn dpdk(step: &mut Step<'_>) -> Result<()> {
+    if !has_dpdk() {
+        apt_install(step, &["libdpdk-dev", "libclang-dev", "pkg-config"])?;
+    }
+    let version = dpdk_version().context("libdpdk is still missing after apt-get")?;
+    step.say(&format!("libdpdk {version}"));
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 use crate::veth::{BOX_MAC, FrameSocket, PEER_IP, PEER_MAC};
 use firmware::wire::frame::{FRAME_MAX, FrameFault, Mac, Station, UdpHead, build_udp};
 use hostd::nic::{Endpoint, Nic, RxBurst};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 /// Times that each broken frame is sent.
@@ -28,6 +29,8 @@ const NEVER: &[u8] = b"never seen";
 pub(crate) enum Judge {
     /// The backend, at those that say that they are for one of our sockets: a filter leaves the others to the kernel.
     Filtered,
+    /// The backend, at all of them; fragments only if the driver does not ask the kernel to put them together first.
+    Backend { of_fragments: bool },
     /// The kernel. It drops more quietly, and takes some of what we refuse: options, groups, no hops left.
     Kernel,
 }
@@ -82,6 +85,7 @@ fn all(socket: Endpoint) -> Vec<Broken> {
     options.splice(34..34, [1; 4]);
     let mut wrong_sum = plain();
     wrong_sum[25] ^= 0x10;
+    let absent = Endpoint::new(Ipv4Addr::new(10, 77, 0, 99), socket.port());
     let stranger = Endpoint::new(*socket.ip(), socket.port() ^ 0x8000);
     vec![
         ours(FrameFault::Vlan, sound(FROM, socket, Some(7), NEVER)),
@@ -109,7 +113,7 @@ fn all(socket: Endpoint) -> Vec<Broken> {
         other(FrameFault::IpShort, plain()[..30].to_vec()),
         other(FrameFault::IpFragment, set(20, &[0x00, 0x10])),
         other(FrameFault::IpProtocol, set(23, &[132])),
-        other(FrameFault::IpDestination, set(30, &[10, 77, 0, 99])),
+        other(FrameFault::IpDestination, sound(FROM, absent, None, NEVER)),
         ours(FrameFault::UdpShort, set(16, &[0, 24])),
         other(FrameFault::UdpPort, sound(FROM, stranger, None, NEVER)),
     ]
@@ -130,6 +134,7 @@ pub(crate) fn every_fault_is_counted<N: Nic>(nic: &mut N, socket: Endpoint, judg
         cable.send(&sound(FROM, socket, None, &number.to_le_bytes()));
         let is_counted = match judge {
             Judge::Filtered => b.is_ours,
+            Judge::Backend { of_fragments } => of_fragments || b.fault != FrameFault::IpFragment,
             Judge::Kernel => false,
         };
         want[b.fault as usize] += u64::from(is_counted);

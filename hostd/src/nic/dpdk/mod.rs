@@ -51,6 +51,9 @@ pub enum DpdkError {
     /// It cannot be begun twice in a process.
     #[error("DPDK runs in this process already, with other arguments")]
     StartedOtherwise,
+    /// One owner has a port.
+    #[error("DPDK: this process has {0} open already")]
+    Taken(String),
     /// It refused.
     #[error("DPDK: {op}: {reason}")]
     Refused {

@@ -16,8 +16,10 @@ use firmware::wire::frame::{FRAME_MAX, Mac};
 use lane::Parker;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use std::collections::BTreeSet;
 use std::ffi::{CString, c_int};
 use std::io;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Descriptors of each queue, if the device has so many.
@@ -40,6 +42,9 @@ const NAP_MIN: Duration = Duration::from_micros(10);
 const NAP_MAX: Duration = Duration::from_micros(160);
 /// A device's time this far from ours is not the wall clock's.
 const STAMP_AGE_MAX_NS: u64 = 1_000_000_000;
+
+/// Ports that somebody has, by name: DPDK would let a second one close them.
+static OWNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 const NO_FRAME: shim_frame = shim_frame {
     mbuf: std::ptr::null_mut(),
@@ -113,9 +118,17 @@ impl Port {
     /// The port, not started. Dropping it gives the device back.
     fn plugged(device: &str) -> Result<Self, DpdkError> {
         eal::listen();
+        let name = device_name(device).to_owned();
+        let mut owned = OWNED.lock().expect("nobody panics with it");
+        if !owned.insert(name.clone()) {
+            return Err(DpdkError::Taken(name));
+        }
+        let id = find_or_plug(device).inspect_err(|_| {
+            owned.remove(&name);
+        })?;
         Ok(Self {
-            id: find_or_plug(device)?,
-            name: device_name(device).to_owned(),
+            id,
+            name,
             mac: Mac([0; 6]),
             pool: std::ptr::null_mut(),
             stamps: None,
@@ -369,6 +382,9 @@ impl Drop for Port {
                 dpdk_sys::rte_dev_remove(device);
             }
             dpdk_sys::rte_mempool_free(self.pool);
+        }
+        if let Ok(mut owned) = OWNED.lock() {
+            owned.remove(&self.name);
         }
     }
 }
