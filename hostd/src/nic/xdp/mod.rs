@@ -1,7 +1,7 @@
 //! Frames straight from a kernel driver's queue: AF_XDP.
 //!
-//! - A [filter](program) takes the datagrams for our sockets; ARP, ICMP and all other ports stay with the kernel, which
-//!   keeps the addresses, answers for them, and [tells us](watcher) where neighbours are. `ip neigh`, `ip route` and
+//! - A filter (`program`) takes the datagrams for our sockets; ARP, ICMP and all other ports stay with the kernel, which
+//!   keeps the addresses, answers for them, and tells us (`watcher`) where neighbours are. `ip neigh`, `ip route` and
 //!   `ping` work as ever.
 //! - One AF_XDP socket serves each queue in which our datagrams can arrive; all are sent by the first.
 //! - The kernel's sockets on our ports stay open, so that no other process gets them. A datagram that comes there, as
