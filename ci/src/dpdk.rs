@@ -10,7 +10,7 @@ use crate::step::Step;
 const LINT: &str = "clippy --locked --package hostd --package dpdk-sys --features hostd/dpdk --all-targets -- -D warnings";
 const DOC: &str = "doc --locked --package hostd --package dpdk-sys --features hostd/dpdk --no-deps --document-private-items";
 /// Only what the feature adds: the rest has run without it, or will.
-const TESTS: &[&str] = &["--lib dpdk", "--test nic dpdk", "--test box_on_dpdk"];
+const TESTS: &[&str] = &["--lib dpdk", "--test nic dpdk", "--test box_on_cable dpdk"];
 
 pub(crate) fn check(step: &mut Step<'_>) -> Result<String> {
     let root = setup::is_root();
