@@ -19,7 +19,7 @@ use crate::operator::Roll;
 use crate::oracle_desk::OracleDesk;
 use crate::pinned::{EngineTile, GatewayTile};
 use crate::recover::{Restored, missing, restore};
-use crate::snapshot::Keeper;
+use crate::snapshot::{self, Keeper};
 use crate::spool::SpoolTile;
 use crate::status::Stages;
 use crate::tile::{self, Pace};
@@ -70,9 +70,10 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     link_archive(&dir, archive.as_deref()).context("journal.archive_dir")?;
     let mut disk = UringDisk::open(dir, durability, None).context("journal")?;
     if let Some(keep) = config.journal.keep_segments {
-        // Every start reads the archive too, so nothing but `keep` holds a segment back.
-        let needed_from = Box::new(|| u64::MAX);
-        disk.archive_closed(disk::Retention { keep, needed_from });
+        disk.archive_closed(disk::Retention {
+            keep,
+            needed_from: needed_from(config),
+        });
     }
     let journal_config = journal::Config {
         segment_bytes: config.journal.segment_mib << 20,
@@ -220,6 +221,21 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         feed,
     };
     finish(ended, tiles)
+}
+
+/// Says from which record on a start should find the journal's segments in place.
+fn needed_from(config: &Config) -> Box<dyn FnMut() -> u64 + Send> {
+    let (data, section) = (config.data(), config.snapshot);
+    Box::new(move || {
+        if section.every_records.is_none() && section.every_s.is_none() {
+            // Every start reads all of it, from wherever it is.
+            return u64::MAX;
+        }
+        snapshot::needed_from(&data).unwrap_or_else(|error| {
+            log::event("snapshots_unreadable", &[("reason", &error)]);
+            journal::FIRST_SEQ
+        })
+    })
 }
 
 /// Makes the journal's archive a link to `archive`, which is on another disk as a rule, so that every reader finds it.

@@ -385,6 +385,39 @@ fn damage_is_never_taken_for_a_torn_tail() {
 }
 
 #[test]
+fn a_box_moves_its_closed_segments_and_is_recovered_and_replayed_from_both_places() {
+    let mut w = World::new();
+    let other = tempfile::tempdir().unwrap();
+    let sizes = format!(
+        "segment_mib = 1\nkeep_segments = 1\narchive_dir = {:?}",
+        other.path()
+    );
+    let text = w.config().replace("segment_mib = 16", &sizes);
+    std::fs::write(w.config_path(), text).unwrap();
+    w.open();
+    let mut maker = w.session(1);
+    let price = parse_e9("100000.5").unwrap();
+    let mut id = 0;
+    // A group commit each, 4 KiB; the first segment moves when the third is begun.
+    while !other.path().join(segment_name(1)).exists() {
+        id += 1;
+        assert!(id < 4_000, "nothing was moved");
+        let order = limit_order(id, 1, 0, Side::Sell, price, 1);
+        maker.send(&order.into()).unwrap();
+        reports(&mut maker, 1);
+    }
+    w.kill();
+    let dir = w.data().join("journal");
+    assert!(!dir.join(segment_name(1)).exists() && dir.join(segment_name(2)).exists());
+    let verified = on(&dir, &["verify", "--json"]).json();
+    assert_eq!(verified["segments_archived"].as_u64(), Some(1));
+    let replayed = w.replay();
+    assert_eq!(replayed["records"], verified["records"]);
+    w.start();
+    w.shutdown();
+}
+
+#[test]
 fn a_running_box_can_be_looked_at_and_is_not_disturbed() {
     let mut w = World::new();
     w.open();
