@@ -37,7 +37,7 @@ use lane::{Consumer, Producer, Waker, WatermarkReader, frame_words};
 
 /// Control messages taken in one turn.
 const CONTROL_BURST: usize = 16;
-/// What the engine said that is taken in one turn.
+/// What the engine said that is taken in one turn: far less than the room that is looked for before.
 const TOLD_BURST: usize = 1_024;
 /// How often the feed's silence is looked at, ns.
 const HOUSEKEEPING_NS: u64 = 2_000_000;
@@ -133,6 +133,9 @@ impl<N: Nic> GatewayStage<N> {
         if let Some(count) = taken {
             work += count + self.run_timers(now, count < BURST);
         }
+        if work > 0 {
+            self.note_arrivals();
+        }
         if self.is_stopping && !self.has_stopped_engine {
             self.has_stopped_engine = self.lanes.arrivals.push(&Arrival::Stop);
             work += 1;
@@ -142,10 +145,10 @@ impl<N: Nic> GatewayStage<N> {
 
     /// Takes what the engine said off its lane, as far as there is room for it; returns how much that was.
     pub fn take_told(&mut self, lane: &mut Consumer<Told>) -> usize {
+        if lane.is_empty() || !self.has_room() {
+            return 0;
+        }
         for taken in 0..TOLD_BURST {
-            if !self.has_room() {
-                return taken;
-            }
             match lane.pop() {
                 None => return taken,
                 Some(Told::Report(member, report)) => self.report(member, &report),
@@ -269,12 +272,18 @@ impl<N: Nic> GatewayStage<N> {
 
     /// Whether the engine has room for a burst; while it has not, packets wait in the NIC.
     fn note_room(&mut self) -> bool {
+        let has_room = self.lanes.arrivals.has_room(ARRIVALS_ROOM);
+        if !has_room {
+            self.lanes.arrivals_meter.stalled();
+            self.note_arrivals();
+        }
+        has_room
+    }
+
+    /// Shows how full the engine's lane is. A look at the other end costs it a cache line, so idle turns take none.
+    fn note_arrivals(&mut self) {
         let room = self.lanes.arrivals.room();
         self.lanes.arrivals_meter.note_room(room);
-        if room < ARRIVALS_ROOM {
-            self.lanes.arrivals_meter.stalled();
-        }
-        room >= ARRIVALS_ROOM
     }
 
     fn take_control(&mut self, now: TimeNs) -> usize {
@@ -416,6 +425,7 @@ impl<N: Nic> GatewayStage<N> {
     }
 
     fn show(&mut self) {
+        self.note_arrivals();
         let snapshot = GatewaySnapshot {
             sessions: self.io.connections.live().len() as u32,
             wire: self.io.egress.counters,

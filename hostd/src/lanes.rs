@@ -187,6 +187,12 @@ impl ArrivalsIn {
         self.0.room()
     }
 
+    /// Whether so many words fit now, without a look at the engine's index while there was room at the last one.
+    #[must_use]
+    pub fn has_room(&self, words: usize) -> bool {
+        self.0.has_room(words)
+    }
+
     /// The engine is gone.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {

@@ -44,10 +44,12 @@ impl TellLane {
         }
     }
 
-    /// Wakes the gateway if it sleeps, and publishes how full the lane is.
-    pub fn end_turn(&mut self) {
-        self.meter.note_room(self.lane.room());
-        self.gateway.wake();
+    /// After a turn: wakes the gateway if it sleeps and something may have been said, and shows how full the lane is.
+    pub fn end_turn(&mut self, has_worked: bool) {
+        if has_worked || self.meter.used() > 0 {
+            self.meter.note_room(self.lane.room());
+            self.gateway.wake();
+        }
     }
 
     fn push(&mut self, item: Told) {
@@ -69,7 +71,7 @@ impl TellLane {
 
 impl Outlet for TellLane {
     fn has_room(&self) -> bool {
-        self.lane.room() >= TOLD_ROOM
+        self.lane.has_room(TOLD_ROOM)
     }
 
     fn report(&mut self, member: MemberId, report: &Report) {

@@ -126,7 +126,7 @@ impl<C: Clock> Tile for EngineTile<C> {
 
     fn poll(&mut self) -> anyhow::Result<usize> {
         let work = self.stage.poll(&mut self.clock, &mut self.out);
-        self.out.end_turn();
+        self.out.end_turn(work > 0);
         Ok(work)
     }
 

@@ -217,6 +217,42 @@ fn fill(topology: TopologyName) {
     );
 }
 
+/// Both lanes full, and no send slot left: only a poll of the NIC brings slots back, so the gateway polls and drops
+/// what comes, rather than stand still for ever. Who sent it hears of it.
+#[test]
+fn with_full_lanes_and_a_full_nic_the_gateway_still_gets_its_send_slots_back() {
+    let mut lab = Lab::on(Pinned, 83, 2);
+    let mut config = Lab::config(1);
+    config.keep_alive_ms = 5_000;
+    let at = lab.open(config, false);
+    lab.durable_percent = 0;
+    let mut sent = 0;
+    while lab.venue.lane("arrivals").stalls < 20 {
+        for _ in 0..2_000 {
+            sent += 1;
+            lab.members[at].send(order(1, 1, Side::Buy, 99_000));
+        }
+        lab.step();
+    }
+    // Some reports may leave, and cannot.
+    lab.net.set_tx_full(100);
+    let durable = lab.venue.durable() + 50;
+    lab.venue.journal.durable.raise(durable);
+    lab.run_ms(5);
+    let c = lab.venue.tile.counters();
+    assert!(c.tx_stalls > 0 && c.dropped_for_tx > 0, "{c:?}");
+    lab.net.set_tx_full(0);
+    lab.durable_percent = 100;
+    lab.settle();
+    lab.check();
+    let m = &lab.members[at];
+    assert!(
+        !m.lost.is_empty(),
+        "what was dropped is dead, and its sender knows"
+    );
+    assert_eq!(m.sent.len(), sent);
+}
+
 #[test]
 fn with_full_lanes_packets_wait_on_one_tile() {
     fill(Shared);

@@ -120,7 +120,7 @@ impl<N: Nic> GatewayStage<N> {
     /// in waits to be heard.
     pub(super) fn run_timers(&mut self, now: TimeNs, is_drained: bool) -> usize {
         for looked in 0..TIMERS_PER_TURN {
-            if self.lanes.arrivals.room() < ARRIVALS_ROOM {
+            if !self.lanes.arrivals.has_room(ARRIVALS_ROOM) {
                 return looked;
             }
             let Some((member, ended)) = self.io.due(now, is_drained, &mut self.nic) else {

@@ -19,6 +19,8 @@ pub struct SpoolLink {
     waker: Waker,
     answers: Consumer<SpoolAnswer>,
     under_way: usize,
+    /// Reports were pushed since the last look at the room.
+    has_pushed: bool,
     meter: LaneMeter,
 }
 
@@ -36,12 +38,13 @@ impl SpoolLink {
             waker,
             answers,
             under_way: 0,
+            has_pushed: false,
             meter,
         }
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.lane.room() >= ROOM
+        self.lane.has_room(ROOM)
     }
 
     pub(super) fn is_abandoned(&self) -> bool {
@@ -59,6 +62,7 @@ impl SpoolLink {
         report: &Report,
         counters: &mut WireCounters,
     ) {
+        self.has_pushed = true;
         let mut left = self.lane.push(ToSpool::Report(member, *report));
         while let Err(item) = left {
             if self.lane.is_abandoned() {
@@ -74,6 +78,9 @@ impl SpoolLink {
 
     /// Wakes the spool tile if its lane fills up.
     pub(super) fn nudge(&mut self) {
+        if !std::mem::take(&mut self.has_pushed) && self.meter.used() == 0 {
+            return;
+        }
         let room = self.lane.room();
         self.meter.note_room(room);
         if room < ROOM_AT_EASE {

@@ -86,6 +86,13 @@ impl FrameProducer {
         self.ring.slots()
     }
 
+    /// Whether so many words fit now; see [`Producer::has_room`](crate::Producer::has_room).
+    #[inline]
+    #[must_use]
+    pub fn has_room(&self, words: usize) -> bool {
+        self.ring.cached_slots() >= words || self.ring.slots() >= words
+    }
+
     /// The other end is gone.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {

@@ -105,6 +105,10 @@ impl<T> Producer<T> {
         Ok(())
     }
 
+    pub(crate) fn cached_slots(&self) -> usize {
+        self.ring.slots.len() - (self.tail - self.head.get())
+    }
+
     pub(crate) fn slots(&self) -> usize {
         self.head.set(self.ring.head.load(Ordering::Acquire));
         self.ring.slots.len() - (self.tail - self.head.get())
