@@ -126,13 +126,11 @@ fn advise(range: &Range<usize>, advice: Advice) -> rustix::io::Result<()> {
     unsafe { madvise(range.start as *mut c_void, range.len(), advice) }
 }
 
-/// Puts small pages that are there already together, piece by piece: one that cannot be (it is pinned for a device)
-/// must not keep the others small.
+/// Puts small pages that are there already together. One call for all: each call makes every core hand in what it holds
+/// back, and a piece that cannot be (it is pinned for a device) does not keep the others small.
 fn collapse(whole: &Range<usize>) {
-    for start in whole.clone().step_by(HUGE) {
-        // SAFETY: needed because rustix does not know this advice. Sound because contents stay as they are.
-        unsafe { libc::madvise(start as *mut c_void, HUGE, COLLAPSE) };
-    }
+    // SAFETY: needed because rustix does not know this advice. Sound because contents stay as they are.
+    unsafe { libc::madvise(whole.start as *mut c_void, whole.len(), COLLAPSE) };
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
