@@ -460,3 +460,87 @@ pub fn genesis() -> Mark {
 pub fn lock_for_start(data: &DataDir) -> anyhow::Result<Lock> {
     Lock::take(data, LOCK_WAIT)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firmware::units::TimeNs;
+    use firmware::wire::input::InTimer;
+
+    /// A core of the least size with its feed, after `records` records.
+    fn core_and_day(data: &DataDir, records: u64) -> (Core, FeedDay) {
+        let capacity = Capacity {
+            orders: 8,
+            accounts: 4,
+            members: 2,
+            instruments: 16,
+        };
+        let mut core = Core::new(&capacity);
+        let domain = firmware::wire::input::InDomain {
+            orders: capacity.orders,
+            accounts: capacity.accounts,
+            members: capacity.members,
+            instruments: capacity.instruments.into(),
+            ..Zeroable::zeroed()
+        };
+        let sequenced = core.sequencer.venue(&domain, TimeNs(1));
+        core.apply(&sequenced);
+        for n in 1..records {
+            let timer = InTimer { flags: 0, pad1: 0 };
+            let sequenced = core.sequencer.venue(&timer, TimeNs(n));
+            core.apply(&sequenced);
+        }
+        let day = FeedDay::begin(&data.feed(), capacity.orders).unwrap();
+        (core, day)
+    }
+
+    fn made(data: &DataDir, seq: u64) -> PathBuf {
+        let (core, day) = core_and_day(data, seq);
+        let dir = data.snapshots();
+        std::fs::create_dir_all(&dir).unwrap();
+        let chain = [seq as u8; 32];
+        write(&dir, &Mark { seq, chain }, &core, &day).unwrap().0
+    }
+
+    #[test]
+    fn a_file_with_a_flipped_bit_or_without_its_end_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::new(dir.path());
+        let path = made(&data, 5);
+        let (core, mark, _) = load(5, &path).unwrap();
+        assert_eq!((core.engine.last_seq().0, mark.chain), (5, [5; 32]));
+        assert!(load(6, &path).is_err());
+        let sound = std::fs::read(&path).unwrap();
+        let head = HEADER_LEN as usize + 16;
+        for at in (0..head).chain((head..sound.len()).step_by(29)) {
+            let mut flipped = sound.clone();
+            flipped[at] ^= 1 << (at % 8);
+            std::fs::write(&path, flipped).unwrap();
+            assert!(open(5, &path).is_err(), "byte {at}");
+        }
+        for len in (0..sound.len()).step_by(97) {
+            std::fs::write(&path, &sound[..len]).unwrap();
+            assert!(open(5, &path).is_err(), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn the_two_newest_sound_ones_are_kept_and_the_journal_behind_the_older_is_needed() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::new(dir.path());
+        assert_eq!(needed_from(&data).unwrap(), 1);
+        let paths: Vec<_> = [3, 7, 12, 20].map(|seq| made(&data, seq)).into();
+        assert_eq!(needed_from(&data).unwrap(), 13);
+        std::fs::write(&paths[3], "damaged").unwrap();
+        assert_eq!(needed_from(&data).unwrap(), 8);
+        std::fs::write(data.snapshots().join(".snapshot-9.snap"), "half").unwrap();
+        prune(&data.snapshots()).unwrap();
+        let left = list(&data.snapshots()).unwrap();
+        assert_eq!(left.iter().map(|l| l.0).collect::<Vec<_>>(), [20, 12, 7]);
+        assert_eq!(std::fs::read_dir(data.snapshots()).unwrap().count(), 3);
+        let start = Start::newest(&data, &Capacity::default(), Beginner::Beside).unwrap();
+        assert_eq!((start.mark.seq, start.refused.len()), (12, 1));
+        std::fs::remove_file(&paths[1]).unwrap();
+        assert_eq!(needed_from(&data).unwrap(), 1, "one is not enough");
+    }
+}

@@ -335,33 +335,17 @@ fn whatever_is_damaged_is_named_and_the_start_goes_further_back() {
     let [old, new] = [&names[0], &names[1]].map(|n| w.data().join("snapshots").join(n));
     assert_eq!(restart(&mut w), (names[1].clone(), vec![]));
 
-    // The newest one: at its head, in its middle, at its end, cut short, of another release.
+    // The newest one; `snapshot::tests` damages it all over.
     let sound = std::fs::read(&new).unwrap();
-    for (at, why) in [
-        (3, "not a snapshot"),
-        (8, "layout"),
-        (20, "digest"),
-        (sound.len() / 2, "digest"),
-        (sound.len() - 1, "digest"),
-    ] {
-        damage(&new, at);
-        let (from, refused) = restart(&mut w);
-        assert_eq!((from.as_str(), refused.len()), (names[0].as_str(), 1));
-        assert!(
-            refused[0].starts_with(&names[1]) && refused[0].contains(why),
-            "{refused:?}"
-        );
-        both(&w);
-        std::fs::write(&new, &sound).unwrap();
-    }
-    std::fs::write(&new, &sound[..sound.len() - 1]).unwrap();
-    assert!(restart(&mut w).1[0].contains("cut short"));
-    std::fs::write(&new, &sound).unwrap();
+    damage(&new, sound.len() / 2);
+    let (from, refused) = restart(&mut w);
+    assert_eq!((from.as_str(), refused.len()), (names[0].as_str(), 1));
+    assert!(refused[0].starts_with(&names[1]) && refused[0].contains("digest"));
+    both(&w);
 
     // Both, and then what they count on: then all is replayed, and all of it is whole again.
     let old_sound = std::fs::read(&old).unwrap();
     damage(&old, 200);
-    damage(&new, 200);
     let (from, refused) = restart(&mut w);
     assert_eq!((from.as_str(), refused.len()), ("the first record", 2));
     std::fs::write(&old, old_sound).unwrap();
