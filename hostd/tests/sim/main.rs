@@ -15,6 +15,7 @@ mod subscriber;
 mod tally;
 mod venue;
 mod view;
+mod watched;
 #[path = "../wires/mod.rs"]
 mod wires;
 

@@ -4,27 +4,26 @@ use crate::hot_tiles::{HotTiles, Parts};
 use crate::invariant::hold;
 use crate::options::{MS, START};
 use crate::tally::Tally;
+use crate::watched::Watched;
 use crate::wires::FeedPlaces;
 use client::{MemberId, Report};
 use firmware::tag::SuiteSet;
 use firmware::units::TimeNs;
-use firmware::wire::datagram::{self, DatagramHeader, KIND_DATA, KIND_RETRANSMISSION};
 use firmware::wire::feed::FeedMessage;
-use firmware::wire::mold::{END_OF_SESSION, MoldHeader};
 use handshake::{PublicKey, SecretKey, VenueLogin};
 use hostd::admin::AdminRequest;
 use hostd::clock::Clock;
 use hostd::config::Config;
 use hostd::control::{ControlTile, Desk as ControlDesk};
 use hostd::core::Core;
-use hostd::egress::{FEED, FeedEgress};
+use hostd::egress::FeedEgress;
 use hostd::engine::HighWater;
 use hostd::feed::{Desk as FeedDesk, FeedCounters, FeedDay, FeedTile};
 use hostd::journal_tile::{JournalStats, JournalTile, SealTile, Taken};
 use hostd::logins::LoginDesk;
 use hostd::meters::{Machine, TileMeter};
 use hostd::nic::sim::{SimNet, SimNic};
-use hostd::nic::{Endpoint, Nic, NicCounters, RxBurst, TxFull};
+use hostd::nic::{Endpoint, RxBurst};
 use hostd::operator::Roll;
 use hostd::oracle_desk::OracleDesk;
 use hostd::recover::{missing, recover};
@@ -38,7 +37,6 @@ use journal::{GroupCommit, JournalDir, Tail};
 use lane::Parker;
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::rc::Rc;
@@ -212,77 +210,6 @@ impl World {
             self.tally.count("torn tail dropped");
         }
         (recovered, history, files, day)
-    }
-}
-
-/// What the hot tile sends, looked at before it leaves.
-pub(crate) struct Watched {
-    nic: SimNic,
-    medium: Medium,
-    /// Number after the last feed message that has left.
-    feed_sent: Rc<Cell<u64>>,
-    tally: Tally,
-}
-
-impl Watched {
-    fn check_reports(&self, payload: &[u8]) {
-        let (header, body, _): (DatagramHeader, _, _) = datagram::split(payload).unwrap();
-        if header.kind != KIND_DATA && header.kind != KIND_RETRANSMISSION {
-            return;
-        }
-        if header.kind == KIND_RETRANSMISSION {
-            self.tally.count("retransmission");
-        }
-        let (durable, has_failed) = (self.medium.durable_seq(), self.medium.has_failed());
-        for message in datagram::messages(body) {
-            let report = Report::decode(message.unwrap()).unwrap();
-            let seq = report.engine_seq();
-            hold!(
-                SilentAfterError,
-                !has_failed || seq <= durable,
-                "record {seq} was acknowledged after the disk had failed at {durable}"
-            );
-            hold!(
-                DurableFirst,
-                seq <= durable,
-                "a report of record {seq} left, durable is {durable}: {report:?}"
-            );
-        }
-    }
-}
-
-impl Nic for Watched {
-    fn poll(&mut self, rx: &mut RxBurst) -> io::Result<usize> {
-        self.nic.poll(rx)
-    }
-
-    fn send(&mut self, socket: usize, to: Endpoint, payload: &[u8]) -> Result<(), TxFull> {
-        self.nic.send(socket, to, payload)?;
-        if socket == FEED {
-            let (header, _) = MoldHeader::decode(payload).unwrap();
-            let count = if header.count == END_OF_SESSION {
-                0
-            } else {
-                header.count
-            };
-            let next = header.sequence + u64::from(count);
-            self.feed_sent.set(self.feed_sent.get().max(next));
-        } else {
-            self.check_reports(payload);
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) {
-        self.nic.flush();
-    }
-
-    fn wait(&mut self, tile: &Parker, timeout: Duration) -> io::Result<()> {
-        self.nic.wait(tile, timeout)
-    }
-
-    fn counters(&self) -> &NicCounters {
-        self.nic.counters()
     }
 }
 
