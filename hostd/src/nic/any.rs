@@ -89,3 +89,22 @@ impl Nic for AnyNic {
         each!(self, nic => nic.counters())
     }
 }
+
+#[cfg(all(test, not(feature = "dpdk")))]
+mod tests {
+    use super::AnyNic;
+    use crate::config::Net;
+
+    #[test]
+    fn a_backend_that_was_not_built_is_named() {
+        let text = "backend = \"dpdk\"\norder_entry = \"127.0.0.1:4000\"";
+        let net: Net = toml::from_str(text).unwrap();
+        let Err(error) = AnyNic::open(&net, &[]) else {
+            panic!("it opened")
+        };
+        assert_eq!(
+            error.to_string(),
+            "this hostd was built without the feature dpdk"
+        );
+    }
+}
