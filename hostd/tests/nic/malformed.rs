@@ -30,6 +30,7 @@ pub(crate) enum Judge {
     /// The backend, at those that say that they are for one of our sockets: a filter leaves the others to the kernel.
     Filtered,
     /// The backend, at all of them; fragments only if the driver does not ask the kernel to put them together first.
+    #[cfg(feature = "dpdk")]
     Backend { of_fragments: bool },
     /// The kernel. It drops more quietly, and takes some of what we refuse: options, groups, no hops left.
     Kernel,
@@ -134,6 +135,7 @@ pub(crate) fn every_fault_is_counted<N: Nic>(nic: &mut N, socket: Endpoint, judg
         cable.send(&sound(FROM, socket, None, &number.to_le_bytes()));
         let is_counted = match judge {
             Judge::Filtered => b.is_ours,
+            #[cfg(feature = "dpdk")]
             Judge::Backend { of_fragments } => of_fragments || b.fault != FrameFault::IpFragment,
             Judge::Kernel => false,
         };
