@@ -492,7 +492,7 @@ fn started(
 }
 
 /// Puts the calling thread where the plan says.
-fn settle(planned: &Planned) -> anyhow::Result<()> {
+pub(crate) fn settle(planned: &Planned) -> anyhow::Result<()> {
     if let Some(core) = planned.core {
         lane::pin_to_core(core).with_context(|| format!("topology.cores.{}", planned.tile.name))?;
     }

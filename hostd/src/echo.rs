@@ -2,6 +2,7 @@
 //! done with it. Sockets, burst, spinning and sleeping are those of the gateway, so that the round trip through
 //! this is what the network and the backend cost, and the rest of the box's round trip is the box.
 
+use crate::boot::settle;
 use crate::clock::{Clock, RealClock};
 use crate::config::Config;
 use crate::nic::{AnyNic, Nic, RxBurst};
@@ -11,7 +12,7 @@ use anyhow::Context as _;
 use firmware::units::TimeNs;
 use lane::Parker;
 
-/// Echoes on the sockets of `[net]`, on the gateway's core, until the process is killed.
+/// Echoes on the sockets of `[net]`, on the gateway's core and with its priority, until the process is killed.
 ///
 /// # Errors
 /// If the sockets cannot be opened, or the backend cannot go on.
@@ -21,9 +22,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         .iter()
         .find(|p| p.tile.stages.contains(&Stage::Gateway))
         .expect("every stage has a tile");
-    if let Some(core) = gateway.core {
-        lane::pin_to_core(core).context("topology.cores")?;
-    }
+    settle(gateway)?;
     let mut sockets = vec![config.net.order_entry];
     sockets.extend(config.net.order_entry_b);
     let nic = AnyNic::open(&config.net, &sockets).context("net")?;
