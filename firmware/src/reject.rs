@@ -40,7 +40,7 @@ codes! {
     3 UnknownAccount,
     /// The client order id does not rise.
     4 DuplicateClOrdId,
-    /// The venue has more to do than it keeps up with: what may add risk is refused until it has caught up; cancels and reductions pass.
+    /// The venue has more to do than it keeps up with, or hardly any disk left: what may add risk is refused until that has passed; cancels and reductions pass.
     5 Overloaded,
     /// No such instrument is listed.
     10 UnknownInstrument,
