@@ -32,6 +32,7 @@ use firmware::units::TimeNs;
 use handshake::{PublicKey, SecretKey, VenueLogin};
 use journal::{GroupCommit, JournalDir};
 use lane::{Consumer, Parker, Producer};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
@@ -500,5 +501,21 @@ pub(crate) fn settle(planned: &Planned) -> anyhow::Result<()> {
     if let Err(e) = rustix::process::nice(planned.nice()) {
         log::event("no_priority", &[("reason", &e)]);
     }
+    if planned.is_urgent()
+        && let Err(e) = go_first()
+    {
+        let name = planned.tile.name;
+        log::event("no_real_time", &[("tile", &name), ("reason", &e)]);
+    }
     Ok(())
+}
+
+/// The calling thread interrupts every ordinary one.
+fn go_first() -> io::Result<()> {
+    let least = libc::sched_param { sched_priority: 1 };
+    // SAFETY: needed because rustix has no call for it. Sound because the kernel only reads `least`.
+    match unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const least) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

@@ -32,7 +32,7 @@ pub enum Durability {
     /// On the medium: every write carries its own flush.
     #[default]
     Fsync,
-    /// Handed to the disk, which may still hold it in a volatile cache. Lost with the power; say so in
+    /// Handed to the kernel, which writes it when it likes: it outlives the process, not the machine. Say so in
     /// every report.
     Relaxed,
 }
@@ -118,7 +118,8 @@ impl UringDisk {
                 .register_eventfd(event)
                 .map_err(failed("register eventfd"))?;
         }
-        let is_direct = takes_direct(dir.path())?;
+        // Without a wait for the disk the page cache is the nearer place.
+        let is_direct = durability == Durability::Fsync && takes_direct(dir.path())?;
         Ok(Self {
             dir: Arc::new(dir),
             durability,
@@ -147,10 +148,10 @@ impl UringDisk {
     #[must_use]
     pub fn describe(&self) -> String {
         let path = self.dir.path().display();
-        let way = if self.is_direct {
-            "direct"
-        } else {
-            "buffered (O_DIRECT refused by the file system)"
+        let way = match (self.is_direct, self.durability) {
+            (true, _) => "direct",
+            (false, Durability::Fsync) => "buffered (O_DIRECT refused by the file system)",
+            (false, Durability::Relaxed) => "buffered",
         };
         let buffers = if self.is_registered {
             "registered"

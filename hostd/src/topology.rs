@@ -187,6 +187,13 @@ impl Planned {
             self.tile.nice
         }
     }
+
+    /// Whether it goes before whatever else wants its core, at once and not after a time slice of milliseconds: the
+    /// journal's tile, which works for microseconds and which every answer waits for. A tile that spins must not.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        self.wait != Wait::Spin && self.tile.stages.contains(&Stage::Journal)
+    }
 }
 
 /// The tiles of the configured topology.
