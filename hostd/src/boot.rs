@@ -11,7 +11,7 @@ use crate::engine::EngineStage;
 use crate::feed::{Desk as FeedDesk, FeedCounters, FeedDay, FeedPacket, FeedTile, SealedNote};
 use crate::gateway::{Flows, GatewayStage};
 use crate::hot::{HotLanes, HotTile};
-use crate::journal_tile::{JournalStats, JournalTile, SealTile, Taken};
+use crate::journal_tile::{JournalStage, JournalStats, JournalTile, SealTile, Taken};
 use crate::logins::LoginDesk;
 use crate::meters::{LaneMeter, Machine, TileMeter};
 use crate::nic::{AnyNic, UringNic};
@@ -23,7 +23,7 @@ use crate::snapshot::{self, Keeper};
 use crate::spool::SpoolTile;
 use crate::status::Stages;
 use crate::tile::{self, Pace};
-use crate::topology::{Planned, Stage, depth, plan};
+use crate::topology::{Planned, Stage, TopologyName, depth, plan};
 use crate::wiring::{HIGH_WATER, HotWiring, JournalEnds, SpoolEnds, Wiring};
 use crate::{admin, log, memory};
 use anyhow::{Context, bail};
@@ -70,6 +70,9 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let archive = &config.journal.archive_dir;
     link_archive(&dir, archive.as_deref()).context("journal.archive_dir")?;
     let mut disk = UringDisk::open(dir, durability, None).context("journal")?;
+    if config.topology.name == TopologyName::Shared {
+        disk.write_in_place();
+    }
     if let Some(keep) = config.journal.keep_segments {
         disk.archive_closed(disk::Retention {
             keep,
@@ -100,7 +103,6 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let (notes, written) = mpsc::channel();
     let JournalEnds {
         lane,
-        parker,
         hot: hot_waker,
         durable,
         space,
@@ -112,18 +114,16 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         durable: durable.reader(),
     };
     let _keeper = keeper.start()?;
-    let tile = JournalTile {
+    let journal = JournalStage {
         taken: Taken::nothing(),
         commit,
         lane,
         seal: to_seal,
-        parker,
         hot: hot_waker,
         durable,
         space,
         stats: Arc::clone(&stats),
     };
-    let journal = plan.start(Stage::Journal, |pace| tile.run(pace))?;
     let tile = SealTile {
         lane: sealed,
         spares,
@@ -157,7 +157,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let feed = start_feed(config, &mut plan, day, packets, written, Arc::clone(&shown))?;
     let egress = feed_egress(config, &core, packets_in, packets_meter);
     let interval_ns = config.domain.batch_interval_ms * 1_000_000;
-    let hot = match hot {
+    let (hot, journal) = match hot {
         HotWiring::Shared(parker) => {
             let lanes = HotLanes {
                 gateway,
@@ -166,19 +166,34 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
                 parker,
             };
             let clock = clock.clone();
-            vec![plan.start_with_nic(config, move |nic| {
-                let mut tile =
-                    HotTile::new(nic, clock, core, lanes, spool_link, egress, interval_ns);
+            let tile = plan.start_with_nic(config, move |nic| {
+                let mut tile = HotTile::new(
+                    nic,
+                    clock,
+                    core,
+                    lanes,
+                    Some(journal),
+                    spool_link,
+                    egress,
+                    interval_ns,
+                );
                 tile.open_day(&listing);
                 tile
-            })?]
+            })?;
+            (vec![tile], None)
         }
         HotWiring::Pinned {
+            journal: journal_parker,
             gateway: gateway_parker,
             engine: engine_parker,
             tell,
             told,
         } => {
+            let tile = JournalTile {
+                stage: journal,
+                parker: journal_parker,
+            };
+            let journal = plan.start(Stage::Journal, |pace| tile.run(pace))?;
             let (flows, now) = (Flows::after(&core), clock.clone().now());
             let engine_waker = engine_parker.waker();
             let gateway_clock = clock.clone();
@@ -189,7 +204,8 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
             let stage = EngineStage::new(core, engine, HIGH_WATER, interval_ns, now);
             let mut tile = EngineTile::new(stage, tell, clock.clone(), engine_parker);
             tile.open_day(&listing);
-            vec![gateway, plan.start_tile(Stage::Engine, tile)?]
+            let engine = plan.start_tile(Stage::Engine, tile)?;
+            (vec![gateway, engine], Some(journal))
         }
     };
 
@@ -433,7 +449,8 @@ fn control_loop(config: &Config, control: ControlTile<RealClock>) -> anyhow::Res
 struct Tiles {
     /// The tiles with gateway and engine, in this order.
     hot: Vec<Tile>,
-    journal: Tile,
+    /// Where it has a tile of its own.
+    journal: Option<Tile>,
     seal: Tile,
     spool: Tile,
     feed: Tile,
@@ -450,10 +467,11 @@ fn finish(ended: anyhow::Result<Ended>, tiles: Tiles) -> anyhow::Result<()> {
     for tile in tiles.hot {
         hot.push(tile.join().map_err(died)?);
     }
-    let journal = tiles.journal.join().map_err(died)?;
+    if let Some(journal) = tiles.journal {
+        journal.join().map_err(died)?.context("journal")?;
+    }
     let spool = tiles.spool.join().map_err(died)?;
     tiles.seal.join().map_err(died)?.context("seal tile")?;
-    journal.context("journal")?;
     spool.context("spool")?;
     tiles.feed.join().map_err(died)?.context("feed tile")?;
     for tile in hot.into_iter().rev() {

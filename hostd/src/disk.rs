@@ -11,6 +11,10 @@
 //! write into reserved space costs twice as much, and larger batches are nearly free, so one write is in
 //! flight and the next takes all that arrived meanwhile.
 //!
+//! A tile that does more than the journal [writes in place](UringDisk::write_in_place): with a plain call that returns
+//! when the write is durable. The flush then goes on in that thread, and not in workers of the kernel that wait for a
+//! time slice of whatever spins on the core where the disk's interrupt arrives.
+//!
 //! Any failed or short write is final. There is no retry: see [`journal::Disk`].
 
 use crate::log;
@@ -18,8 +22,9 @@ use io_uring::{IoUring, opcode, squeue, types};
 use journal::{Batch, Disk, DiskError, End, JournalDir, create_segment, segment_name};
 use lane::{Consumer, Parker, Producer, Waker, bounded};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 use std::fmt;
+use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,6 +77,8 @@ pub struct UringDisk {
     retention: Option<Retention>,
     maker: Option<Maker>,
     in_flight: Option<Batch>,
+    /// The caller of `submit` writes, and waits.
+    is_in_place: bool,
 }
 
 /// Which closed segments move to the archive; see [`journal::archive`].
@@ -136,7 +143,13 @@ impl UringDisk {
             retention: None,
             maker: None,
             in_flight: None,
+            is_in_place: false,
         })
+    }
+
+    /// From now on the thread that submits a write makes it, and waits for it. Called before the journal begins.
+    pub fn write_in_place(&mut self) {
+        self.is_in_place = true;
     }
 
     /// Moves closed segments to the archive, in the background, from now on. Called before the journal begins.
@@ -189,11 +202,13 @@ impl UringDisk {
         let next = found
             .and_then(Option::take)
             .expect("the writer asks only for segments that are ready");
-        let update = self
-            .ring
-            .submitter()
-            .register_files_update(FILE_SLOT, &[next.file.as_raw_fd()]);
-        update.map_err(|e| DiskError::io("register file", &self.path_of(segment))(e))?;
+        if !self.is_in_place {
+            let update = self
+                .ring
+                .submitter()
+                .register_files_update(FILE_SLOT, &[next.file.as_raw_fd()]);
+            update.map_err(|e| DiskError::io("register file", &self.path_of(segment))(e))?;
+        }
         self.current = Some(next);
         Ok(())
     }
@@ -204,8 +219,44 @@ impl UringDisk {
         *room.expect("no more segments are asked for than are kept open") = Some(segment);
     }
 
+    /// Writes `batch`; durable when it returns.
+    fn write(&self, batch: &Batch) -> Result<(), DiskError> {
+        let current = self.current.as_ref().expect("the segment was turned to");
+        let bytes = [IoSlice::new(batch.bytes())];
+        let flags = match self.durability {
+            Durability::Fsync => ReadWriteFlags::DSYNC,
+            Durability::Relaxed => ReadWriteFlags::empty(),
+        };
+        let wrote = rustix::io::retry_on_intr(|| {
+            rustix::io::pwritev2(&current.file, &bytes, batch.offset(), flags)
+        });
+        self.judge(batch, wrote.map_err(std::io::Error::from))
+    }
+
+    /// Whether so many bytes written are all of `batch`.
+    fn judge(&self, batch: &Batch, wrote: std::io::Result<usize>) -> Result<(), DiskError> {
+        let (segment, offset, len) = (batch.segment(), batch.offset(), batch.bytes().len() as u32);
+        match wrote {
+            Err(source) => Err(DiskError::Io {
+                op: "write",
+                path: self.path_of(segment),
+                source,
+            }),
+            Ok(wrote) if wrote as u32 != len => Err(DiskError::ShortWrite {
+                segment,
+                offset,
+                wrote: wrote as u32,
+                len,
+            }),
+            Ok(_) => Ok(()),
+        }
+    }
+
     /// The completion of the write in flight, if it is there.
     fn complete(&mut self) -> Result<Option<Batch>, DiskError> {
+        if self.is_in_place {
+            return Ok(self.in_flight.take());
+        }
         let Some(completion) = self.ring.completion().next() else {
             return Ok(None);
         };
@@ -213,24 +264,11 @@ impl UringDisk {
             .in_flight
             .take()
             .expect("a completion answers the write in flight");
-        let (segment, offset, len) = (batch.segment(), batch.offset(), batch.bytes().len() as u32);
-        match completion.result() {
-            wrote if wrote < 0 => {
-                let source = std::io::Error::from_raw_os_error(-wrote);
-                Err(DiskError::Io {
-                    op: "write",
-                    path: self.path_of(segment),
-                    source,
-                })
-            }
-            wrote if wrote as u32 != len => Err(DiskError::ShortWrite {
-                segment,
-                offset,
-                wrote: wrote as u32,
-                len,
-            }),
-            _ => Ok(Some(batch)),
-        }
+        let wrote = match completion.result() {
+            failed if failed < 0 => Err(std::io::Error::from_raw_os_error(-failed)),
+            wrote => Ok(wrote as usize),
+        };
+        self.judge(&batch, wrote).map(|()| Some(batch))
     }
 
     fn entry(&self, batch: &Batch) -> squeue::Entry {
@@ -324,6 +362,12 @@ impl Disk for UringDisk {
 
     fn submit(&mut self, batch: Batch) -> Result<(), DiskError> {
         assert!(self.in_flight.is_none(), "one write at a time");
+        if self.is_in_place {
+            self.turn_to(batch.segment())?;
+            self.write(&batch)?;
+            self.in_flight = Some(batch);
+            return Ok(());
+        }
         self.enable()?;
         self.turn_to(batch.segment())?;
         let entry = self.entry(&batch);
@@ -342,7 +386,7 @@ impl Disk for UringDisk {
 
     fn poll(&mut self) -> Result<Option<Batch>, DiskError> {
         // The flag says that a completion waits for us to fetch it; without it no call is needed.
-        if self.ring.submission().taskrun() {
+        if !self.is_in_place && self.ring.submission().taskrun() {
             retry_interrupted(|| self.ring.submit())
                 .map_err(DiskError::io("wait for write", self.dir.path()))?;
         }
@@ -350,7 +394,7 @@ impl Disk for UringDisk {
     }
 
     fn wait(&mut self) -> Result<Option<Batch>, DiskError> {
-        if self.in_flight.is_some() {
+        if self.in_flight.is_some() && !self.is_in_place {
             retry_interrupted(|| self.ring.submit_and_wait(1))
                 .map_err(DiskError::io("wait for write", self.dir.path()))?;
         }
@@ -360,7 +404,10 @@ impl Disk for UringDisk {
 
 impl Drop for UringDisk {
     fn drop(&mut self) {
-        if self.in_flight.is_some() && retry_interrupted(|| self.ring.submit_and_wait(1)).is_err() {
+        if self.in_flight.is_some()
+            && !self.is_in_place
+            && retry_interrupted(|| self.ring.submit_and_wait(1)).is_err()
+        {
             // The kernel may still read the buffer: leak it.
             std::mem::forget(self.in_flight.take());
         }

@@ -462,7 +462,7 @@ struct Run<'r> {
 impl Run<'_> {
     fn venue<'a>(&mut self, input: impl Into<Input<'a>>, now: TimeNs, out: &mut impl Outlet) {
         let sequenced = self.core.sequencer.venue(input, now);
-        self.journal(&sequenced);
+        self.journal(&sequenced, out);
         self.apply(&sequenced, out);
     }
 
@@ -474,7 +474,7 @@ impl Run<'_> {
         out: &mut impl Outlet,
     ) {
         let sequenced = self.core.sequencer.session(member, input, now);
-        self.journal(&sequenced);
+        self.journal(&sequenced, out);
         self.apply(&sequenced, out);
     }
 
@@ -484,10 +484,10 @@ impl Run<'_> {
         self.apply(&sequenced, out);
         // A batch that the table closes covers the table's own record, so the record goes first.
         let sealed = self.take_sealed();
-        self.push(ToJournal::RiskTable(head, table));
+        self.push(ToJournal::RiskTable(head, table), out);
         sealed
             .into_iter()
-            .for_each(|b| self.push(ToJournal::Sealed(b)));
+            .for_each(|b| self.push(ToJournal::Sealed(b), out));
     }
 
     #[expect(clippy::too_many_arguments, reason = "an arrival, taken apart")]
@@ -583,7 +583,7 @@ impl Run<'_> {
             seq: sequenced.seq().0,
             ..StageTimes::default()
         };
-        self.journal(sequenced);
+        self.journal(sequenced, out);
         times.sequenced = clock.now().0;
         self.apply(sequenced, out);
         times.matched = clock.now().0;
@@ -592,24 +592,25 @@ impl Run<'_> {
         }
     }
 
-    fn journal(&mut self, s: &Sequenced<'_>) {
+    fn journal(&mut self, s: &Sequenced<'_>, out: &mut impl Outlet) {
         let mut bytes = s.input().bytes();
         while let Some((part, rest)) = bytes.split_first_chunk::<SMALL_BODY_MAX>()
             && !rest.is_empty()
         {
-            self.push(ToJournal::Part(*part));
+            self.push(ToJournal::Part(*part), out);
             bytes = rest;
         }
         let mut body = [0; SMALL_BODY_MAX];
         body[..bytes.len()].copy_from_slice(bytes);
-        self.push(ToJournal::Record {
+        let record = ToJournal::Record {
             head: head(s),
             len: bytes.len() as u16,
             body,
-        });
+        };
+        self.push(record, out);
     }
 
-    fn push(&mut self, item: ToJournal) {
+    fn push(&mut self, item: ToJournal, out: &mut impl Outlet) {
         let mut left = self.journal.push(item);
         // There was room for what one burst causes as a rule. More than that waits here.
         while let Err(item) = left {
@@ -620,7 +621,9 @@ impl Run<'_> {
             self.counters.journal_waits += 1;
             self.journal_meter.waited();
             self.journal_waker.wake();
-            std::hint::spin_loop();
+            if !out.wait_for_journal() {
+                return;
+            }
             left = self.journal.push(item);
         }
     }
@@ -637,7 +640,7 @@ impl Run<'_> {
         }
         if !matches!(s.input(), Input::RiskTable(_)) {
             for batch in self.take_sealed() {
-                self.push(ToJournal::Sealed(batch));
+                self.push(ToJournal::Sealed(batch), out);
             }
         }
     }

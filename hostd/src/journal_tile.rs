@@ -1,6 +1,9 @@
-//! The journal tile: takes records off its lane, commits them in groups, and says what is durable. A sealed
+//! The journal: takes records off its lane, commits them in groups, and says what is durable. A sealed
 //! batch goes to the seal tile once its last record is durable: making a file durable takes a file system's
 //! own commits, which would hold up every report behind it.
+//!
+//! The stage works in turns. It has a tile of its own in topology `pinned`, and is the last stage before the way out on
+//! the hot tile of `shared`.
 
 use crate::clock::Clock;
 use crate::feed::SealedNote;
@@ -22,7 +25,7 @@ use std::time::{Duration, Instant};
 /// Longest sleep without records.
 const PARK: Duration = Duration::from_millis(50);
 /// Between two looks for a segment that records wait for.
-const SEGMENT_WAIT: Duration = Duration::from_millis(1);
+pub(crate) const SEGMENT_WAIT: Duration = Duration::from_millis(1);
 
 /// What a group commit costs, for people.
 #[derive(Debug)]
@@ -57,18 +60,16 @@ impl Default for JournalStats {
     }
 }
 
-/// The tile.
-pub struct JournalTile<D> {
+/// The stage.
+pub struct JournalStage<D> {
     /// The journal.
     pub commit: GroupCommit<D>,
     /// What comes in.
     pub lane: Consumer<ToJournal>,
     /// Sealed batches whose records are durable.
     pub seal: mpsc::Sender<SealedFile>,
-    /// Where it sleeps.
-    pub parker: Parker,
-    /// Who waits for durability.
-    pub hot: Waker,
+    /// Who waits for durability, if that is another tile.
+    pub hot: Option<Waker>,
     /// Last durable record.
     pub durable: Watermark,
     /// One while space for segments runs short, else zero: then only what lowers risk is let in.
@@ -79,7 +80,15 @@ pub struct JournalTile<D> {
     pub taken: Taken,
 }
 
-/// What the journal tile has taken off its lane and not handed on: the first bytes of a long record, and batches
+/// A tile with this stage only.
+pub struct JournalTile<D> {
+    /// What it does.
+    pub stage: JournalStage<D>,
+    /// Where it sleeps.
+    pub parker: Parker,
+}
+
+/// What the journal has taken off its lane and not handed on: the first bytes of a long record, and batches
 /// that wait for their last record; and what it knows of the write in flight.
 #[derive(Debug)]
 pub struct Taken {
@@ -110,10 +119,12 @@ impl Taken {
 /// A sealed batch on its way to its file.
 #[derive(Debug)]
 pub struct SealedFile {
+    /// Its last record.
     last_seq: u64,
-    ledger_digest: [u8; 32],
-    pub(crate) batch_no: u64,
-    pub(crate) bytes: Vec<u8>,
+    /// Hash of the journal up to that record.
+    chain: Chain,
+    /// As the engine encoded it, without that hash.
+    bytes: Vec<u8>,
 }
 
 /// Writes sealed batches, off the way of everything else.
@@ -152,6 +163,7 @@ impl SealTile {
     }
 
     fn write(&mut self, sealed: SealedFile) -> anyhow::Result<()> {
+        let sealed = with_chain(sealed.bytes, sealed.chain);
         if sealed.batch_no % 3 == 2 && planted::is(Bug::SkipsBatches) {
             return Ok(());
         }
@@ -175,48 +187,92 @@ impl<D: Disk> JournalTile<D> {
     /// # Errors
     /// Any failure of the disk: nothing is tried again, the box stops. Lack of space is none while the box runs: it
     /// goes on when there is some, and until then nothing more is durable.
-    pub fn run(mut self, mut pace: Pace<impl Clock>) -> anyhow::Result<()> {
+    pub fn run(self, mut pace: Pace<impl Clock>) -> anyhow::Result<()> {
+        let Self { mut stage, parker } = self;
         loop {
-            let taken = self.take();
-            if self.commit.is_in_flight() {
+            let taken = stage.take();
+            if stage.commit.is_in_flight() {
                 pace.turn(taken as usize);
                 let is_done = if pace.wait == Wait::Spin {
-                    self.commit.poll_durable()
+                    stage.commit.poll_durable()
                 } else {
-                    self.commit.wait_durable()
+                    stage.commit.wait_durable()
                 };
                 if is_done.context("journal")? {
-                    self.publish()?;
+                    stage.publish()?;
                 }
                 continue;
             }
-            let has_begun = self.begin()?;
+            let has_begun = stage.begin()?;
             pace.turn(taken as usize + usize::from(has_begun));
             if taken > 0 || has_begun {
                 continue;
             }
-            if self.lane.is_abandoned() && self.lane.is_empty() {
+            if stage.lane.is_abandoned() && stage.lane.is_empty() {
                 // Nobody waits for a segment any more that there may never be space for.
-                return self.commit.flush().context("journal");
+                return stage.commit.flush().context("journal");
             }
             if pace.wait == Wait::Spin {
                 std::hint::spin_loop();
                 continue;
             }
             // Records that wait for a segment may have left no room for what the lane holds.
-            let (lane, waits) = (&self.lane, self.commit.has_records());
+            let (lane, waits) = (&stage.lane, stage.commit.has_records());
             let timeout = if waits { SEGMENT_WAIT } else { PARK };
-            let slept = self.parker.park(timeout, || !waits && !lane.is_empty());
+            let slept = parker.park(timeout, || !waits && !lane.is_empty());
             pace.slept(slept.context("journal tile")?);
         }
     }
+}
 
-    /// One turn without sleeping, for a driver of its own: takes what the lane holds, takes note of a completed
-    /// write, begins the next. Returns whether anything of that happened.
+impl<D: Disk> JournalStage<D> {
+    /// What the lane holds goes to the disk and becomes durable as far as that takes no waiting; returns whether
+    /// anything happened. A disk that [writes in place](crate::disk::UringDisk::write_in_place) is done with all of it
+    /// when this returns.
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// As [`JournalTile::run`].
     pub fn turn(&mut self) -> anyhow::Result<bool> {
+        let mut has_worked = self.step()?;
+        while self.commit.has_records() && self.step()? {
+            has_worked = true;
+        }
+        Ok(has_worked)
+    }
+
+    /// Makes room in a lane that is full in the middle of an event: waits for the write in flight, or for a segment.
+    ///
+    /// # Errors
+    /// As [`JournalTile::run`].
+    pub fn make_room(&mut self) -> anyhow::Result<()> {
+        if self.turn()? {
+            return Ok(());
+        }
+        if self.commit.is_in_flight() {
+            if self.commit.wait_durable().context("journal")? {
+                self.publish()?;
+            }
+        } else {
+            std::thread::sleep(SEGMENT_WAIT);
+        }
+        Ok(())
+    }
+
+    /// Whether something can be done at once.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.lane.is_empty() && !self.commit.has_records()
+    }
+
+    /// Whether it waits for the disk, or for a segment.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.commit.has_records()
+    }
+
+    /// Takes what the lane holds, takes note of a completed write, begins the next. Returns whether anything of that
+    /// happened.
+    fn step(&mut self) -> anyhow::Result<bool> {
         let taken = self.take();
         let is_done = match self.commit.poll_durable() {
             Err(_) if planted::is(Bug::IgnoresDiskErrors) => {
@@ -233,9 +289,11 @@ impl<D: Disk> JournalTile<D> {
 
     /// Begins the next write if it can, and says whether space runs short.
     fn begin(&mut self) -> anyhow::Result<bool> {
+        // Before it begins: it may be over when it has.
+        let now = self.commit.has_records().then(Instant::now);
         let has_begun = self.commit.begin().context("journal")?;
         if has_begun {
-            self.taken.begun = Some(Instant::now());
+            self.taken.begun = now;
         }
         let is_short = self.commit.is_short_of_space();
         if is_short != self.taken.is_short {
@@ -271,7 +329,11 @@ impl<D: Disk> JournalTile<D> {
                     let Some(ToJournal::Sealed(bytes)) = self.lane.pop() else {
                         unreachable!("just peeked")
                     };
-                    batches.push_back(with_chain(bytes, self.commit.chain()));
+                    batches.push_back(SealedFile {
+                        last_seq: self.commit.next_seq() - 1,
+                        chain: self.commit.chain(),
+                        bytes,
+                    });
                     continue;
                 }
             };
@@ -311,7 +373,9 @@ impl<D: Disk> JournalTile<D> {
             self.commit.durable_seq()
         };
         self.durable.raise(durable);
-        self.hot.wake();
+        if let Some(hot) = &self.hot {
+            hot.wake();
+        }
         let begun = self.taken.begun.take();
         let us = begun.map_or(0, |b| b.elapsed().as_micros() as u64);
         let mut stats = self.stats.lock().expect("nobody panics with the lock held");
@@ -334,14 +398,21 @@ impl<D: Disk> JournalTile<D> {
     }
 }
 
+/// A batch as its file holds it.
+#[derive(Debug)]
+pub(crate) struct WholeBatch {
+    ledger_digest: [u8; 32],
+    pub(crate) batch_no: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
 /// Fills in the hash of the journal up to the batch's last record.
-pub(crate) fn with_chain(mut bytes: Vec<u8>, chain: Chain) -> SealedFile {
+pub(crate) fn with_chain(mut bytes: Vec<u8>, chain: Chain) -> WholeBatch {
     let mut batch = matcher::batch::decode(&bytes).expect("the engine encoded it");
     batch.journal_hash = chain;
     bytes.clear();
     matcher::batch::encode(&batch, &mut bytes);
-    SealedFile {
-        last_seq: batch.last_seq.0,
+    WholeBatch {
         ledger_digest: batch.state_hash,
         batch_no: batch.batch_no,
         bytes,

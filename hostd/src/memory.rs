@@ -241,7 +241,8 @@ mod tests {
 
     #[test]
     fn promised_memory_is_there_after_settling_in_either_kind_of_page() {
-        const LEN: usize = 16 << 20;
+        // Above malloc's largest threshold for pages of an allocation's own: no other test's memory comes again.
+        const LEN: usize = 64 << 20;
         // Shown to count: without it, pages are faulted in one by one or by larger pieces.
         assert!(touch(&mut Vec::with_capacity(LEN)) > 0);
         for huge_pages in [HugePages::Off, HugePages::Auto] {

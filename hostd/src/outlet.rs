@@ -21,6 +21,12 @@ pub trait Outlet {
     fn note_stall(&mut self);
     /// Whoever listened is gone.
     fn is_abandoned(&self) -> bool;
+    /// The journal's lane is full in the middle of an event: waits a little for room, or makes some where the journal
+    /// is on the same tile. `false`: there will never be any.
+    fn wait_for_journal(&mut self) -> bool {
+        std::hint::spin_loop();
+        true
+    }
 }
 
 /// Room that the lane must have before anything is taken in: what one burst causes as a rule.

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::core::Core;
 use crate::feed::FeedDay;
-use crate::journal_tile::{SealedFile, batch_name, with_chain, write_batch};
+use crate::journal_tile::{WholeBatch, batch_name, with_chain, write_batch};
 use crate::snapshot::{self, Beginner, Start};
 use crate::spool::SpoolFiles;
 use crate::{admin, log};
@@ -179,7 +179,7 @@ fn half(dir: &Path) -> anyhow::Result<u64> {
 
 /// A crash between the journal's write and the batch's leaves the batch to be written now.
 fn write_missing(dir: &Path, bytes: &[u8], chain: journal::Chain) -> anyhow::Result<()> {
-    let SealedFile {
+    let WholeBatch {
         batch_no, bytes, ..
     } = with_chain(bytes.to_vec(), chain);
     let path = dir.join(batch_name(batch_no));

@@ -13,9 +13,10 @@
 //!    └ admin socket, L1, oracle            a file a member   to gateway ┘
 //! ```
 //!
-//! Which stages share a thread is data. In `shared` gateway and engine take turns on one tile, so that the box fits two
-//! cores; the lane of arrivals then lies within the tile, and what the engine tells the gateway is a call. In `pinned`
-//! each has a core. The code of a stage is the same in both, and so is the journal that it writes.
+//! Which stages share a thread is data. In `shared` gateway, engine and journal take turns on one tile, so that the box
+//! fits two cores and nobody is woken between a request and its report; the lanes of arrivals and of records then lie
+//! within the tile, what the engine tells the gateway is a call, and a write to the disk is waited for in place. In
+//! `pinned` each has a core. The code of a stage is the same in both, and so is the journal that it writes.
 
 use crate::config::{Polling, TopologySection};
 use crate::engine::JOURNAL_ROOM;
@@ -30,7 +31,7 @@ pub use crate::boot::run;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TopologyName {
-    /// Gateway and engine on one tile that spins for a while and then sleeps: two cores are enough.
+    /// Gateway, engine and journal on one tile that spins for a while and then sleeps: two cores are enough.
     Shared,
     /// Gateway, engine and journal on a core of their own each, where they never sleep.
     Pinned,
@@ -100,8 +101,12 @@ const fn tile(name: &'static str, stages: &'static [Stage], wait: Wait, nice: i3
 
 /// Topology `shared`.
 pub const SHARED: &[TileSpec] = &[
-    tile("hot", &[Stage::Gateway, Stage::Engine], PARK, FIRST),
-    tile("journal", &[Stage::Journal], PARK, FIRST),
+    tile(
+        "hot",
+        &[Stage::Gateway, Stage::Engine, Stage::Journal],
+        PARK,
+        FIRST,
+    ),
     tile("seal", &[Stage::Seal], PARK, 0),
     tile("spool", &[Stage::Spool], PARK, 0),
     tile("feed", &[Stage::Feed], PARK, 0),
@@ -188,11 +193,11 @@ impl Planned {
         }
     }
 
-    /// Whether it goes before whatever else wants its core, at once and not after a time slice of milliseconds: the
-    /// journal's tile, which works for microseconds and which every answer waits for. A tile that spins must not.
+    /// Whether it goes before whatever else wants its core, at once and not after a time slice of milliseconds: a tile
+    /// of the journal's own, which works for microseconds and which every answer waits for. A tile that spins must not.
     #[must_use]
     pub fn is_urgent(&self) -> bool {
-        self.wait != Wait::Spin && self.tile.stages.contains(&Stage::Journal)
+        self.wait != Wait::Spin && self.tile.stages == [Stage::Journal]
     }
 }
 
@@ -290,11 +295,7 @@ mod tests {
             (spinning[0].tile.name, spinning[0].core),
             ("engine", Some(1))
         );
-        let shared = plan(&section(
-            TopologyName::Shared,
-            &[("hot", 0), ("journal", 0)],
-        ))
-        .unwrap();
+        let shared = plan(&section(TopologyName::Shared, &[("hot", 0), ("seal", 0)])).unwrap();
         for p in &shared {
             assert_eq!(p.wait, if p.tile.name == "hot" { LINGER } else { PARK });
         }
@@ -303,12 +304,12 @@ mod tests {
     #[test]
     fn busy_polling_is_for_gateway_and_engine_on_cores_of_their_own() {
         let busy = |name, cores: &[_]| super::plan(&section(name, cores), Polling::Busy);
-        let planned = busy(TopologyName::Shared, &[("hot", 1), ("journal", 0)]).unwrap();
+        let planned = busy(TopologyName::Shared, &[("hot", 1), ("seal", 0)]).unwrap();
         let spinning: Vec<_> = planned.iter().filter(|p| p.wait == Wait::Spin).collect();
         assert_eq!(spinning.len(), 1);
         assert_eq!(spinning[0].tile.name, "hot");
         assert_eq!(
-            busy(TopologyName::Shared, &[("journal", 0)]).unwrap_err(),
+            busy(TopologyName::Shared, &[("seal", 0)]).unwrap_err(),
             "net.poll = \"busy\" needs a core for tile hot, in topology.cores.hot"
         );
         assert_eq!(
@@ -322,7 +323,7 @@ mod tests {
         let refused = |name, cores: &[_]| plan(&section(name, cores)).unwrap_err();
         assert_eq!(
             refused(TopologyName::Shared, &[("gateway", 1)]),
-            "topology.cores.gateway: no such tile; the tiles are hot, journal, seal, spool, feed, control"
+            "topology.cores.gateway: no such tile; the tiles are hot, seal, spool, feed, control"
         );
         assert_eq!(
             refused(TopologyName::Pinned, &[("gateway", 1), ("engine", 1)]),

@@ -44,10 +44,12 @@ pub struct Wiring {
 
 /// Where gateway and engine sleep, and what is between them.
 pub enum HotWiring {
-    /// They are one tile.
+    /// They are one tile, with the journal.
     Shared(Parker),
-    /// They are two.
+    /// They are two, and the journal is a third.
     Pinned {
+        /// Where the journal sleeps.
+        journal: Parker,
         /// Where the gateway sleeps.
         gateway: Parker,
         /// Where the engine sleeps.
@@ -59,14 +61,12 @@ pub enum HotWiring {
     },
 }
 
-/// Ends that the journal and seal tiles hold.
+/// Ends that journal and seal hold.
 pub struct JournalEnds {
     /// Records.
     pub lane: Consumer<ToJournal>,
-    /// Where the tile sleeps.
-    pub parker: Parker,
-    /// Wakes who waits for durability.
-    pub hot: Waker,
+    /// Wakes who waits for durability, where that is another tile.
+    pub hot: Option<Waker>,
     /// What is durable.
     pub durable: Watermark,
     /// Whether space for segments runs short.
@@ -115,24 +115,28 @@ impl Wiring {
         };
         let gateway_parker = Parker::new()?;
         let gateway = gateway_parker.waker();
-        let (hot, engine) = match topology {
-            TopologyName::Shared => (HotWiring::Shared(gateway_parker), gateway.clone()),
+        let (hot, engine, journal_waker) = match topology {
+            TopologyName::Shared => (
+                HotWiring::Shared(gateway_parker),
+                gateway.clone(),
+                gateway.clone(),
+            ),
             TopologyName::Pinned => {
-                let parker = Parker::new()?;
-                let waker = parker.waker();
+                let (parker, journal) = (Parker::new()?, Parker::new()?);
+                let (waker, journal_waker) = (parker.waker(), journal.waker());
                 let (tell, told) = bounded(depth::TOLD);
                 let meter = meter("told", depth::TOLD);
                 let hot = HotWiring::Pinned {
+                    journal,
                     gateway: gateway_parker,
                     engine: parker,
                     tell: TellLane::new(tell, gateway.clone(), meter),
                     told,
                 };
-                (hot, waker)
+                (hot, waker, journal_waker)
             }
         };
-        let (control_parker, journal_parker, spool_parker) =
-            (Parker::new()?, Parker::new()?, Parker::new()?);
+        let (control_parker, spool_parker) = (Parker::new()?, Parker::new()?);
         let control = control_parker.waker();
         let durable = Watermark::new(durable);
         let space = Gauges::new();
@@ -161,7 +165,7 @@ impl Wiring {
                 arrivals: arrivals_out,
                 journal: journal_in,
                 journal_meter: meter("journal", depth::JOURNAL),
-                journal_waker: journal_parker.waker(),
+                journal_waker,
                 spares,
                 durable: durable.reader(),
                 space: space.reader(),
@@ -173,8 +177,7 @@ impl Wiring {
             hot,
             journal: JournalEnds {
                 lane: journal,
-                parker: journal_parker,
-                hot: gateway.clone(),
+                hot: (topology == TopologyName::Pinned).then(|| gateway.clone()),
                 durable,
                 space,
                 spares: spares_in,

@@ -29,7 +29,7 @@ fn each_mistake_gets_one_precise_line() {
         (
             "name = \"shared\"",
             "name = \"shared\"\ncores.engine = 1",
-            "topology.cores.engine: no such tile; the tiles are hot, journal,",
+            "topology.cores.engine: no such tile; the tiles are hot, seal,",
         ),
         (
             "name = \"shared\"",

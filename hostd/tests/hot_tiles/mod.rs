@@ -1,4 +1,5 @@
-//! Gateway and engine of either topology, driven step by step on the thread of a test.
+//! Gateway and engine of either topology, driven step by step on the thread of a test; in `shared` with the journal,
+//! if the test brings one.
 
 use firmware::wire::feed::FeedMessage;
 use hostd::clock::Clock;
@@ -7,6 +8,7 @@ use hostd::egress::FeedEgress;
 use hostd::engine::{EngineLanes, EngineStage, HighWater};
 use hostd::gateway::{Flows, GatewayLanes, GatewayStage, SpoolLink};
 use hostd::hot::{HotLanes, HotTile};
+use hostd::journal_tile::JournalStage;
 use hostd::lanes::WireCounters;
 use hostd::logs::Log;
 use hostd::nic::Nic;
@@ -14,6 +16,7 @@ use hostd::pinned::{EngineTile, GatewayTile};
 use hostd::recover::Listing;
 use hostd::tile::Tile;
 use hostd::wiring::HotWiring;
+use journal::Disk;
 
 /// What the tiles are made of, beside NIC, clock and core.
 pub(crate) struct Parts {
@@ -27,13 +30,20 @@ pub(crate) struct Parts {
 }
 
 /// Gateway and engine, on one tile or on two.
-pub(crate) enum HotTiles<N, C> {
-    Shared(HotTile<N, C>),
+pub(crate) enum HotTiles<N, C, D> {
+    Shared(HotTile<N, C, D>),
     Pinned(GatewayTile<N, C>, EngineTile<C>),
 }
 
-impl<N: Nic, C: Clock + Clone> HotTiles<N, C> {
-    pub(crate) fn new(nic: N, mut clock: C, core: Core, parts: Parts) -> Self {
+impl<N: Nic, C: Clock + Clone, D: Disk> HotTiles<N, C, D> {
+    /// The tiles; the journal comes back where it has a tile of its own.
+    pub(crate) fn new(
+        nic: N,
+        mut clock: C,
+        core: Core,
+        journal: Option<JournalStage<D>>,
+        parts: Parts,
+    ) -> (Self, Option<JournalStage<D>>) {
         let Parts {
             hot,
             gateway,
@@ -51,11 +61,20 @@ impl<N: Nic, C: Clock + Clone> HotTiles<N, C> {
                     high_water,
                     parker,
                 };
-                let tile =
-                    HotTile::new(nic, clock, core, lanes, spool_link, feed, batch_interval_ns);
-                Self::Shared(tile)
+                let tile = HotTile::new(
+                    nic,
+                    clock,
+                    core,
+                    lanes,
+                    journal,
+                    spool_link,
+                    feed,
+                    batch_interval_ns,
+                );
+                (Self::Shared(tile), None)
             }
             HotWiring::Pinned {
+                journal: _,
                 gateway: gateway_parker,
                 engine: engine_parker,
                 tell,
@@ -66,21 +85,23 @@ impl<N: Nic, C: Clock + Clone> HotTiles<N, C> {
                 let stage = GatewayStage::new(nic, now, flows, gateway, spool_link, feed);
                 let gateway = GatewayTile::new(stage, told, waker, clock.clone(), gateway_parker);
                 let stage = EngineStage::new(core, engine, high_water, batch_interval_ns, now);
-                Self::Pinned(gateway, EngineTile::new(stage, tell, clock, engine_parker))
+                let engine = EngineTile::new(stage, tell, clock, engine_parker);
+                (Self::Pinned(gateway, engine), journal)
             }
         }
     }
 
-    /// A turn of the tile, or of both so that what comes in can go through.
-    pub(crate) fn turn(&mut self) {
+    /// A turn of the tile, or of both so that what comes in can go through. It can only fail with the journal inside.
+    pub(crate) fn turn(&mut self) -> anyhow::Result<()> {
         match self {
-            Self::Shared(tile) => drop(tile.turn().unwrap()),
+            Self::Shared(tile) => drop(tile.turn()?),
             Self::Pinned(gateway, engine) => {
                 gateway.poll().unwrap();
                 engine.poll().unwrap();
                 gateway.poll().unwrap();
             }
         }
+        Ok(())
     }
 
     pub(crate) fn open_day(&mut self, listing: &Listing) {

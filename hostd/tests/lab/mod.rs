@@ -169,7 +169,7 @@ pub(crate) struct Place {
 
 /// The venue's process: what a crash takes away.
 pub(crate) struct Venue {
-    pub(crate) tile: HotTiles<LabNic, LabClock>,
+    pub(crate) tile: HotTiles<LabNic, LabClock, journal::FileDisk>,
     pub(crate) spool: SpoolTile,
     pub(crate) logins: LoginDesk,
     pub(crate) control: ControlLanes,
@@ -237,7 +237,8 @@ impl Venue {
             batch_interval_ns: 3_600_000_000_000,
             high_water: place.high_water,
         };
-        let mut tile = HotTiles::new(nic, LabClock(clock.clone()), core, parts);
+        // The lab takes the records itself.
+        let (mut tile, _) = HotTiles::new(nic, LabClock(clock.clone()), core, None, parts);
         tile.open_day(&listing);
         let is_new = records.is_empty();
         let SpoolEnds {
@@ -304,7 +305,7 @@ impl Venue {
 
     pub(crate) fn turn(&mut self) {
         IN_TILE.set(true);
-        self.tile.turn();
+        self.tile.turn().unwrap();
         IN_TILE.set(false);
         while let Some(packet) = self.packets.pop() {
             assert!(!packet.bytes().is_empty());

@@ -19,7 +19,7 @@ use hostd::core::Core;
 use hostd::egress::FeedEgress;
 use hostd::engine::HighWater;
 use hostd::feed::{Desk as FeedDesk, FeedCounters, FeedDay, FeedTile};
-use hostd::journal_tile::{JournalStats, JournalTile, SealTile, Taken};
+use hostd::journal_tile::{JournalStage, JournalStats, SealTile, Taken};
 use hostd::logins::LoginDesk;
 use hostd::meters::{Machine, TileMeter};
 use hostd::nic::sim::{SimNet, SimNic};
@@ -215,8 +215,11 @@ impl World {
 
 /// The box's process: what a crash takes away.
 pub(crate) struct Venue {
-    pub(crate) hot: HotTiles<Watched, SimClock>,
-    journal: Option<JournalTile<FaultDisk>>,
+    pub(crate) hot: HotTiles<Watched, SimClock, FaultDisk>,
+    /// Where it has a tile of its own, and lives.
+    journal: Option<JournalStage<FaultDisk>>,
+    /// The journal has failed, or its disk is lost.
+    is_dying: bool,
     seal: SealTile,
     spool: SpoolTile,
     feed: FeedTile<SimNic>,
@@ -289,12 +292,11 @@ impl Venue {
             lanes,
         } = Wiring::new(world.topology, commit.durable_seq()).unwrap();
         let stats = Arc::new(Mutex::new(JournalStats::new()));
-        let journal = JournalTile {
+        let journal = JournalStage {
             taken: Taken::nothing(),
             commit,
             lane: ends.lane,
             seal: to_seal,
-            parker: ends.parker,
             hot: ends.hot,
             durable: ends.durable,
             space: ends.space,
@@ -334,11 +336,12 @@ impl Venue {
             batch_interval_ns: config.domain.batch_interval_ms * MS,
             high_water: world.high_water,
         };
-        let mut hot = HotTiles::new(nic, own_clock(), core, parts);
+        let (mut hot, journal) = HotTiles::new(nic, own_clock(), core, Some(journal), parts);
         hot.open_day(&listing);
         let venue = Self {
             hot,
-            journal: Some(journal),
+            journal,
+            is_dying: false,
             seal: SealTile {
                 lane: sealed,
                 spares: ends.spares,
@@ -393,12 +396,16 @@ impl Venue {
 
     /// The box lives on for a moment after its journal has failed.
     pub(crate) fn is_dying(&self) -> bool {
-        self.journal.is_none()
+        self.is_dying
     }
 
     /// The power goes: what was not on disk is not there any more.
     pub(crate) fn lose_disk(&mut self) {
+        self.is_dying = true;
         self.journal = None;
+        if let HotTiles::Shared(tile) = &mut self.hot {
+            *tile.journal() = None;
+        }
     }
 
     /// A turn of each tile that runs; `false` when the box has ended.
@@ -434,7 +441,13 @@ impl Venue {
     }
 
     fn turn_hot(&mut self) {
-        self.hot.turn();
+        let is_inside = matches!(self.hot, HotTiles::Shared(_));
+        if is_inside && self.is_dying {
+            return;
+        }
+        if let Err(e) = self.hot.turn() {
+            self.journal_failed(&e);
+        }
         self.check_feed();
         self.check_money();
     }
@@ -444,13 +457,17 @@ impl Venue {
             return;
         };
         if let Err(e) = tile.turn() {
-            hold!(
-                Runs,
-                self.medium.has_failed(),
-                "the journal stopped without a disk error: {e:#}"
-            );
-            self.journal = None;
+            self.journal_failed(&e);
         }
+    }
+
+    fn journal_failed(&mut self, e: &anyhow::Error) {
+        hold!(
+            Runs,
+            self.medium.has_failed(),
+            "the journal stopped without a disk error: {e:#}"
+        );
+        self.lose_disk();
     }
 
     /// The last feed message that has left was durable.
