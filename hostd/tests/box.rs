@@ -95,9 +95,7 @@ fn check_machine(w: &World, topology: &str) {
     };
     let status = w.wait_for("counts of all tiles", |s| {
         let tiles = &s["tiles"];
-        let names = hot
-            .iter()
-            .chain(&["spool", "feed", "seal", "control"]);
+        let names = hot.iter().chain(&["spool", "feed", "seal", "control"]);
         let count = |tile: &str, what: &str| tiles[tile][what].as_u64().unwrap_or(0);
         names
             .into_iter()

@@ -92,7 +92,7 @@ impl Durability {
 /// Which stages of the box share a thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub(crate) enum Topology {
-    /// Gateway and engine on one tile, which sleeps when there is nothing to do.
+    /// Gateway, engine and journal on one tile, which sleeps when there is nothing to do.
     Shared,
     /// Gateway, engine and journal on tiles of their own, which spin where they have a core.
     Pinned,

@@ -31,7 +31,7 @@ pub(crate) struct Parts {
 
 /// Gateway and engine, on one tile or on two.
 pub(crate) enum HotTiles<N, C, D> {
-    Shared(HotTile<N, C, D>),
+    Shared(Box<HotTile<N, C, D>>),
     Pinned(GatewayTile<N, C>, EngineTile<C>),
 }
 
@@ -71,7 +71,7 @@ impl<N: Nic, C: Clock + Clone, D: Disk> HotTiles<N, C, D> {
                     feed,
                     batch_interval_ns,
                 );
-                (Self::Shared(tile), None)
+                (Self::Shared(Box::new(tile)), None)
             }
             HotWiring::Pinned {
                 journal: _,
