@@ -32,7 +32,7 @@ pub(crate) struct Parts {
 /// Gateway and engine, on one tile or on two.
 pub(crate) enum HotTiles<N, C, D> {
     Shared(Box<HotTile<N, C, D>>),
-    Pinned(GatewayTile<N, C>, EngineTile<C>),
+    Pinned(Box<GatewayTile<N, C>>, Box<EngineTile<C>>),
 }
 
 impl<N: Nic, C: Clock + Clone, D: Disk> HotTiles<N, C, D> {
@@ -86,7 +86,8 @@ impl<N: Nic, C: Clock + Clone, D: Disk> HotTiles<N, C, D> {
                 let gateway = GatewayTile::new(stage, told, waker, clock.clone(), gateway_parker);
                 let stage = EngineStage::new(core, engine, high_water, batch_interval_ns, now);
                 let engine = EngineTile::new(stage, tell, clock, engine_parker);
-                (Self::Pinned(gateway, engine), journal)
+                let tiles = Self::Pinned(Box::new(gateway), Box::new(engine));
+                (tiles, journal)
             }
         }
     }
