@@ -36,9 +36,16 @@ pub fn checkpoint_session(session: [u8; 10]) -> [u8; 16] {
     padded
 }
 
+/// Bytes that are hashed together: BLAKE3 takes whole kilobytes side by side, several times as fast as one by one.
+const TOGETHER: usize = 16 << 10;
+
 /// BLAKE3 over messages as the packets hold them: `length u16 big-endian | message`, one after the other.
 #[derive(Clone, Debug, Default)]
-pub struct FeedHash(blake3::Hasher);
+pub struct FeedHash {
+    hasher: blake3::Hasher,
+    /// Not hashed yet; less than [`TOGETHER`].
+    waiting: Vec<u8>,
+}
 
 impl FeedHash {
     /// The hash of no messages.
@@ -53,27 +60,40 @@ impl FeedHash {
     /// When it is longer than any packet.
     pub fn push(&mut self, message: &[u8]) {
         let len = u16::try_from(message.len()).expect("a message fits a packet");
-        self.0.update(&len.to_be_bytes());
-        self.0.update(message);
+        self.add(&len.to_be_bytes());
+        self.add(message);
     }
 
     /// Adds a message, put together from its SBE header and its block.
     pub fn push_parts(&mut self, header: MessageHeader, block: &[u8]) {
         let len = (size_of::<MessageHeader>() + block.len()) as u16;
-        self.0.update(&len.to_be_bytes());
-        self.0.update(bytemuck::bytes_of(&header));
-        self.0.update(block);
+        self.add(&len.to_be_bytes());
+        self.add(bytemuck::bytes_of(&header));
+        self.add(block);
     }
 
     /// Adds messages that are framed already, as they stand in packets.
     pub fn push_framed(&mut self, blocks: &[u8]) {
-        self.0.update(blocks);
+        self.add(blocks);
     }
 
     /// The hash of everything so far.
     #[must_use]
     pub fn value(&self) -> [u8; 32] {
-        *self.0.finalize().as_bytes()
+        let mut all = self.hasher.clone();
+        all.update(&self.waiting);
+        *all.finalize().as_bytes()
+    }
+
+    fn add(&mut self, mut bytes: &[u8]) {
+        while self.waiting.len() + bytes.len() >= TOGETHER {
+            let (now, later) = bytes.split_at(TOGETHER - self.waiting.len());
+            self.waiting.extend_from_slice(now);
+            self.hasher.update(&self.waiting);
+            self.waiting.clear();
+            bytes = later;
+        }
+        self.waiting.extend_from_slice(bytes);
     }
 }
 
@@ -120,5 +140,30 @@ mod tests {
         whole.push(&bytes.concat());
         parts.push_parts(FeedCheckpoint::HEADER, bytes[1]);
         assert_eq!(parts.value(), whole.value());
+    }
+
+    #[test]
+    fn the_hash_does_not_depend_on_how_the_bytes_came() {
+        let bytes: Vec<u8> = (0..5 * TOGETHER + 77).map(|i| (i * i / 7) as u8).collect();
+        let want = *blake3::hash(&bytes).as_bytes();
+        for step in [
+            1,
+            59,
+            1_024,
+            TOGETHER - 1,
+            TOGETHER,
+            TOGETHER + 1,
+            bytes.len(),
+        ] {
+            let mut hash = FeedHash::new();
+            for (i, part) in bytes.chunks(step).enumerate() {
+                hash.push_framed(part);
+                if i % 1_000 == 3 {
+                    let so_far = &bytes[..(i + 1) * step];
+                    assert_eq!(hash.value(), *blake3::hash(so_far).as_bytes());
+                }
+            }
+            assert_eq!(hash.value(), want, "{step} at a time");
+        }
     }
 }
