@@ -56,23 +56,39 @@ pub struct DepositBody {
     pub account: u32,
     /// Owner on L1.
     pub owner: Address,
+    /// Digest of the account's key; all zero where there is none.
+    #[serde(default)]
+    pub key: Digest,
     /// Micro-units.
     pub amount_micro: u64,
 }
 
 /// An L1 address, `0x` and 40 hex digits in JSON.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Address(pub [u8; 20]);
+pub type Address = Hex<20>;
+/// A field element, `0x` and 64 hex digits in JSON, big-endian.
+pub type Digest = Hex<32>;
 
-impl<'de> Deserialize<'de> for Address {
+/// Bytes as `0x` and hex digits in JSON.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hex<const N: usize>(pub [u8; N]);
+
+impl<const N: usize> Default for Hex<N> {
+    fn default() -> Self {
+        Self([0; N])
+    }
+}
+
+impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = String::deserialize(d)?;
-        let fail = || serde::de::Error::custom(format!("'{text}' is not 0x and 40 hex digits"));
+        let digits = 2 * N;
+        let fail =
+            || serde::de::Error::custom(format!("'{text}' is not 0x and {digits} hex digits"));
         let hex = text
             .strip_prefix("0x")
-            .filter(|h| h.len() == 40 && h.is_ascii())
+            .filter(|h| h.len() == digits && h.is_ascii())
             .ok_or_else(fail)?;
-        let mut bytes = [0; 20];
+        let mut bytes = [0; N];
         for (i, b) in bytes.iter_mut().enumerate() {
             *b = u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).map_err(|_| fail())?;
         }

@@ -337,5 +337,6 @@ const fn deposit_input(body: &DepositBody) -> InDeposit {
         amount: body.amount_micro,
         account: body.account,
         owner: body.owner.0,
+        key: body.key.0,
     }
 }

@@ -210,6 +210,7 @@ fn open(config: &Config) -> Venue {
             amount: 1_000_000_000_000,
             account,
             owner,
+            key: [0; 32],
         });
     }
     let oracle = InOracle {

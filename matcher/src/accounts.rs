@@ -365,8 +365,14 @@ impl Accounts {
         &self.funded
     }
 
-    /// Books a deposit; the first one sets the owner.
-    pub(crate) fn deposit(&mut self, id: AccountId, owner: [u8; 20], amount_micro: u64) {
+    /// Books a deposit; the first one sets the owner, and the first that brings a key the key.
+    pub(crate) fn deposit(
+        &mut self,
+        id: AccountId,
+        owner: [u8; 20],
+        key: &[u8; 32],
+        amount_micro: u64,
+    ) {
         let account = self.at(id);
         if !account.is_funded() {
             account.leaf.owner = owner;
@@ -374,7 +380,11 @@ impl Accounts {
                 self.funded.insert(at, id);
             }
         }
-        self.at(id).leaf.cash_pico += i128::from(amount_micro) * PICO_PER_MICRO;
+        let leaf = &mut self.at(id).leaf;
+        if leaf.key == [0; 32] {
+            leaf.key = *key;
+        }
+        leaf.cash_pico += i128::from(amount_micro) * PICO_PER_MICRO;
     }
 
     pub(crate) fn rebase(&mut self, table: &RiskTable) {

@@ -24,6 +24,14 @@ pub struct Leaf<P = Box<[i64]>> {
     pub cash_pico: Pico,
     /// Lots held per instrument, signed.
     pub positions: P,
+    /// Digest of the key that countersigns for the account, as a field element, big-endian; zero: none yet.
+    pub key: [u8; 32],
+    /// The mandate under which the account trades, packed, big-endian; zero: none.
+    pub mandate: [u8; 32],
+    /// Notional filled under this mandate, micro-units.
+    pub mandate_used: u64,
+    /// Bit 0: countersigned.
+    pub flags: u64,
 }
 
 /// A leaf as the circuit's small tier has it.
@@ -37,6 +45,10 @@ impl Leaf {
             nonce: 0,
             cash_pico: 0,
             positions: alloc::vec![0; instruments].into(),
+            key: [0; 32],
+            mandate: [0; 32],
+            mandate_used: 0,
+            flags: 0,
         }
     }
 
@@ -46,6 +58,34 @@ impl Leaf {
         self.nonce = other.nonce;
         self.cash_pico = other.cash_pico;
         self.positions[..instruments].copy_from_slice(&other.positions[..instruments]);
+        self.key = other.key;
+        self.mandate = other.mandate;
+        self.mandate_used = other.mandate_used;
+        self.flags = other.flags;
+    }
+
+    /// Adds the leaf to a digest, with its first `instruments` positions.
+    pub(crate) fn digest(&self, instruments: usize, h: &mut blake3::Hasher) {
+        let Self {
+            owner,
+            nonce,
+            cash_pico,
+            positions,
+            key,
+            mandate,
+            mandate_used,
+            flags,
+        } = self;
+        let mut head = [0; 124];
+        head[..20].copy_from_slice(owner);
+        head[20..28].copy_from_slice(&nonce.to_le_bytes());
+        head[28..44].copy_from_slice(&cash_pico.to_le_bytes());
+        head[44..76].copy_from_slice(key);
+        head[76..108].copy_from_slice(mandate);
+        head[108..116].copy_from_slice(&mandate_used.to_le_bytes());
+        head[116..].copy_from_slice(&flags.to_le_bytes());
+        h.update(&head);
+        h.update(bytemuck::cast_slice(&positions[..instruments]));
     }
 
     /// Writes the leaf, with only those positions that are open.
@@ -55,10 +95,18 @@ impl Leaf {
             nonce,
             cash_pico,
             positions,
+            key,
+            mandate,
+            mandate_used,
+            flags,
         } = self;
         to.put(owner);
         to.pod(nonce);
         to.pod(cash_pico);
+        to.put(key);
+        to.put(mandate);
+        to.pod(mandate_used);
+        to.pod(flags);
         let open = positions.iter().enumerate().filter(|(_, p)| **p != 0);
         to.pod(&(open.clone().count() as u16));
         for (i, lots) in open {
@@ -72,6 +120,10 @@ impl Leaf {
         self.owner = from.pod()?;
         self.nonce = from.pod()?;
         self.cash_pico = from.pod()?;
+        self.key = from.pod()?;
+        self.mandate = from.pod()?;
+        self.mandate_used = from.pod()?;
+        self.flags = from.pod()?;
         let open: u16 = from.pod()?;
         for _ in 0..open {
             let i: u16 = from.pod()?;
@@ -97,6 +149,10 @@ impl Leaf {
             nonce: self.nonce,
             cash_pico: self.cash_pico,
             positions,
+            key: self.key,
+            mandate: self.mandate,
+            mandate_used: self.mandate_used,
+            flags: self.flags,
         })
     }
 }
@@ -108,6 +164,10 @@ impl From<TierLeaf> for Leaf {
             nonce: leaf.nonce,
             cash_pico: leaf.cash_pico,
             positions: leaf.positions.into(),
+            key: leaf.key,
+            mandate: leaf.mandate,
+            mandate_used: leaf.mandate_used,
+            flags: leaf.flags,
         }
     }
 }
@@ -138,6 +198,8 @@ pub struct DepositRow {
     pub account: AccountId,
     /// L1 address that the contract has on record for the account.
     pub owner: [u8; 20],
+    /// Digest of the account's key, big-endian; zero: none. An account that has none takes it over.
+    pub key: [u8; 32],
     /// Amount.
     pub amount_micro: u64,
 }
@@ -153,11 +215,48 @@ pub struct WithdrawalRow {
     pub amount_micro: u64,
 }
 
+/// What a batch did to an account, and so which rule its end must meet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(u8)]
+pub enum SlotKind {
+    /// It ends above maintenance.
+    #[default]
+    Normal = 0,
+    /// Nothing but deposits came to it; the prover works it out from the rows.
+    Waived = 1,
+    /// It began below maintenance and only reduced; it may end below.
+    Liquidated = 2,
+    /// It was asked to reduce so that a bankrupt account could close, and ends above maintenance.
+    Deleveraged = 3,
+}
+
+impl SlotKind {
+    /// The kind of this number.
+    #[must_use]
+    pub const fn of(number: u8) -> Option<Self> {
+        Some(match number {
+            0 => Self::Normal,
+            1 => Self::Waived,
+            2 => Self::Liquidated,
+            3 => Self::Deleveraged,
+            _ => return None,
+        })
+    }
+}
+
 /// An account that the batch touched, before and after.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Touched {
     /// Account: index of the leaf.
     pub account: AccountId,
+    /// What was done to it.
+    pub kind: SlotKind,
+    /// Received from the fund and from charges, not negative; only a liquidated account does.
+    pub support_pico: Pico,
+    /// Paid towards the support of others, not negative; only a deleveraged account does.
+    pub charge_pico: Pico,
+    /// Paid to the fund for being liquidated, not negative.
+    pub penalty_pico: Pico,
     /// Leaf at the end of the batch before.
     pub old: Leaf,
     /// Leaf at the end of this batch.

@@ -379,7 +379,7 @@ impl<B: OrderBook> Engine<B> {
     #[must_use]
     pub fn state_hash(&self) -> [u8; 32] {
         let mut h = blake3::Hasher::new();
-        h.update(b"deltabox state v1");
+        h.update(b"deltabox state v2");
         for n in [
             self.last_seq.0,
             self.last_time.0,
@@ -402,13 +402,9 @@ impl<B: OrderBook> Engine<B> {
             let a = &self.accounts.get(*id).expect("a funded account exists");
             h.update(&id.0.to_le_bytes())
                 .update(&a.member.0.to_le_bytes())
-                .update(&a.leaf.owner);
-            h.update(&a.leaf.nonce.to_le_bytes())
-                .update(&a.leaf.cash_pico.to_le_bytes());
-            h.update(&[a.locks]);
+                .update(&[a.locks]);
             self.orders.digest(*id, &mut h);
-            let positions = &a.leaf.positions[..self.table.columns.len()];
-            h.update(bytemuck::cast_slice(positions));
+            a.leaf.digest(self.table.columns.len(), &mut h);
         }
         for (i, listed) in self.instruments.iter().enumerate() {
             if let Some(l) = listed {
@@ -432,7 +428,7 @@ impl<B: OrderBook> Engine<B> {
     /// not walk all orders and accounts as [`Self::state_hash`] does.
     fn ledger_hash(&self) -> [u8; 32] {
         let mut h = blake3::Hasher::new();
-        h.update(b"deltabox ledger v1");
+        h.update(b"deltabox ledger v2");
         for n in [
             self.last_seq.0,
             self.last_time.0,

@@ -29,8 +29,11 @@ pub struct Column {
     pub collar_width_ticks: i32,
     /// Value of one tick for one lot. Zero: not listed.
     pub tick_value_micro: u32,
-    /// Written as zero.
-    pub pad: u32,
+    /// 1: the instrument has expired. Its mark and all its scenarios are its settlement value, and it has no
+    /// collar. Else 0.
+    pub is_settled: u32,
+    /// Funding of a long lot since it was listed, micro-units: a long pays when it rises.
+    pub funding_micro: i64,
 }
 
 /// The table of one risk epoch. Its bytes are the body of its journal record.
@@ -45,6 +48,10 @@ pub struct RiskTable {
     pub taker_fee_ppm: i32,
     /// Fee that makers pay, in ppm of the notional; negative is a rebate, never larger than the taker fee.
     pub maker_fee_ppm: i32,
+    /// Most that a liquidated account pays to the fund, in ppm of the notional closed.
+    pub liquidation_fee_ppm: u32,
+    /// Written as zero.
+    pub pad: u32,
     /// One column an instrument, at least [`TIER_INSTRUMENTS`].
     pub columns: [Column],
 }
@@ -79,6 +86,7 @@ impl RiskTable {
         self.index_micro = other.index_micro;
         self.taker_fee_ppm = other.taker_fee_ppm;
         self.maker_fee_ppm = other.maker_fee_ppm;
+        self.liquidation_fee_ppm = other.liquidation_fee_ppm;
         let (same, rest) = self.columns.split_at_mut(other.columns.len());
         same.copy_from_slice(&other.columns);
         rest.fill(Column::zeroed());
@@ -134,7 +142,7 @@ mod tests {
         (table.epoch, table.taker_fee_ppm) = (7, 5);
         table.columns[39].mark_micro = -1;
         let bytes = table.bytes();
-        assert_eq!(bytes.len(), 24 + 40 * size_of::<Column>());
+        assert_eq!(bytes.len(), 32 + 40 * size_of::<Column>());
         assert_eq!(RiskTable::from_bytes(bytes), Some(&*table));
         assert_eq!(RiskTable::from_bytes(&bytes[..bytes.len() - 8]), None);
         let too_few = RiskTable::zeroed(TIER_INSTRUMENTS - 1);

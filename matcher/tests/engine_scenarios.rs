@@ -776,6 +776,7 @@ fn deposits_follow_the_queue_and_their_owner() {
         amount: 1,
         account: 5,
         owner: common::owner_of(5),
+        key: [0; 32],
     };
     let check = |m| venue.engine.check_deposit(&m);
     assert_eq!(check(next), Ok(()));

@@ -65,6 +65,7 @@ impl<B: OrderBook> Venue<B> {
             amount: 5,
             account,
             owner: [7; 20],
+            key: [0; 32],
         });
     }
 
@@ -97,7 +98,7 @@ fn the_listing_that_widens_a_domain_closes_the_batch_before_it() {
     let [narrow, wide] = &sealed[..] else {
         panic!("{} batches", sealed.len())
     };
-    assert_eq!((version(narrow), version(wide)), (1, 2));
+    assert_eq!((version(narrow), version(wide)), (3, 3));
     let (narrow, wide) = (decode(narrow).unwrap(), decode(wide).unwrap());
     assert_eq!(narrow.table.columns.len(), TIER_INSTRUMENTS);
     assert_eq!(wide.table.columns.len(), usize::from(HIGHEST) + 1);

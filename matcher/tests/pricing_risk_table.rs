@@ -583,9 +583,9 @@ fn the_same_inputs_give_the_same_bytes() {
     ];
     let table = build_at(NOW, &specs).unwrap();
     let digest = blake3::hash(table.bytes()).to_hex();
-    assert_eq!(size_of::<Column>(), 8 * (SCENARIOS + 2) + 16);
+    assert_eq!(size_of::<Column>(), 8 * (SCENARIOS + 3) + 16);
     assert_eq!(
         digest.as_str(),
-        "34ceb50f1dcec83c37dfaaadf3ac852ee89326ec6adebdd979591964cdeed5ad"
+        "8a32771eb19a70ea21919b4ab6c72dfe901d82e3cda67ec7a9b4cb54371cf52a"
     );
 }

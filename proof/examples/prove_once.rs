@@ -5,7 +5,7 @@
 
 use firmware::limits::TIER_INSTRUMENTS;
 use firmware::units::{AccountId, Seq, TimeNs};
-use matcher::batch::{DepositRow, SealReason, SealedBatch, TierLeaf, Touched};
+use matcher::batch::{DepositRow, SealReason, SealedBatch, SlotKind, TierLeaf, Touched};
 use matcher::table::RiskTable;
 use proof::{ChainContext, Prover, State, keys};
 use std::path::PathBuf;
@@ -35,11 +35,16 @@ fn deposit() -> SealedBatch {
             queue_index: 0,
             account,
             owner,
+            key: [0; 32],
             amount_micro: 1,
         }],
         withdrawals: Vec::new(),
         touched: vec![Touched {
             account,
+            kind: SlotKind::Normal,
+            support_pico: 0,
+            charge_pico: 0,
+            penalty_pico: 0,
             old: TierLeaf::default().into(),
             new: new.into(),
         }],

@@ -524,6 +524,7 @@ impl Account {
             nonce: self.old.nonce.checked_add(self.withdrawals)?,
             cash_pico,
             positions,
+            ..self.old
         })
     }
 

@@ -185,6 +185,7 @@ fn take(venue: &mut Venue, body: &[u8]) -> (StatusCode, Value) {
             amount: row["amount_micro"].as_u64().expect("a number"),
             account: row["account"].as_u64().expect("a number") as u32,
             owner,
+            key: [0; 32],
         };
         match venue.deposit(&deposit) {
             Ok(n) => next = n,

@@ -413,6 +413,7 @@ mod tests {
                 amount: 50,
                 account: 3,
                 owner: [1; 20],
+                key: [0; 32],
             }),
         );
         put(S, 0, InOracle::TEMPLATE, body(&oracle(60_000)));

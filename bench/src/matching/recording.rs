@@ -139,6 +139,7 @@ impl Recording {
                     amount: DEPOSIT_MICRO,
                     account,
                     owner: [account as u8 | 0x40; 20],
+                    key: [0; 32],
                 },
                 &mut told,
             );

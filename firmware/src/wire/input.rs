@@ -300,6 +300,8 @@ messages! {
         account: u32,
         /// L1 address of the owner.
         owner: [u8; 20],
+        /// Digest of the account's key, a field element, big-endian; zero: none.
+        key: [u8; 32],
     }
     /// A verified oracle report; the signature stays with it.
     901 InOracle {

@@ -40,7 +40,7 @@ pub const RECORD_ALIGN: usize = 8;
 /// Bytes of a record header.
 pub const RECORD_HEADER_LEN: usize = size_of::<RecordHeader>();
 /// Largest body of a record: bounds every reader's work on a damaged file.
-pub const RECORD_BODY_MAX: usize = 64 * 1024;
+pub const RECORD_BODY_MAX: usize = 65 * 1024;
 
 const _: () = assert!(RECORD_HEADER_LEN == 32);
 const _: () = assert!(RECORD_HEADER_LEN.is_multiple_of(RECORD_ALIGN));

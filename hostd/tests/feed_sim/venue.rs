@@ -165,6 +165,7 @@ impl Venue {
                 amount: 1_000_000_000_000_000,
                 account,
                 owner: [account as u8; 20],
+                key: [0; 32],
             };
             self.input(&deposit, START);
         }

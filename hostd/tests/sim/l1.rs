@@ -4,7 +4,7 @@ use crate::invariant::hold;
 use crate::options::{MS, START};
 use crate::tally::Tally;
 use firmware::units::{AccountId, PICO_PER_MICRO, Pico, TimeNs};
-use hostd::admin::{Address, AdminRequest, DepositBody};
+use hostd::admin::{AdminRequest, DepositBody, Hex};
 use hostd::journal_tile::batch_name;
 use hostd::nic::sim::Rng;
 use matcher::batch::{Leaf, SealedBatch, decode};
@@ -70,7 +70,8 @@ impl L1 {
         let body = DepositBody {
             queue_index,
             account,
-            owner: Address(owner_of(account)),
+            owner: Hex(owner_of(account)),
+            key: Hex::default(),
             amount_micro,
         };
         self.queue.push(Queued { body, final_at });
@@ -233,6 +234,10 @@ impl L1 {
                 nonce: 0,
                 cash_pico: 0,
                 positions: positions.into(),
+                key: [0; 32],
+                mandate: [0; 32],
+                mandate_used: 0,
+                flags: 0,
             };
             let held = self.leaves.get(&t.account).unwrap_or(&empty);
             hold!(

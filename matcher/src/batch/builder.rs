@@ -1,6 +1,6 @@
 //! The open batch: nets fills as they happen and says when the tier has no room left.
 
-use super::{DepositRow, FillRow, Leaf, SealReason, SealedBatch, Touched, WithdrawalRow};
+use super::{DepositRow, FillRow, Leaf, SealReason, SealedBatch, SlotKind, Touched, WithdrawalRow};
 use crate::snapshot::{Sink, SnapshotError, Source, ensure};
 use crate::table::RiskTable;
 use alloc::boxed::Box;
@@ -45,6 +45,10 @@ impl BatchBuilder {
     pub(crate) fn new(instruments: usize) -> Self {
         let place = Touched {
             account: AccountId(0),
+            kind: SlotKind::Normal,
+            support_pico: 0,
+            charge_pico: 0,
+            penalty_pico: 0,
             old: Leaf::unfunded(instruments),
             new: Leaf::unfunded(instruments),
         };
@@ -176,6 +180,8 @@ impl BatchBuilder {
                 .expect("the batch has room for the account, as was asked");
             let instruments = self.batch.table.columns.len();
             place.account = account;
+            place.kind = SlotKind::Normal;
+            (place.support_pico, place.charge_pico, place.penalty_pico) = (0, 0, 0);
             place.old.copy_from(leaf, instruments);
             place.new.copy_from(leaf, instruments);
             self.accounts.push(account);
@@ -374,6 +380,7 @@ impl BatchBuilder {
             to.pod(&[d.queue_index, d.amount_micro]);
             to.pod(&d.account);
             to.put(&d.owner);
+            to.put(&d.key);
         }
         to.count(withdrawals.len());
         for w in withdrawals {
@@ -384,6 +391,8 @@ impl BatchBuilder {
         to.count(touched.len());
         for t in touched {
             to.pod(&t.account);
+            to.pod(&(t.kind as u8));
+            to.pod(&[t.support_pico, t.charge_pico, t.penalty_pico]);
             t.old.save(to);
         }
     }
@@ -424,6 +433,7 @@ impl BatchBuilder {
                 amount_micro,
                 account: from.pod()?,
                 owner: from.pod()?,
+                key: from.pod()?,
             };
             known(row.account)?;
             self.add_deposit(row);
@@ -442,9 +452,16 @@ impl BatchBuilder {
             let account: AccountId = from.pod()?;
             known(account)?;
             ensure(!self.is_touched(account), "touched account")?;
+            let kind = SlotKind::of(from.pod()?).ok_or(SnapshotError::Value("kind of a slot"))?;
+            let [support_pico, charge_pico, penalty_pico]: [i128; 3] = from.pod()?;
             old.positions.fill(0);
             old.load(from)?;
             self.touch(account, &old);
+            let place = self.batch.touched.last_mut().expect("just touched");
+            place.kind = kind;
+            place.support_pico = support_pico;
+            place.charge_pico = charge_pico;
+            place.penalty_pico = penalty_pico;
         }
         Ok(())
     }
@@ -465,7 +482,8 @@ impl BatchBuilder {
             .update(&b.fund_new_pico.to_le_bytes());
         for d in &b.deposits {
             h.update(&d.account.0.to_le_bytes())
-                .update(&d.amount_micro.to_le_bytes());
+                .update(&d.amount_micro.to_le_bytes())
+                .update(&d.key);
         }
         for w in &b.withdrawals {
             h.update(&w.account.0.to_le_bytes())
@@ -473,11 +491,11 @@ impl BatchBuilder {
         }
         for t in &b.touched {
             h.update(&t.account.0.to_le_bytes())
-                .update(&t.new.nonce.to_le_bytes())
-                .update(&t.new.cash_pico.to_le_bytes())
-                .update(bytemuck::cast_slice(
-                    &t.new.positions[..b.table.columns.len()],
-                ));
+                .update(&[t.kind as u8])
+                .update(&t.support_pico.to_le_bytes())
+                .update(&t.charge_pico.to_le_bytes())
+                .update(&t.penalty_pico.to_le_bytes());
+            t.new.digest(b.table.columns.len(), h);
         }
         // All rows at once: the hasher takes kilobytes in wide strides, and a few bytes at a high price.
         let mut rows = [0; BATCH_FILLS * ROW_LEN];

@@ -4,14 +4,15 @@
 //!  0  magic "DBXBATCH", version u32, counts u32 x4 (fills, deposits, withdrawals, touched), columns u32
 //! 32  batch_no, first_seq, last_seq, time u64 | reason u64
 //! 72  state_hash 32 | journal_hash 32 | fund_old i128 | fund_new i128
-//!  .  risk table | fill rows 40 B | deposit rows 40 B | withdrawal rows 32 B | touched
+//!  .  risk table | fill rows 40 B | deposit rows 72 B | withdrawal rows 32 B | touched
 //!  .  BLAKE3 of everything before
 //! ```
 //!
-//! `columns` says how many columns the table and how many positions a leaf has. Zero stands for those of
-//! the circuit's small tier, in files of version 1; wider ones are of version 2.
+//! A touched account is its number and kind (u32 each), support, charge and penalty (i128 each), the old leaf
+//! and the new. A leaf is owner 20, zero 4, nonce u64, cash i128, key 32, mandate 32, mandate_used u64,
+//! flags u64, positions i64. `columns` says how many columns the table and how many positions a leaf has.
 
-use super::{DepositRow, FillRow, Leaf, SealReason, SealedBatch, Touched, WithdrawalRow};
+use super::{DepositRow, FillRow, Leaf, SealReason, SealedBatch, SlotKind, Touched, WithdrawalRow};
 use crate::table::RiskTable;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -22,10 +23,8 @@ use firmware::units::{AccountId, InstrumentId, PriceTicks, Seq, TimeNs};
 use zerocopy::IntoBytes;
 
 const MAGIC: &[u8; 8] = b"DBXBATCH";
-/// Version of a batch that is as wide as the small tier.
-const VERSION: u32 = 1;
-/// Version of a wider one.
-const VERSION_WIDE: u32 = 2;
+/// Version of the layout.
+const VERSION: u32 = 3;
 const DIGEST_LEN: usize = 32;
 
 /// Why bytes are not a sealed batch.
@@ -35,9 +34,7 @@ pub enum BatchError {
     #[error("not a sealed batch (wrong magic)")]
     Magic,
     /// Another version.
-    #[error(
-        "sealed batch of version {0}; this release reads versions {VERSION} and {VERSION_WIDE}"
-    )]
+    #[error("sealed batch of version {0}; this release reads version {VERSION}")]
     Version(u32),
     /// The digest at the end does not match.
     #[error("sealed batch is damaged: its digest does not match")]
@@ -69,16 +66,11 @@ pub fn encode(b: &SealedBatch, out: &mut Vec<u8>) {
         b.touched.len(),
     ];
     let columns = b.table.columns.len();
-    let (version, announced) = if columns == TIER_INSTRUMENTS {
-        (VERSION, 0)
-    } else {
-        (VERSION_WIDE, columns as u32)
-    };
-    out.extend_from_slice(&version.to_le_bytes());
+    out.extend_from_slice(&VERSION.to_le_bytes());
     counts
         .iter()
         .for_each(|n| out.extend_from_slice(&(*n as u32).to_le_bytes()));
-    out.extend_from_slice(&announced.to_le_bytes());
+    out.extend_from_slice(&(columns as u32).to_le_bytes());
     for n in [
         b.batch_no,
         b.first_seq.0,
@@ -106,12 +98,17 @@ pub fn encode(b: &SealedBatch, out: &mut Vec<u8>) {
     for d in &b.deposits {
         out.extend_from_slice(&d.queue_index.to_le_bytes());
         put_transfer(out, d.account, &d.owner, d.amount_micro);
+        out.extend_from_slice(&d.key);
     }
     for w in &b.withdrawals {
         put_transfer(out, w.account, &w.owner, w.amount_micro);
     }
     for t in &b.touched {
-        out.extend_from_slice(&u64::from(t.account.0).to_le_bytes());
+        out.extend_from_slice(&t.account.0.to_le_bytes());
+        out.extend_from_slice(&(t.kind as u32).to_le_bytes());
+        for pico in [t.support_pico, t.charge_pico, t.penalty_pico] {
+            out.extend_from_slice(&pico.to_le_bytes());
+        }
         put_leaf(out, &t.old, columns);
         put_leaf(out, &t.new, columns);
     }
@@ -130,6 +127,10 @@ fn put_leaf(out: &mut Vec<u8>, leaf: &Leaf, columns: usize) {
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&leaf.nonce.to_le_bytes());
     out.extend_from_slice(&leaf.cash_pico.to_le_bytes());
+    out.extend_from_slice(&leaf.key);
+    out.extend_from_slice(&leaf.mandate);
+    out.extend_from_slice(&leaf.mandate_used.to_le_bytes());
+    out.extend_from_slice(&leaf.flags.to_le_bytes());
     for positions in leaf.positions[..columns].chunks(TIER_INSTRUMENTS) {
         let mut words = [0; TIER_INSTRUMENTS];
         for (word, position) in words.iter_mut().zip(positions) {
@@ -150,7 +151,7 @@ pub fn decode(bytes: &[u8]) -> Result<SealedBatch, BatchError> {
     }
     r.at = 8;
     let version = r.u32()?;
-    if !matches!(version, VERSION | VERSION_WIDE) {
+    if version != VERSION {
         return Err(BatchError::Version(version));
     }
     let body = bytes
@@ -170,7 +171,7 @@ pub fn decode(bytes: &[u8]) -> Result<SealedBatch, BatchError> {
         r.count(BATCH_WITHDRAWALS)?,
         r.count(BATCH_ACCOUNTS)?,
     ];
-    let columns = r.columns(version)?;
+    let columns = r.columns()?;
     let batch = SealedBatch {
         batch_no: r.u64()?,
         first_seq: Seq(r.u64()?),
@@ -232,6 +233,9 @@ impl<'a> Reader<'a> {
         a.copy_from_slice(self.take(N)?);
         Ok(a)
     }
+    fn i128(&mut self) -> Result<i128, BatchError> {
+        self.array().map(i128::from_le_bytes)
+    }
     fn u64(&mut self) -> Result<u64, BatchError> {
         self.array().map(u64::from_le_bytes)
     }
@@ -269,6 +273,7 @@ impl<'a> Reader<'a> {
             account: AccountId(self.u32()?),
             owner: self.array()?,
             amount_micro: self.u64()?,
+            key: self.array()?,
         })
     }
     fn withdrawal(&mut self) -> Result<WithdrawalRow, BatchError> {
@@ -279,14 +284,12 @@ impl<'a> Reader<'a> {
         })
     }
     /// Columns that the header announces.
-    fn columns(&mut self, version: u32) -> Result<usize, BatchError> {
+    fn columns(&mut self) -> Result<usize, BatchError> {
         let n = self.u32()?;
-        match version {
-            VERSION if n == 0 => Ok(TIER_INSTRUMENTS),
-            VERSION_WIDE if n as usize > TIER_INSTRUMENTS && n as usize <= INSTRUMENTS => {
-                Ok(n as usize)
-            }
-            _ => Err(BatchError::Value(n.into())),
+        if (TIER_INSTRUMENTS..=INSTRUMENTS).contains(&(n as usize)) {
+            Ok(n as usize)
+        } else {
+            Err(BatchError::Value(n.into()))
         }
     }
     fn table(&mut self, columns: usize) -> Result<Box<RiskTable>, BatchError> {
@@ -297,22 +300,37 @@ impl<'a> Reader<'a> {
     }
     fn touched(&mut self, columns: usize) -> Result<Touched, BatchError> {
         Ok(Touched {
-            account: AccountId(self.u64()? as u32),
+            account: AccountId(self.u32()?),
+            kind: self.kind()?,
+            support_pico: self.i128()?,
+            charge_pico: self.i128()?,
+            penalty_pico: self.i128()?,
             old: self.leaf(columns)?,
             new: self.leaf(columns)?,
         })
     }
+    fn kind(&mut self) -> Result<SlotKind, BatchError> {
+        let n = self.u32()?;
+        let kind = u8::try_from(n).ok().and_then(SlotKind::of);
+        kind.ok_or(BatchError::Value(n.into()))
+    }
     fn leaf(&mut self, columns: usize) -> Result<Leaf, BatchError> {
         let owner = self.array()?;
         self.u32()?;
-        let (nonce, cash) = (self.u64()?, self.array()?);
+        let (nonce, cash_pico) = (self.u64()?, self.i128()?);
+        let (key, mandate) = (self.array()?, self.array()?);
+        let (mandate_used, flags) = (self.u64()?, self.u64()?);
         let position = |_| Ok(self.u64()? as i64);
         let positions = (0..columns).map(position).collect::<Result<_, _>>()?;
         Ok(Leaf {
             owner,
             nonce,
-            cash_pico: i128::from_le_bytes(cash),
+            cash_pico,
             positions,
+            key,
+            mandate,
+            mandate_used,
+            flags,
         })
     }
 }
@@ -327,6 +345,10 @@ mod tests {
             nonce: 1,
             cash_pico: -5,
             positions: alloc::vec![3; columns].into(),
+            key: [4; 32],
+            mandate: [5; 32],
+            mandate_used: 6,
+            flags: 1,
         };
         SealedBatch {
             batch_no: 4,
@@ -351,6 +373,7 @@ mod tests {
                 queue_index: 8,
                 account: AccountId(1),
                 owner: [7; 20],
+                key: [4; 32],
                 amount_micro: 9
             }],
             withdrawals: alloc::vec![WithdrawalRow {
@@ -360,6 +383,10 @@ mod tests {
             }],
             touched: alloc::vec![Touched {
                 account: AccountId(1),
+                kind: SlotKind::Liquidated,
+                support_pico: 1 << 70,
+                charge_pico: 2,
+                penalty_pico: 3,
                 old: Leaf::unfunded(columns),
                 new: leaf
             }],

@@ -77,11 +77,12 @@ impl<B: OrderBook> Engine<B> {
             self.seal(stamp, SealReason::Full, out);
         }
         self.batch.touch(id, &self.accounts.at(id).leaf);
-        self.accounts.deposit(id, m.owner, m.amount);
+        self.accounts.deposit(id, m.owner, &m.key, m.amount);
         let row = DepositRow {
             queue_index: m.queue_index,
             account: id,
             owner: m.owner,
+            key: m.key,
             amount_micro: m.amount,
         };
         self.batch.add_deposit(row);

@@ -316,6 +316,7 @@ impl<B: OrderBook> Venue<B> {
             amount,
             account,
             owner: owner_of(account),
+            key: [0; 32],
         };
         self.engine.check_deposit(&deposit)?;
         self.venue(&deposit);

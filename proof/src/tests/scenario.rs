@@ -6,7 +6,7 @@ use crate::witness::BatchWitness;
 use firmware::limits::{SCENARIOS, TIER_INSTRUMENTS};
 use firmware::units::{AccountId, InstrumentId, PICO_PER_MICRO, PriceTicks, Seq, TimeNs};
 use matcher::batch::{
-    DepositRow, FillRow, Leaf, SealReason, SealedBatch, TierLeaf, Touched, WithdrawalRow,
+    DepositRow, FillRow, Leaf, SealReason, SealedBatch, SlotKind, TierLeaf, Touched, WithdrawalRow,
 };
 use matcher::table::{Column, RiskTable};
 use std::collections::BTreeMap;
@@ -40,7 +40,8 @@ pub(crate) fn table(epoch: u64) -> Box<RiskTable> {
             collar_lo_ticks: (mark_ticks - mark_ticks / 5) as i32,
             collar_width_ticks: (mark_ticks * 2 / 5) as i32,
             tick_value_micro,
-            pad: 0,
+            is_settled: 0,
+            funding_micro: 0,
         }
     };
     let mut table = RiskTable::zeroed(TIER_INSTRUMENTS);
@@ -109,6 +110,10 @@ impl Market {
         let old = old.unwrap_or_else(|| TierLeaf::default().into());
         let entry = touched.entry(account).or_insert(Touched {
             account: AccountId(account),
+            kind: SlotKind::Normal,
+            support_pico: 0,
+            charge_pico: 0,
+            penalty_pico: 0,
             old: old.clone(),
             new: old,
         });
@@ -134,6 +139,7 @@ impl Market {
                 queue_index: self.deposits,
                 account: AccountId(*account),
                 owner: owner(*account),
+                key: [0; 32],
                 amount_micro: *amount_micro,
             });
             self.deposits += 1;

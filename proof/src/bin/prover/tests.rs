@@ -33,6 +33,7 @@ fn two_batches() -> (TempDir, Venue) {
             amount: 5_000_000_000,
             account,
             owner: owner(account),
+            key: [0; 32],
         };
         assert_eq!(venue.deposit(&deposit), Ok(queue_index + 1));
         assert_eq!(venue.deposit(&deposit), Ok(queue_index + 1), "once only");
