@@ -9,6 +9,7 @@
 //! ```
 
 pub mod datagram;
+pub mod descriptor;
 pub mod feed;
 pub mod frame;
 pub mod input;
