@@ -9,7 +9,7 @@ use crate::place::Place;
 use crate::report::{Row, TestTotals, excerpt, table};
 use crate::step::Step;
 use crate::{
-    contracts, demo, dpdk, fuzz, interleavings, layers, miri, nics, nostd, readers, setup, tidy,
+    contracts, demo, dpdk, fuzz, hw, interleavings, layers, miri, nics, nostd, readers, setup, tidy,
 };
 
 /// One gate: what it looks at, how long it may take on two slow cores, and how it looks.
@@ -111,6 +111,12 @@ const GATES: &[Gate] = &[
         about: "the NIC backend dpdk, which no other gate builds, over real frames, as root",
         minutes_max: 30,
         check: dpdk::check,
+    },
+    Gate {
+        name: "hw",
+        about: "the RTL: lint, and lockstep with the firmware crate under Verilator",
+        minutes_max: 20,
+        check: hw::check,
     },
     Gate {
         name: "demo",

@@ -80,6 +80,10 @@ const ARROWS: &[Arrow] = &[
         to: &["firmware", "matcher"],
     },
     Arrow {
+        from: "cosim",
+        to: &["firmware"],
+    },
+    Arrow {
         from: "ci",
         to: &[],
     },

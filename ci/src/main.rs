@@ -10,6 +10,7 @@ mod demo;
 mod dpdk;
 mod fuzz;
 mod gate;
+mod hw;
 mod interleavings;
 mod layers;
 mod long;

@@ -29,6 +29,9 @@ pub(crate) fn everything(step: &mut Step<'_>) -> Result<String> {
     readers_python(step)?;
     tshark(step)?;
     cxx(step)?;
+    if can_install() || has_verilator() {
+        verilator(step)?;
+    }
     if is_root() {
         iproute(step)?;
         dpdk(step)?;
@@ -214,7 +217,31 @@ pub(crate) fn dpdk(step: &mut Step<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A compiler for libFuzzer, which is C++.
+fn verilator_version() -> Option<String> {
+    first_line(Command::new("verilator").arg("--version"))
+}
+
+/// Whether Verilator is here already.
+pub(crate) fn has_verilator() -> bool {
+    verilator_version().is_some()
+}
+
+/// Whether Debian packages can be installed.
+pub(crate) fn can_install() -> bool {
+    is_root() || first_line(Command::new("sudo").args(["-n", "true"])).is_some()
+}
+
+/// Verilator, which makes a C++ model of the RTL. Debian's release is the one that the RTL is held to.
+pub(crate) fn verilator(step: &mut Step<'_>) -> Result<()> {
+    if !has_verilator() {
+        apt_install(step, &["verilator"])?;
+    }
+    let version = verilator_version().context("verilator is still missing after apt-get")?;
+    step.say(&version);
+    Ok(())
+}
+
+/// A compiler for libFuzzer and for the model of the RTL, which are C++.
 pub(crate) fn cxx(step: &mut Step<'_>) -> Result<()> {
     let version = || first_line(Command::new("c++").arg("--version"));
     if version().is_none() {

@@ -1,0 +1,11 @@
+fifo.sv
+table_ram.sv
+ones_sum.sv
+siphash.sv
+tick_check.sv
+token_bucket.sv
+frame_parse.sv
+order_gate.sv
+descriptor_out.sv
+registers.sv
+deltabox_nic.sv
