@@ -372,7 +372,7 @@ fn damage_is_never_taken_for_a_torn_tail() {
     let said = on(dir.path(), &["truncate-torn-tail", "--yes"]);
     assert_eq!(said.code, 1);
     for part in [
-        "journal-00000001.seg offset 0x5040: record 13",
+        "journal-00000001.seg offset 0x5048: record 13",
         "no torn tail",
         "Nothing was changed",
     ] {

@@ -247,6 +247,23 @@ impl JournalDir {
         self.zero(segment, |len| (offset, (offset + bytes).min(len)))
     }
 
+    /// Cuts off all that stands after `end`, which lies between two batches: what was durable here and is not part
+    /// of the journal that goes on elsewhere. A crash in the middle may leave a hole, which every reader names.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn cut_after(&self, end: &End) -> Result<(), DiskError> {
+        for segment in (end.segment + 1..=self.last_segment()?).rev() {
+            let path = self.path.join(segment_name(segment));
+            std::fs::remove_file(&path).map_err(DiskError::io("remove", &path))?;
+        }
+        (self.handle.sync_all()).map_err(DiskError::io("fsync", &self.path))?;
+        if self.last_segment()? < end.segment {
+            return Ok(());
+        }
+        self.zero(end.segment, |len| (end.offset.min(len), len))
+    }
+
     /// Zeros a range of `segment`, chosen by the file's length; nothing if the range is empty.
     fn zero(&self, segment: u32, range: impl FnOnce(u64) -> (u64, u64)) -> Result<(), DiskError> {
         let path = self.path.join(segment_name(segment));

@@ -90,6 +90,8 @@ pub enum Fault {
     BatchSeq { found: u64 },
     #[error("batch header: chain hash differs from that of the records before")]
     BatchChain,
+    #[error("written in epoch {found}, after records of epoch {held}")]
+    Epoch { found: u64, held: u64 },
     #[error("batch header: {count} records announced, but the bytes hold another number")]
     BatchCount { count: u32 },
     #[error("crc mismatch (stored {stored:#010x}, computed {computed:#010x})")]

@@ -22,7 +22,7 @@ pub type Chain = [u8; 32];
 #[repr(C, align(4096))]
 pub struct Block(pub [u8; BLOCK_LEN]);
 
-pub(crate) const BATCH_HEADER_LEN: usize = 64;
+pub(crate) const BATCH_HEADER_LEN: usize = 72;
 pub(crate) const SEGMENT_HEADER_LEN: usize = size_of::<SegmentHeader>();
 /// A sector that a disk writes whole or not at all.
 pub(crate) const SECTOR_LEN: usize = 512;
@@ -30,7 +30,7 @@ pub(crate) const SECTOR_LEN: usize = 512;
 const SEGMENT_MAGIC: [u8; 8] = *b"DBJRNL\x00\x01";
 const SEGMENT_END: u32 = 0x4452_4f57;
 const BATCH_MAGIC: u32 = 0x4843_5442;
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 const _: () = assert!(size_of::<BatchHeader>() == BATCH_HEADER_LEN);
 const _: () = assert!(SEGMENT_HEADER_LEN < SECTOR_LEN);
@@ -123,6 +123,8 @@ pub(crate) struct BatchHeader {
     pub(crate) segment: u32,
     /// Offset in the segment, in blocks.
     pub(crate) block: u32,
+    /// Under whose lead it was written; never falls.
+    pub(crate) epoch: u64,
     /// Hash before the first record.
     pub(crate) chain: Chain,
 }
@@ -134,6 +136,7 @@ impl BatchHeader {
         count: u32,
         first_seq: u64,
         place: (u32, u64),
+        epoch: u64,
         chain: Chain,
     ) {
         let header = Self {
@@ -144,6 +147,7 @@ impl BatchHeader {
             first_seq,
             segment: place.0,
             block: (place.1 / BLOCK_LEN as u64) as u32,
+            epoch,
             chain,
         };
         batch[..BATCH_HEADER_LEN].copy_from_slice(bytemuck::bytes_of(&header));
@@ -234,11 +238,13 @@ pub(crate) fn check_record(bytes: &[u8], seq: u64) -> Result<RecordHeader, Fault
 /// Hash of the empty journal.
 #[must_use]
 pub fn genesis() -> Chain {
-    *blake3::hash(b"deltabox journal v2").as_bytes()
+    *blake3::hash(b"deltabox journal v3").as_bytes()
 }
 
-/// Where in a batch the bytes begin that its hash covers: the hash before it, then its records.
-pub(crate) const CHAINED_FROM: usize = BATCH_HEADER_LEN - size_of::<Chain>();
+/// Where in a batch the bytes begin that its hash covers: its epoch, the hash before it, then its records.
+pub(crate) const CHAINED_FROM: usize = CHAIN_AT - size_of::<u64>();
+/// Where in a batch the hash before it stands.
+pub(crate) const CHAIN_AT: usize = BATCH_HEADER_LEN - size_of::<Chain>();
 
 /// Hash after the last record of `batch`, which may be the first part of a longer one.
 pub(crate) fn chain_after(batch: &[u8]) -> Chain {
@@ -319,7 +325,7 @@ mod tests {
     fn a_batch_hashed_as_it_fills_has_the_hash_of_its_bytes() {
         let batch: Vec<u8> = (0..200_000_u32).map(|i| (i * 7 / 3) as u8).collect();
         for (step, asked_every) in [(32, 7), (4096, 3), (40_000, 1), (1, 50_000)] {
-            let (mut running, mut len, mut asked) = (RunningChain::new(), 64, 0);
+            let (mut running, mut len, mut asked) = (RunningChain::new(), 72, 0);
             while len <= batch.len() {
                 running.follow(&batch[..len]);
                 asked += 1;

@@ -9,8 +9,9 @@
 //!
 //! batch: a multiple of 4096 bytes, written by one write
 //!   0   magic u32 | crc32c u32 | len u32 | count u32 | first_seq u64 | segment u32 | block u32
-//!   32  chain hash before the batch, 32 bytes
-//!   64  records, each a multiple of 8 bytes: firmware::wire::journal::RecordHeader, then the body
+//!   32  epoch u64: under whose lead it was written; never falls
+//!   40  chain hash before the batch, 32 bytes
+//!   72  records, each a multiple of 8 bytes: firmware::wire::journal::RecordHeader, then the body
 //!   len zeros up to the next multiple of 4096
 //! ```
 //!
@@ -18,8 +19,8 @@
 //! one.
 //!
 //! The chain: the hash after a record is `blake3(bytes 32.. of its batch, up to and with the record)`, that is
-//! of the hash before the batch and the batch's records so far. The hash after a batch is that after its last
-//! record, and the hash before the first batch is `blake3("deltabox journal v2")`. So the hash after a record
+//! of the epoch, the hash before the batch and the batch's records so far. The hash after a batch is that after
+//! its last record, and the hash before the first batch is `blake3("deltabox journal v3")`. So the hash after a record
 //! stands for the whole journal up to it, its grouping into batches included; writer and reader hash each
 //! byte once, kilobytes at a time, and the hash inside a batch is computed only for who asks.
 //!
@@ -36,7 +37,9 @@ mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
 mod file_disk;
+mod follower;
 mod format;
+mod pieces;
 mod reader;
 mod tail;
 mod window;
@@ -50,9 +53,11 @@ pub use dir::{
 };
 pub use error::{DiskError, Fault, JournalError};
 pub use file_disk::FileDisk;
+pub use follower::{FollowError, Follower, Records};
 pub use format::{
     BATCH_BYTES_MAX, BLOCK_LEN, Block, Chain, FIRST_SEQ, SEGMENT_BYTES_DEFAULT, genesis,
 };
+pub use pieces::{Piece, Pieces};
 pub use reader::{BatchView, ChainAt, Mark, Reader, RecordView};
 pub use tail::{End, Tail};
 pub use writer::{Batch, Config, Full, Record, Writer, encode_record};

@@ -44,6 +44,8 @@ pub struct BatchView {
     pub count: u32,
     /// Number of the first one.
     pub first_seq: u64,
+    /// Under whose lead it was written.
+    pub epoch: u64,
     /// Hash of the journal up to and with its last record.
     pub chain: Chain,
 }
@@ -52,8 +54,8 @@ pub struct BatchView {
 /// journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChainAt<'a> {
-    /// The hash before the record's batch, and the batch's records up to and with it.
-    hashed: &'a [u8],
+    /// The epoch and the hash before the record's batch, and the batch's records up to and with it.
+    pub(crate) hashed: &'a [u8],
 }
 
 impl ChainAt<'_> {
@@ -66,14 +68,14 @@ impl ChainAt<'_> {
 
 /// Reads records in order and checks all of it: crc, place, numbering and chain.
 pub struct Reader {
-    dir: PathBuf,
-    window: Window,
-    end: End,
+    pub(crate) dir: PathBuf,
+    pub(crate) window: Window,
+    pub(crate) end: End,
     /// The batch at hand, which the window holds; before the first, one without records.
-    batch: BatchView,
+    pub(crate) batch: BatchView,
     /// Its next record; equal to `batch_end` when there is none.
-    cursor: u64,
-    batch_end: u64,
+    pub(crate) cursor: u64,
+    pub(crate) batch_end: u64,
 }
 
 /// What stands at the reader's place.
@@ -153,6 +155,7 @@ impl Reader {
                     End {
                         next_seq: header.first_seq,
                         chain: header.chain,
+                        epoch: header.epoch,
                         segment,
                         ..End::genesis()
                     },
@@ -171,6 +174,7 @@ impl Reader {
             len: 0,
             count: 0,
             first_seq: end.next_seq,
+            epoch: end.epoch,
             chain: end.chain,
         };
         Self {
@@ -242,7 +246,7 @@ impl Reader {
     }
 
     /// Finds the batch at the reader's place. False if there is none (yet).
-    fn load(&mut self, live: bool) -> Result<bool, JournalError> {
+    pub(crate) fn load(&mut self, live: bool) -> Result<bool, JournalError> {
         let mut is_fresh = false;
         loop {
             match self.find()? {
@@ -254,11 +258,13 @@ impl Reader {
                         len: header.len,
                         count: header.count,
                         first_seq: header.first_seq,
+                        epoch: header.epoch,
                         chain: chain_after(self.window.held(offset, header.len as usize)),
                     };
                     self.batch_end = offset + u64::from(header.len);
                     self.cursor = offset + BATCH_HEADER_LEN as u64;
                     self.end.offset += header.disk_len() as u64;
+                    self.end.epoch = header.epoch;
                     return Ok(true);
                 }
                 Found::NextSegment => is_fresh = true,
@@ -289,12 +295,10 @@ impl Reader {
             return Ok(Found::Nothing(Some(fault)));
         }
         let bytes = self.window.at(offset, header.disk_len())?;
-        Ok(
-            match check_batch(&header, bytes, self.end.next_seq, &self.end.chain) {
-                Ok(()) => Found::Batch(header),
-                Err(fault) => Found::Nothing(Some(fault)),
-            },
-        )
+        Ok(match check_batch(&header, bytes, &self.end) {
+            Ok(()) => Found::Batch(header),
+            Err(fault) => Found::Nothing(Some(fault)),
+        })
     }
 
     /// Nothing more in this segment: on to the next one, if it goes on from here.
@@ -320,7 +324,7 @@ impl Reader {
             return Ok(Found::Nothing(None));
         }
         let checked = SegmentHeader::check(block, segment)
-            .and_then(|header| self.check_follows(&header).map(|()| header));
+            .and_then(|header| check_follows(&header, &self.end).map(|()| header));
         let header = match checked {
             Ok(header) => header,
             // Where there is a segment before, the tail is judged from there.
@@ -333,23 +337,6 @@ impl Reader {
         self.end.segment_bytes = header.segment_bytes;
         (self.batch_end, self.cursor) = (0, 0);
         Ok(Found::NextSegment)
-    }
-
-    fn check_follows(&self, header: &SegmentHeader) -> Result<(), Fault> {
-        let bytes = header.segment_bytes;
-        if bytes < 2 * BLOCK_LEN as u64 || !bytes.is_multiple_of(BLOCK_LEN as u64) {
-            return Err(Fault::SegmentBytes { bytes });
-        }
-        if header.first_seq != self.end.next_seq {
-            return Err(Fault::SegmentSeq {
-                found: header.first_seq,
-            });
-        }
-        if header.chain == self.end.chain {
-            Ok(())
-        } else {
-            Err(Fault::SegmentChain)
-        }
     }
 
     /// The record at the cursor, which lies in a batch that was checked.
@@ -380,8 +367,32 @@ impl Reader {
     }
 }
 
-/// `bytes` are those of a whole batch that follows record `next_seq - 1`.
-fn check_batch(h: &BatchHeader, bytes: &[u8], next_seq: u64, chain: &Chain) -> Result<(), Fault> {
+/// The segment goes on where `end` is.
+pub(crate) fn check_follows(header: &SegmentHeader, end: &End) -> Result<(), Fault> {
+    let bytes = header.segment_bytes;
+    if bytes < 2 * BLOCK_LEN as u64 || !bytes.is_multiple_of(BLOCK_LEN as u64) {
+        return Err(Fault::SegmentBytes { bytes });
+    }
+    if header.first_seq != end.next_seq {
+        return Err(Fault::SegmentSeq {
+            found: header.first_seq,
+        });
+    }
+    if header.chain != end.chain {
+        return Err(Fault::SegmentChain);
+    }
+    check_epoch(header.epoch, end.epoch)
+}
+
+fn check_epoch(found: u64, held: u64) -> Result<(), Fault> {
+    if found < held {
+        return Err(Fault::Epoch { found, held });
+    }
+    Ok(())
+}
+
+/// `bytes` are those of a whole batch that follows `end`.
+pub(crate) fn check_batch(h: &BatchHeader, bytes: &[u8], end: &End) -> Result<(), Fault> {
     let (used, pad) = bytes.split_at(h.len as usize);
     h.check_crc(used)?;
     if let Some(at) = first_nonzero(pad) {
@@ -389,12 +400,13 @@ fn check_batch(h: &BatchHeader, bytes: &[u8], next_seq: u64, chain: &Chain) -> R
             at: (used.len() + at) as u64,
         });
     }
-    if h.first_seq != next_seq {
+    if h.first_seq != end.next_seq {
         return Err(Fault::BatchSeq { found: h.first_seq });
     }
-    if h.chain != *chain {
+    if h.chain != end.chain {
         return Err(Fault::BatchChain);
     }
+    check_epoch(h.epoch, end.epoch)?;
     let (mut rest, mut count) = (&used[BATCH_HEADER_LEN..], 0);
     while let Some(len) = rest.get(..4) {
         let len = u32::from_le_bytes([len[0], len[1], len[2], len[3]]) as usize;

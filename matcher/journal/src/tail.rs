@@ -36,6 +36,8 @@ pub struct End {
     pub chain: Chain,
     /// Time of the last record, ns; zero without records. The clock must not fall behind it.
     pub last_time_ns: u64,
+    /// Under whose lead the last record was written; zero without records.
+    pub epoch: u64,
     /// Segment to write to.
     pub segment: u32,
     /// Where in it the next batch goes; zero if its header is yet to be written.
@@ -54,6 +56,7 @@ impl End {
             next_seq: FIRST_SEQ,
             chain: genesis(),
             last_time_ns: 0,
+            epoch: 0,
             segment: 1,
             offset: 0,
             segment_bytes: 0,

@@ -1,8 +1,8 @@
 //! Turning records into batches. No I/O: the batches go to a [`Disk`](crate::Disk).
 
 use crate::format::{
-    BATCH_BYTES_MAX, BATCH_HEADER_LEN, BLOCK_LEN, BatchHeader, Block, CHAINED_FROM, Chain,
-    RunningChain, SEGMENT_BYTES_DEFAULT, SEGMENT_HEADER_LEN, SegmentHeader, seal_record,
+    BATCH_BYTES_MAX, BATCH_HEADER_LEN, BLOCK_LEN, BatchHeader, Block, CHAIN_AT, CHAINED_FROM,
+    Chain, RunningChain, SEGMENT_BYTES_DEFAULT, SEGMENT_HEADER_LEN, SegmentHeader, seal_record,
 };
 use crate::tail::End;
 use bytemuck::Zeroable;
@@ -15,7 +15,7 @@ pub struct Config {
     pub segment_bytes: u64,
     /// Largest batch, at most [`BATCH_BYTES_MAX`]; a multiple of 4096.
     pub batch_bytes: usize,
-    /// Who writes; stands in each segment's header.
+    /// Under whose lead it is written; stands in each segment's and batch's header, and never falls.
     pub epoch: u64,
 }
 
@@ -81,14 +81,14 @@ pub struct Full;
 
 /// Bytes to write at one place, by one write. Owns its buffer until [given back](Writer::give_back).
 pub struct Batch {
-    blocks: Box<[Block]>,
+    pub(crate) blocks: Box<[Block]>,
     /// Which of the writer's buffers it is; an index into [`Writer::buffers`].
-    buffer: usize,
-    len: usize,
-    segment: u32,
-    offset: u64,
+    pub(crate) buffer: usize,
+    pub(crate) len: usize,
+    pub(crate) segment: u32,
+    pub(crate) offset: u64,
     /// Number of its last record; None for a segment header.
-    last_seq: Option<u64>,
+    pub(crate) last_seq: Option<u64>,
 }
 
 impl Batch {
@@ -165,6 +165,7 @@ impl Writer {
             config.segment_bytes >= config.batch_bytes as u64 + block,
             "a batch fits a segment"
         );
+        assert!(config.epoch >= end.epoch, "an epoch never falls");
         let blocks = |n| vec![Block::zeroed(); n].into_boxed_slice();
         let of = |buffer, n| (buffer, blocks(n));
         let batch_blocks = config.batch_bytes / BLOCK_LEN;
@@ -341,7 +342,15 @@ impl Writer {
         bytes[used..len].fill(0);
         let after = running.after(&bytes[..used]);
         let place = (segment, offset);
-        BatchHeader::seal(&mut bytes[..used], count, first_seq, place, self.chain);
+        let epoch = self.config.epoch;
+        BatchHeader::seal(
+            &mut bytes[..used],
+            count,
+            first_seq,
+            place,
+            epoch,
+            self.chain,
+        );
         self.chain = after;
         self.offset += len as u64;
         let last_seq = Some(self.next_seq - 1);
@@ -370,9 +379,10 @@ impl Writer {
     }
 
     fn begin_batch(&mut self) {
-        let (first_seq, chain) = (self.next_seq, self.chain);
+        let (first_seq, chain, epoch) = (self.next_seq, self.chain, self.config.epoch);
         self.filling = self.spare.pop().map(|(buffer, mut blocks)| {
-            blocks[0].0[CHAINED_FROM..BATCH_HEADER_LEN].copy_from_slice(&chain);
+            blocks[0].0[CHAINED_FROM..CHAIN_AT].copy_from_slice(&epoch.to_le_bytes());
+            blocks[0].0[CHAIN_AT..BATCH_HEADER_LEN].copy_from_slice(&chain);
             Filling {
                 blocks,
                 buffer,

@@ -131,9 +131,9 @@ fn the_bytes_on_disk_stay_the_same_from_release_to_release() {
     assert_eq!(hex(&list.last().unwrap().chain[..8]), CHAIN);
     assert_eq!(hex(&blake3::hash(&bytes).as_bytes()[..8]), FILE);
 }
-const GENESIS: &str = "8a399e33371d9af9";
-const CHAIN: &str = "b6f0d7eea9351465";
-const FILE: &str = "a9a1146dac207e4a";
+const GENESIS: &str = "836f5e53b48cae60";
+const CHAIN: &str = "c616e7f005456a50";
+const FILE: &str = "5fe1c3dd2ac94c4d";
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
@@ -178,13 +178,14 @@ fn the_chain_is_one_hash_over_each_batch_and_over_its_first_part_for_a_record_in
     let mut kept = list.iter();
     let mut before = genesis();
     for (batch, records) in [(0x1000, 2), (0x2000, 3), (0x4000, 4)] {
-        let mut end = batch + 64;
+        let mut end = batch + 72;
         for _ in 0..records {
             end += u32::from_le_bytes(bytes[end..end + 4].try_into().unwrap()) as usize;
-            let hash = blake3::hash(&[&before[..], &bytes[batch + 64..end]].concat());
+            let epoch = &bytes[batch + 32..batch + 40];
+            let hash = blake3::hash(&[epoch, &before[..], &bytes[batch + 72..end]].concat());
             assert_eq!(kept.next().unwrap().chain, *hash.as_bytes());
         }
-        assert_eq!(bytes[batch + 32..batch + 64], before);
+        assert_eq!(bytes[batch + 40..batch + 72], before);
         before = kept
             .as_slice()
             .first()
@@ -442,9 +443,9 @@ fn an_error_names_segment_offset_and_record() {
     let path = dir.path().join(segment_name(1));
     let file = std::fs::File::options().write(true).open(path).unwrap();
     // In the body of record 3, the first of the second batch.
-    file.write_all_at(&[0], 0x2000 + 64 + 40).unwrap();
+    file.write_all_at(&[0], 0x2000 + 72 + 40).unwrap();
     let error = read(dir.path()).unwrap_err().to_string();
-    let place = "journal-00000001.seg offset 0x2040: record 3: crc mismatch (stored 0x";
+    let place = "journal-00000001.seg offset 0x2048: record 3: crc mismatch (stored 0x";
     assert!(error.starts_with(place), "{error}");
 }
 
