@@ -19,6 +19,9 @@ use crate::operator::Roll;
 use crate::oracle_desk::OracleDesk;
 use crate::pinned::{EngineTile, GatewayTile};
 use crate::recover::{Restored, missing, restore};
+use crate::replication::Tee;
+use crate::replication::etcd::Lead;
+use crate::replication::primary::{Gates, Primary};
 use crate::snapshot::{self, Keeper};
 use crate::spool::SpoolTile;
 use crate::status::Stages;
@@ -31,7 +34,7 @@ use firmware::tag::{Suite, SuiteSet};
 use firmware::units::TimeNs;
 use handshake::{PublicKey, SecretKey, VenueLogin};
 use journal::{GroupCommit, JournalDir};
-use lane::{Consumer, Parker, Producer};
+use lane::{Consumer, Gauges, Parker, Producer, Watermark, WatermarkReader};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
@@ -47,24 +50,42 @@ type Tile = JoinHandle<anyhow::Result<()>>;
 pub fn run(config: &Config) -> anyhow::Result<()> {
     doctor::examine(&Subject::of(config), Depth::Quick).log();
     let key = SecretKey::load(&config.venue.key_file).context("venue.key_file")?;
+    drop(key);
     let data = config.data();
     let batches = data.batches();
     std::fs::create_dir_all(&batches)
         .with_context(|| format!("cannot make {}", batches.display()))?;
     let dir = JournalDir::open(data.journal()).context("journal")?;
+    let restored = restore(config)?;
+    run_restored(config, dir, restored, None)
+}
+
+/// Runs the box on from a state that is at the end of its journal. `lead`: it was taken before.
+///
+/// # Errors
+/// Whatever stops it, in one line.
+pub(crate) fn run_restored(
+    config: &Config,
+    dir: JournalDir,
+    restored: Restored,
+    lead: Option<(Lead, u64)>,
+) -> anyhow::Result<()> {
+    let key = SecretKey::load(&config.venue.key_file).context("venue.key_file")?;
+    let data = config.data();
+    let batches = data.batches();
     let Restored {
         core,
         end,
         spool: spool_files,
         day,
-    } = restore(config)?;
+    } = restored;
     let listing = missing(config, &core)?;
     // One clock for all tiles, so that their times can be compared.
     let clock = RealClock::starting_after(TimeNs(end.last_time_ns));
     let mut plan = Plan::new(config, clock.clone())?;
 
     let durability = match config.journal.durability {
-        Durability::Fsync => disk::Durability::Fsync,
+        Durability::Fsync | Durability::Replicated => disk::Durability::Fsync,
         Durability::Relaxed => disk::Durability::Relaxed,
     };
     let archive = &config.journal.archive_dir;
@@ -79,14 +100,30 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
             needed_from: needed_from(config),
         });
     }
+    let primary = match &config.replication {
+        None => None,
+        Some(section) => {
+            let (data, journal) = (data.path().to_owned(), data.journal());
+            let begun = Primary::begin(section, data, journal, &end, lead);
+            Some(begun.context("replication")?)
+        }
+    };
     let journal_config = journal::Config {
         segment_bytes: config.journal.segment_mib << 20,
+        epoch: primary.as_ref().map_or(end.epoch, Primary::epoch),
         ..Default::default()
+    };
+    let (disk, tee) = match &primary {
+        None => (Tee::alone(disk), None),
+        Some(primary) => {
+            let (disk, ends) = Tee::new(disk, &end, primary.waker());
+            (disk, Some(ends))
+        }
     };
     let commit = GroupCommit::resume(journal_config, &end, disk).context("journal")?;
     let Wiring {
-        gateway,
-        engine,
+        mut gateway,
+        mut engine,
         spool_link,
         packets: (packets_in, packets_meter),
         hot,
@@ -108,10 +145,32 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         space,
         spares,
     } = journal;
+    let mut told = durable.reader();
+    let (mut to_seal, mut replication) = (to_seal, None);
+    if let (Some(primary), Some(ends)) = (primary, tee) {
+        plan.machine.replication = Some(primary.shared());
+        let mut gates = None;
+        if config.journal.durability == Durability::Replicated {
+            let (released, lack) = (Watermark::new(0), Gauges::new());
+            let (on_disk, sealed) = mpsc::channel();
+            told = released.reader();
+            gateway.durable = released.reader();
+            engine.lack = Some(lack.reader());
+            gates = Some(Gates {
+                released,
+                hot: spool.hot.clone(),
+                lack,
+                sealed,
+                to_seal: std::mem::replace(&mut to_seal, on_disk),
+            });
+        }
+        replication = Some(primary.start(ends, gates).context("replication")?);
+        wait_for_quorum(&told, end.next_seq - 1);
+    }
     let keeper = Keeper {
         section: config.snapshot,
         data,
-        durable: durable.reader(),
+        durable: told,
     };
     let _keeper = keeper.start()?;
     let journal = JournalStage {
@@ -217,10 +276,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         oracle,
         roll,
         stages: Stages::new(),
-        durability: match config.journal.durability {
-            Durability::Fsync => "fsync",
-            Durability::Relaxed => "relaxed",
-        },
+        durability: config.journal.durability.name(),
         journal: stats,
         feed: shown,
         machine: plan.machine,
@@ -233,11 +289,22 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let tiles = Tiles {
         hot,
         journal,
+        replication,
         seal,
         spool,
         feed,
     };
     finish(ended, tiles)
+}
+
+/// A box tells of its whole journal when it is asked again: so it opens only when all of it may be told.
+fn wait_for_quorum(told: &WatermarkReader, last_seq: u64) {
+    if told.get() < last_seq {
+        log::event("waits_for_quorum", &[("last_seq", &last_seq)]);
+    }
+    while told.get() < last_seq {
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Says from which record on a start should find the journal's segments in place.
@@ -256,7 +323,7 @@ fn needed_from(config: &Config) -> Box<dyn FnMut() -> u64 + Send> {
 }
 
 /// Makes the journal's archive a link to `archive`, which is on another disk as a rule, so that every reader finds it.
-fn link_archive(dir: &JournalDir, archive: Option<&Path>) -> anyhow::Result<()> {
+pub(crate) fn link_archive(dir: &JournalDir, archive: Option<&Path>) -> anyhow::Result<()> {
     let Some(archive) = archive else {
         return Ok(());
     };
@@ -451,6 +518,7 @@ struct Tiles {
     hot: Vec<Tile>,
     /// Where it has a tile of its own.
     journal: Option<Tile>,
+    replication: Option<JoinHandle<()>>,
     seal: Tile,
     spool: Tile,
     feed: Tile,
@@ -469,6 +537,9 @@ fn finish(ended: anyhow::Result<Ended>, tiles: Tiles) -> anyhow::Result<()> {
     }
     if let Some(journal) = tiles.journal {
         journal.join().map_err(died)?.context("journal")?;
+    }
+    if let Some(replication) = tiles.replication {
+        replication.join().map_err(died)?;
     }
     let spool = tiles.spool.join().map_err(died)?;
     tiles.seal.join().map_err(died)?.context("seal tile")?;

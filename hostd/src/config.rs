@@ -10,6 +10,7 @@ use crate::capacity::Capacity;
 use crate::data_dir::DataDir;
 use crate::feed::config::FeedSection;
 use crate::memory::Memory;
+use crate::replication::ReplicationSection;
 use crate::topology::{TopologyName, plan};
 use bytemuck::Zeroable;
 use firmware::gate::Rates;
@@ -45,6 +46,8 @@ pub struct Config {
     pub feed: FeedSection,
     /// Durability.
     pub journal: Journal,
+    /// The boxes that hold one journal.
+    pub replication: Option<ReplicationSection>,
     /// When snapshots are made.
     #[serde(default)]
     pub snapshot: SnapshotSection,
@@ -165,7 +168,7 @@ pub enum Backend {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Journal {
-    /// `fsync` or `relaxed`.
+    /// `fsync`, `replicated` or `relaxed`.
     pub durability: Durability,
     /// Size of a segment file.
     #[serde(default = "segment_mib_default")]
@@ -197,8 +200,22 @@ pub struct SnapshotSection {
 pub enum Durability {
     /// Once its record is on disk.
     Fsync,
+    /// Once standbys have its record on disk, and by `replication.wait` our own disk too.
+    Replicated,
     /// Once its record is handed to the kernel. Lost when the machine stops; named in every status.
     Relaxed,
+}
+
+impl Durability {
+    /// As it stands in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fsync => "fsync",
+            Self::Replicated => "replicated",
+            Self::Relaxed => "relaxed",
+        }
+    }
 }
 
 /// `[topology]`
@@ -456,6 +473,20 @@ impl Config {
         }
         if !(1..=4096).contains(&self.journal.segment_mib) {
             return Err("journal.segment_mib must be in 1..=4096".into());
+        }
+        if let Some(replication) = &self.replication {
+            replication.check()?;
+        }
+        match (self.journal.durability, &self.replication) {
+            (Durability::Replicated, None) => {
+                return Err("journal.durability = \"replicated\" needs [replication]".into());
+            }
+            (Durability::Relaxed, Some(_)) => {
+                return Err(
+                    "[replication] needs journal.durability = \"replicated\" or \"fsync\"".into(),
+                );
+            }
+            _ => {}
         }
         if self.journal.archive_dir.is_some() && self.journal.keep_segments.is_none() {
             return Err("journal.archive_dir needs journal.keep_segments".into());

@@ -61,6 +61,8 @@ pub struct EngineLanes {
     pub durable: WatermarkReader,
     /// Whether the journal's space runs short.
     pub space: GaugesReader<1>,
+    /// Whether a quorum of standbys is lacking.
+    pub lack: Option<GaugesReader<1>>,
     /// Times of requests, to the gateway.
     pub times: Producer<StageTimes>,
     /// Snapshots, to the control tile.
@@ -292,7 +294,8 @@ impl EngineStage {
         }
         let is_over = self.lanes.journal_meter.used() > self.high_water.journal as u64
             || self.lanes.arrivals.len() > self.high_water.arrivals
-            || self.lanes.space.get() != [0];
+            || self.lanes.space.get() != [0]
+            || (self.lanes.lack.as_ref()).is_some_and(|lack| lack.get() != [0]);
         self.core.gate.set_overloaded(is_over);
         let mut taken = 0;
         while taken < BURST && self.take_arrival(clock, out) {

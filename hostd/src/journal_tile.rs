@@ -127,6 +127,13 @@ pub struct SealedFile {
     bytes: Vec<u8>,
 }
 
+impl SealedFile {
+    /// Its last record.
+    pub(crate) const fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+}
+
 /// Writes sealed batches, off the way of everything else.
 pub struct SealTile {
     /// From the journal tile.

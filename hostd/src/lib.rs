@@ -37,6 +37,7 @@ pub mod outlet;
 pub mod pinned;
 pub mod recover;
 pub mod replay;
+pub mod replication;
 pub mod sessions;
 pub mod snapshot;
 pub mod spool;

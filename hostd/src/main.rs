@@ -6,6 +6,8 @@ use hostd::data_dir::DataDir;
 use hostd::doctor::{self, Depth, Level, Subject};
 use hostd::journal_cmd::JournalCommand;
 use hostd::replay::{self, From};
+use hostd::replication::control::ask_to_lead;
+use hostd::replication::standby;
 use hostd::snapshot::command::{self as snapshot, Asked};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,6 +30,24 @@ enum Command {
         /// TOML file.
         #[arg(long)]
         config: PathBuf,
+    },
+    /// Follow the primary of `[replication]`: keep its journal and its state, and take over when told to.
+    Standby {
+        /// TOML file: the one with which this box would lead.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Make the standby on this box the primary, at a higher epoch than any before; says which.
+    Promote {
+        /// TOML file of the standby.
+        #[arg(long)]
+        config: PathBuf,
+        /// It goes on without standbys of its own until there are enough again.
+        #[arg(long)]
+        alone: bool,
+        /// Whatever the other boxes say, or do not say: what was acknowledged may be lost.
+        #[arg(long)]
+        force: bool,
     },
     /// Send every datagram back to where it came from: what the network and the backend cost, without the box.
     Echo {
@@ -113,6 +133,17 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run { config } => hostd::topology::run(&Config::load(&config)?),
+        Command::Standby { config } => standby::run(&Config::load(&config)?),
+        Command::Promote {
+            config,
+            alone,
+            force,
+        } => {
+            let socket = Config::load(&config)?.admin.socket;
+            let epoch = ask_to_lead(&socket, alone, force)?;
+            println!("epoch {epoch}");
+            Ok(())
+        }
         Command::Echo { config } => hostd::echo::run(&Config::load(&config)?),
         Command::CheckConfig { config } => {
             Config::load(&config)?;

@@ -1,6 +1,7 @@
 //! What a tile shows of its loop and of its lanes. A tile counts for itself and publishes by plain stores; who looks
 //! at it costs it nothing.
 
+use crate::replication::{self, ReplicationStatus};
 use firmware::units::TimeNs;
 use lane::{Gauges, GaugesReader};
 use serde::Serialize;
@@ -229,6 +230,8 @@ pub struct Machine {
     pub tiles: Vec<(&'static str, Option<usize>, TileReader)>,
     /// Of the lanes between hot tiles and those beside them.
     pub lanes: Vec<(&'static str, LaneReader)>,
+    /// Of the replication, where there is one.
+    pub replication: Option<replication::status::Shared>,
 }
 
 /// What all meters show now.
@@ -236,6 +239,7 @@ pub struct Machine {
 pub struct Shown {
     tiles: BTreeMap<&'static str, TileShown>,
     lanes: BTreeMap<&'static str, LaneCounts>,
+    replication: Option<ReplicationStatus>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -261,6 +265,7 @@ impl Machine {
         Shown {
             tiles: tiles.collect(),
             lanes: lanes.collect(),
+            replication: self.replication.as_ref().map(replication::status::show),
         }
     }
 }

@@ -178,7 +178,7 @@ fn half(dir: &Path) -> anyhow::Result<u64> {
 }
 
 /// A crash between the journal's write and the batch's leaves the batch to be written now.
-fn write_missing(dir: &Path, bytes: &[u8], chain: journal::Chain) -> anyhow::Result<()> {
+pub(crate) fn write_missing(dir: &Path, bytes: &[u8], chain: journal::Chain) -> anyhow::Result<()> {
     let WholeBatch {
         batch_no, bytes, ..
     } = with_chain(bytes.to_vec(), chain);
@@ -212,6 +212,25 @@ fn check_batches(dir: &Path, next_seq: u64) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Removes sealed batches that cover records after `seq`, which leave the journal.
+pub(crate) fn drop_batches_after(dir: &Path, seq: u64) -> anyhow::Result<()> {
+    let failed = || format!("cannot read {}", dir.display());
+    for entry in std::fs::read_dir(dir).with_context(failed)? {
+        let path = entry.with_context(failed)?.path();
+        if path.extension().is_none_or(|e| e != "sealed") {
+            continue;
+        }
+        let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
+        let batch = matcher::batch::decode(&bytes).with_context(|| path.display().to_string())?;
+        if batch.last_seq.0 > seq {
+            std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
+        }
+    }
+    std::fs::File::open(dir)
+        .and_then(|d| d.sync_all())
+        .with_context(failed)
 }
 
 /// One line about a tail that was not clean.

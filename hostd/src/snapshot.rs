@@ -95,6 +95,16 @@ fn list(dir: &Path) -> anyhow::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
+/// Removes snapshots of states after record `seq`, which leaves the journal.
+pub(crate) fn drop_after(data: &DataDir, seq: u64) -> anyhow::Result<()> {
+    for (at, path) in list(&data.snapshots())? {
+        if at > seq {
+            std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
+        }
+    }
+    Ok(())
+}
+
 /// The body of a file whose digest was checked.
 struct Body {
     file: std::io::Take<BufReader<File>>,

@@ -169,6 +169,7 @@ impl Wiring {
                 spares,
                 durable: durable.reader(),
                 space: space.reader(),
+                lack: None,
                 times: times_in,
                 snapshots: engine_show,
             },

@@ -154,7 +154,7 @@ fn damage_is_named_with_its_place_and_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     build(dir.path(), 20);
     // In the body of record 8, the second of the third batch.
-    overwrite(dir.path(), 1, 3 * BLOCK_LEN as u64 + 64 + 40 + 40, &[0xff]);
+    overwrite(dir.path(), 1, 3 * BLOCK_LEN as u64 + 72 + 40 + 40, &[0xff]);
     let said = on(dir.path(), &["verify", "--json"]);
     let v = said.json();
     assert_eq!(said.code, 1);
@@ -166,7 +166,7 @@ fn damage_is_named_with_its_place_and_what_to_do() {
     );
     assert_eq!(
         damage["offset"].as_u64(),
-        Some(3 * BLOCK_LEN as u64 + 64 + 40)
+        Some(3 * BLOCK_LEN as u64 + 72 + 40)
     );
     assert!(damage["what"].as_str().unwrap().starts_with("crc mismatch"));
     let said = on(dir.path(), &["verify"]);

@@ -4,6 +4,7 @@ use crate::dir::segment_path;
 use crate::error::JournalError;
 use crate::format::{BLOCK_LEN, SegmentHeader};
 use crate::reader::{Mark, Reader};
+use crate::tail::End;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -111,6 +112,12 @@ impl Pieces {
     #[must_use]
     pub fn next_seq(&self) -> u64 {
         self.reader.next_seq()
+    }
+
+    /// Where the copy ends that was given all pieces so far, but for the header of a segment that has no batch yet.
+    #[must_use]
+    pub fn end(&self) -> &End {
+        self.reader.end()
     }
 
     fn load(&mut self, last_seq: u64) -> Result<bool, JournalError> {
