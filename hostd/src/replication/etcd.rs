@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -142,7 +142,8 @@ struct Held {
 /// A lead that this box holds. Dropping it gives it back.
 pub(crate) struct Lead {
     held: Arc<Mutex<Held>>,
-    stop: Arc<AtomicBool>,
+    /// The thread ends when this is gone.
+    _stop: mpsc::Sender<()>,
     lease: Duration,
     /// This box, if all that is released is on its own disk.
     own: Option<String>,
@@ -217,31 +218,25 @@ impl Lead {
             pending: BTreeSet::new(),
             recorded,
         }));
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, stopped) = mpsc::channel();
         let keeper = Keeper {
             client,
             lease,
             epoch,
             revision,
             held: Arc::clone(&held),
-            stop: Arc::clone(&stop),
+            stopped,
             pause: Duration::from_secs(section.lease_s) / 6,
         };
         let thread = std::thread::Builder::new().name("etcd".into());
         thread.spawn(move || keeper.run())?;
         let lead = Self {
             held,
-            stop,
+            _stop: stop,
             lease: Duration::from_secs(section.lease_s),
             own: (replication.wait == Wait::Both).then(|| name.to_owned()),
         };
         Ok((lead, epoch))
-    }
-}
-
-impl Drop for Lead {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
     }
 }
 
@@ -287,7 +282,7 @@ struct Keeper {
     /// Last revision of the in-sync set.
     revision: u64,
     held: Arc<Mutex<Held>>,
-    stop: Arc<AtomicBool>,
+    stopped: mpsc::Receiver<()>,
     pause: Duration,
 }
 
@@ -295,8 +290,8 @@ impl Keeper {
     fn run(mut self) {
         let turn = Duration::from_millis(10);
         let mut since = self.pause;
-        // Relaxed: the flag carries nothing but itself.
-        while !self.stop.load(Ordering::Relaxed) {
+        while self.stopped.recv_timeout(turn) == Err(RecvTimeoutError::Timeout) {
+            since += turn;
             if since >= self.pause {
                 since = Duration::ZERO;
                 self.renew();
@@ -317,8 +312,6 @@ impl Keeper {
                 std::thread::sleep(self.pause / 2);
                 since += self.pause / 2;
             }
-            std::thread::sleep(turn);
-            since += turn;
         }
         let _ = (self.client).call("/v3/lease/revoke", &json!({ "ID": self.lease.to_string() }));
     }
@@ -390,18 +383,20 @@ struct Seen {
 /// A standby's look at who leads.
 pub(crate) struct Watch {
     seen: Arc<Mutex<Seen>>,
-    stop: Arc<AtomicBool>,
+    /// The thread ends when this is gone.
+    _stop: mpsc::Sender<()>,
 }
 
 impl Watch {
     /// Looks from now on.
     pub(crate) fn start(section: &EtcdSection, name: &str) -> Self {
         let (client, name) = (Client::new(section), name.to_owned());
+        let (stop, stopped) = mpsc::channel::<()>();
         let watch = Self {
             seen: Arc::default(),
-            stop: Arc::default(),
+            _stop: stop,
         };
-        let (seen, stop) = (Arc::clone(&watch.seen), Arc::clone(&watch.stop));
+        let seen = Arc::clone(&watch.seen);
         let thread = std::thread::Builder::new().name("etcd-watch".into());
         let look = move || {
             // In this order: a set that is read before a leader is gone may be an old one.
@@ -414,10 +409,11 @@ impl Watch {
             })
         };
         let started = thread.spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
+            let mut is_first = true;
+            while is_first || stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                is_first = false;
                 let found = look().unwrap_or_default();
                 *seen.lock().expect("nobody panics with the lock held") = found;
-                std::thread::sleep(LOOK);
             }
         });
         if let Err(e) = started {
@@ -439,11 +435,5 @@ impl Watch {
     pub(crate) fn may_lead(&self) -> bool {
         let seen = self.seen();
         seen.is_fresh && seen.leader.is_none() && seen.is_in_sync
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
     }
 }

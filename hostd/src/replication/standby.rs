@@ -20,7 +20,7 @@ use anyhow::{Context, bail, ensure};
 use journal::{End, FollowError, Follower, JournalDir, Mark, Pieces};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -92,7 +92,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 
 /// The thread that tells others who this box is.
 struct Answering {
-    stop: Arc<AtomicBool>,
+    stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -107,24 +107,21 @@ impl Answering {
         let listener = TcpListener::bind(section.listen)
             .with_context(|| format!("replication.listen {}", section.listen))?;
         listener.set_nonblocking(true)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let (told, promise, shared) = (Arc::clone(&stop), Arc::clone(promise), Arc::clone(shared));
+        let (stop, stopped) = mpsc::channel::<()>();
+        let (promise, shared) = (Arc::clone(promise), Arc::clone(shared));
         let name = section.name.clone();
         let thread = std::thread::Builder::new().name("replication-answer".into());
         let thread = thread.spawn(move || {
-            // Relaxed: the flag carries nothing but itself.
-            while !told.load(Ordering::Relaxed) {
-                match listener.accept() {
-                    Ok((stream, _)) => {
-                        // Who does not speak our protocol, or not in time, gets no answer.
-                        let _ = answer(stream, &key, &name, &data, &promise, &shared);
-                    }
-                    Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            let pause = Duration::from_millis(20);
+            while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                while let Ok((stream, _)) = listener.accept() {
+                    // Who does not speak our protocol, or not in time, gets no answer.
+                    let _ = answer(stream, &key, &name, &data, &promise, &shared);
                 }
             }
         })?;
         Ok(Self {
-            stop,
+            stop: Some(stop),
             thread: Some(thread),
         })
     }
@@ -132,7 +129,7 @@ impl Answering {
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
