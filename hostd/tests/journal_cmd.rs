@@ -173,7 +173,7 @@ fn damage_is_named_with_its_place_and_what_to_do() {
     assert_eq!(said.code, 1);
     for part in [
         "DAMAGED",
-        "journal-00000001.seg offset 0x3068: record 8: crc",
+        "journal-00000001.seg offset 0x3070: record 8: crc",
         "Records 1 to 6 are whole",
         "restore",
     ] {
@@ -367,7 +367,7 @@ fn damage_is_never_taken_for_a_torn_tail() {
     let dir = tempfile::tempdir().unwrap();
     build(dir.path(), 5);
     // A bit of the last batch, which is there to its end.
-    overwrite(dir.path(), 1, 5 * BLOCK_LEN as u64 + 64 + 33, &[0x80]);
+    overwrite(dir.path(), 1, 5 * BLOCK_LEN as u64 + 72 + 33, &[0x80]);
     let before = std::fs::read(dir.path().join(segment_name(1))).unwrap();
     let said = on(dir.path(), &["truncate-torn-tail", "--yes"]);
     assert_eq!(said.code, 1);

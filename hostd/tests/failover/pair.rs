@@ -273,12 +273,12 @@ impl Node {
     pub(crate) fn admin(&self, method: &str, route: &str, body: &str) -> Option<Value> {
         let mut s = UnixStream::connect(self.dir.path().join("admin.sock")).ok()?;
         s.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(
-            s,
+        // In one write: who does not read the body may have answered and gone before a second one.
+        let request = format!(
             "{method} {route} HTTP/1.1\r\nHost: hostd\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
-        )
-        .ok()?;
+        );
+        s.write_all(request.as_bytes()).ok()?;
         let mut text = String::new();
         s.read_to_string(&mut text).ok()?;
         serde_json::from_str(text.split_once("\r\n\r\n")?.1).ok()
@@ -309,7 +309,8 @@ impl Node {
 
     /// Stops it the orderly way; its answer.
     pub(crate) fn shutdown(&mut self) -> Value {
-        let answer = self.admin("POST", "/v1/shutdown", "{}").unwrap();
+        let answer = self.admin("POST", "/v1/shutdown", "{}");
+        let answer = answer.unwrap_or_else(|| panic!("{}: {}", self.name, self.read_log()));
         let mut child = self.child.take().unwrap();
         let status = child.wait().unwrap();
         assert!(status.success(), "{}: {}", self.name, self.read_log());
