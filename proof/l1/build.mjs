@@ -10,6 +10,7 @@ import path from "node:path";
 import { createRequire } from "node:module";
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { words } from "./poseidon.mjs";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const tools = path.resolve(here, "../../.tools/l1");
@@ -51,21 +52,70 @@ function sourceNames(folder = "contracts") {
     .flatMap((e) => e.isDirectory() ? sourceNames(`${folder}/${e.name}`) : e.name.endsWith(".sol") ? [`${folder}/${e.name}`] : []);
 }
 
+// Poseidon's constants as the code of two contracts: one would be above the limit of 24 kB. The first byte stops
+// whoever calls them.
+function poseidonTables() {
+  const all = [...words(17), ...words(5)];
+  const half = all.length / 2;
+  const { keccak256 } = createRequire(path.join(tools, "package.json"))("js-sha3");
+  const hex = (w) => w.toString(16).padStart(64, "0");
+  const hash = (part) => "0x" + keccak256(Buffer.from("00" + part.map(hex).join(""), "hex"));
+  const table = (name, part) => `/// @dev Data, made by poseidon.mjs.
+contract ${name} {
+    constructor() {
+        bytes memory code =
+            hex"00"
+${part.map((w) => `            hex"${hex(w)}"`).join("\n")};
+        assembly { return(add(code, 0x20), mload(code)) }
+    }
+}`;
+  return `// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+/// @dev Hashes of the code of the two contracts.
+library PoseidonTables {
+    bytes32 internal constant HASH_A = ${hash(all.slice(0, half))};
+    bytes32 internal constant HASH_B = ${hash(all.slice(half))};
+}
+
+${table("PoseidonTableA", all.slice(0, half))}
+
+${table("PoseidonTableB", all.slice(half))}
+`;
+}
+
+// What a source imports from the packages of package-lock.json.
+function imported(name) {
+  const at = path.join(tools, "node_modules", name);
+  return fs.existsSync(at) ? { contents: fs.readFileSync(at, "utf8") } : { error: `${name} is not installed` };
+}
+
 function compile(solc) {
   const sources = {};
   for (const name of sourceNames()) sources[name] = { content: fs.readFileSync(path.join(here, name), "utf8") };
+  sources["contracts/PoseidonTables.sol"] = { content: poseidonTables() };
+  // The settlement contract stands close below the limit of 24 kB; all else may trade size for gas.
+  const isLarge = (name) => name === "contracts/Settlement.sol";
+  const all = Object.keys(sources);
+  return { ...compileFor(solc, sources, all.filter(isLarge), 200),
+    ...compileFor(solc, sources, all.filter((name) => !isLarge(name)), 1000000) };
+}
+
+function compileFor(solc, sources, names, runs) {
+  const wanted = ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"];
   const settings = {
     evmVersion: "cancun", // transient storage; every chain that we may meet has it
     viaIR: true,
-    optimizer: { enabled: true, runs: 1000000 },
+    optimizer: { enabled: true, runs },
     metadata: { bytecodeHash: "none", appendCBOR: false },
-    outputSelection: { "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"] } },
+    outputSelection: Object.fromEntries(names.map((name) => [name, { "*": wanted }])),
   };
-  const out = JSON.parse(solc.compile(JSON.stringify({ language: "Solidity", sources, settings })));
-  const troubles = out.errors ?? [];
+  const out = JSON.parse(solc.compile(JSON.stringify({ language: "Solidity", sources, settings }), { import: imported }));
+  // Packages are taken as they are; a warning in one of them is not ours to mend.
+  const troubles = (out.errors ?? []).filter((e) => e.severity === "error" || !e.sourceLocation?.file.startsWith("@"));
   for (const e of troubles) console.error(e.formattedMessage);
   if (troubles.length > 0) fail("the contracts do not compile without a warning");
-  return out.contracts;
+  return Object.fromEntries(Object.entries(out.contracts).filter(([name]) => names.includes(name)));
 }
 
 // File name -> text of every artifact: the contracts that can be deployed; those of contracts/test apart.
@@ -75,7 +125,8 @@ function render(solc) {
     for (const [contractName, c] of Object.entries(contracts)) {
       const code = c.evm.bytecode.object;
       const isLibrary = c.abi.every((x) => x.type === "error");
-      if (code === "" || isLibrary) continue;
+      const isOurs = source.startsWith("contracts/");
+      if (code === "" || isLibrary || !isOurs) continue;
       const folder = source.startsWith("contracts/test/") ? "test/" : "";
       const artifact = {
         contractName, source, solc: solc.version(), abi: c.abi,

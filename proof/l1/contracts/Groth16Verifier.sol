@@ -47,17 +47,52 @@ contract Groth16Verifier is IVerifier {
     /// @notice The proof's points are well formed, but the proof does not hold for these inputs.
     error ProofInvalid();
 
+    /// @notice The key's second phase was left out, so that anyone could forge proofs for it.
+    error KeyWithoutPhase2();
+    /// @notice There is nothing to check, or there is not one proof for each row of inputs.
+    error CountsDiffer(uint256 inputs, uint256 proofs);
+
+    constructor() {
+        bool gammaIsDelta = GAMMA_X1 == DELTA_X1 && GAMMA_X0 == DELTA_X0;
+        bool deltaIsGenerator = DELTA_X1 == 0x198e9393920d483a7260bfb731fb5d25f1aa493335a9e71297e485b7aef312c2
+            && DELTA_X0 == 0x1800deef121f1e76426a00665e5c4479674322d4f75edadd46debd5cd992f6ed;
+        if (gammaIsDelta || deltaIsGenerator) revert KeyWithoutPhase2();
+    }
+
     /// @inheritdoc IVerifier
     function verify(uint256[3] calldata inputs, uint256[8] calldata proof) external view {
         for (uint256 i = 0; i < 3; ++i) {
             if (inputs[i] >= R) revert InputNotInField(i);
         }
-        (uint256 x, uint256 y) = combine(inputs);
+        (uint256 x, uint256 y) = combine(1, inputs[0], inputs[1], inputs[2]);
         checkPairing(x, y, proof);
     }
 
-    /// @dev L = IC0 + inputs[0] * IC1 + inputs[1] * IC2 + inputs[2] * IC3.
-    function combine(uint256[3] calldata inputs) private view returns (uint256 x, uint256 y) {
+    /// @inheritdoc IVerifier
+    /// @dev The sum of all checks, each times a factor r_i of 128 bits that comes from all that is checked (r_0 is 1):
+    /// prod e(r_i A_i, B_i) * e(sum r_i * alpha, -beta) * e(sum r_i L_i, -gamma) * e(sum r_i C_i, -delta) = 1. A set
+    /// of which one does not hold passes with a chance of 2^-128 a try.
+    function verifyMany(uint256[3][] calldata inputs, uint256[8][] calldata proofs) external view {
+        uint256 k = proofs.length;
+        if (k == 0 || inputs.length != k) revert CountsDiffer(inputs.length, k);
+        uint256[] memory factors = new uint256[](k);
+        uint256[4] memory sums;
+        bytes32 seed = keccak256(msg.data);
+        for (uint256 i = 0; i < k; ++i) {
+            uint256 r = i == 0 ? 1 : uint256(keccak256(abi.encode(seed, i))) & ((1 << 128) - 1);
+            factors[i] = r;
+            sums[0] = addmod(sums[0], r, R);
+            for (uint256 j = 0; j < 3; ++j) {
+                if (inputs[i][j] >= R) revert InputNotInField(3 * i + j);
+                sums[j + 1] = addmod(sums[j + 1], mulmod(r, inputs[i][j], R), R);
+            }
+        }
+        (uint256 x, uint256 y) = combine(sums[0], sums[1], sums[2], sums[3]);
+        checkPairings(x, y, sums[0], factors, proofs);
+    }
+
+    /// @dev L = one * IC0 + a * IC1 + b * IC2 + c * IC3.
+    function combine(uint256 one, uint256 a, uint256 b, uint256 c) private view returns (uint256 x, uint256 y) {
         bool ok;
         assembly ("memory-safe") {
             // At p: the sum so far (2 words), then a point and its factor (3 words).
@@ -73,17 +108,83 @@ contract Groth16Verifier is IVerifier {
             let p := mload(0x40)
             mstore(p, IC0_X)
             mstore(add(p, 0x20), IC0_Y)
-            ok := addTerm(p, IC1_X, IC1_Y, calldataload(inputs))
-            if ok {
-                ok := addTerm(p, IC2_X, IC2_Y, calldataload(add(inputs, 0x20)))
+            ok := 1
+            if iszero(eq(one, 1)) {
+                mstore(add(p, 0x40), one)
+                ok := staticcall(gas(), 7, p, 0x60, p, 0x40)
             }
             if ok {
-                ok := addTerm(p, IC3_X, IC3_Y, calldataload(add(inputs, 0x40)))
+                ok := addTerm(p, IC1_X, IC1_Y, a)
+            }
+            if ok {
+                ok := addTerm(p, IC2_X, IC2_Y, b)
+            }
+            if ok {
+                ok := addTerm(p, IC3_X, IC3_Y, c)
             }
             x := mload(p)
             y := mload(add(p, 0x20))
         }
         if (!ok) revert PrecompileFailed();
+    }
+
+    function checkPairings(uint256 x, uint256 y, uint256 sum, uint256[] memory factors, uint256[8][] calldata proofs)
+        private
+        view
+    {
+        bool ok;
+        bool holds;
+        assembly ("memory-safe") {
+            // to = factor * the point (2 words) at `from` of the call's data
+            function scale(from, factor, to) -> done {
+                calldatacopy(to, from, 0x40)
+                mstore(add(to, 0x40), factor)
+                done := staticcall(gas(), 7, to, 0x60, to, 0x40)
+            }
+            let k := mload(factors)
+            let p := mload(0x40)
+            // Behind the pairs: the sum of the scaled C (2 words), and a term of it (3 words).
+            let c := add(p, mul(add(k, 3), 0xc0))
+            mstore(c, 0)
+            mstore(add(c, 0x20), 0)
+            ok := 1
+            for { let i := 0 } and(ok, lt(i, k)) { i := add(i, 1) } {
+                let pair := add(p, mul(i, 0xc0))
+                let proof := add(proofs.offset, mul(i, 0x100))
+                let factor := mload(add(factors, mul(add(i, 1), 0x20)))
+                ok := scale(proof, factor, pair)
+                calldatacopy(add(pair, 0x40), add(proof, 0x40), 0x80)
+                ok := and(ok, scale(add(proof, 0xc0), factor, add(c, 0x40)))
+                ok := and(ok, staticcall(gas(), 6, c, 0x80, c, 0x40))
+            }
+            let q := add(p, mul(k, 0xc0))
+            mstore(q, ALPHA_X)
+            mstore(add(q, 0x20), ALPHA_Y)
+            mstore(add(q, 0x40), sum)
+            ok := and(ok, staticcall(gas(), 7, q, 0x60, q, 0x40))
+            mstore(add(q, 0x40), BETA_X1)
+            mstore(add(q, 0x60), BETA_X0)
+            mstore(add(q, 0x80), BETA_NEG_Y1)
+            mstore(add(q, 0xa0), BETA_NEG_Y0)
+            mstore(add(q, 0xc0), x)
+            mstore(add(q, 0xe0), y)
+            mstore(add(q, 0x100), GAMMA_X1)
+            mstore(add(q, 0x120), GAMMA_X0)
+            mstore(add(q, 0x140), GAMMA_NEG_Y1)
+            mstore(add(q, 0x160), GAMMA_NEG_Y0)
+            mstore(add(q, 0x180), mload(c))
+            mstore(add(q, 0x1a0), mload(add(c, 0x20)))
+            mstore(add(q, 0x1c0), DELTA_X1)
+            mstore(add(q, 0x1e0), DELTA_X0)
+            mstore(add(q, 0x200), DELTA_NEG_Y1)
+            mstore(add(q, 0x220), DELTA_NEG_Y0)
+            if ok {
+                ok := staticcall(gas(), 8, p, mul(add(k, 3), 0xc0), p, 0x20)
+            }
+            holds := eq(mload(p), 1)
+        }
+        if (!ok) revert PrecompileFailed();
+        if (!holds) revert ProofInvalid();
     }
 
     function checkPairing(uint256 x, uint256 y, uint256[8] calldata proof) private view {

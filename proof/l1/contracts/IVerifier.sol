@@ -9,6 +9,10 @@ interface IVerifier {
     /// @param proof Groth16 points A (x, y), B (x1, x0, y1, y0), C (x, y).
     function verify(uint256[3] calldata inputs, uint256[8] calldata proof) external view;
 
+    /// @notice The same for several proofs of one key by one pairing check, which costs less for each. Reverts unless
+    /// all hold.
+    function verifyMany(uint256[3][] calldata inputs, uint256[8][] calldata proofs) external view;
+
     /// @notice Whether the key was made by one party from a known seed, so that anyone can forge proofs.
     function INSECURE() external view returns (bool);
 

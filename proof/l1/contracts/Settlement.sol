@@ -1,255 +1,147 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IERC20} from "./IERC20.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
+import {UUPSUpgradeable} from "@openzeppelin/contracts/proxy/utils/UUPSUpgradeable.sol";
+import {IPoseidon} from "./IPoseidon.sol";
 import {ISettlement} from "./ISettlement.sol";
 import {IVerifier} from "./IVerifier.sol";
-import {SafeToken} from "./SafeToken.sol";
 import {Words} from "./Words.sol";
+import {Batches} from "./parts/Batches.sol";
+import {Exit} from "./parts/Exit.sol";
 
 /// @title Settlement of one risk domain
 /// @notice Holds the collateral, the deposit queue and the state root. The root moves only by a valid proof over
 /// words that this contract puts together from its own state, so a submitter cannot skip, reorder or invent a
-/// deposit, nor replay a batch.
-/// @dev One role, fixed for good: the operator, who alone commits batches. No owner, no pause: there is nothing here
-/// that could stop a claim. Not here yet, and refused by having no door at all: taking back a deposit that no batch
-/// consumed in time, forced withdrawal, freeze and escape, a window for a batch's time against the block's, and
-/// change of the verifier or the operator.
-contract Settlement is ISettlement {
-    using SafeToken for IERC20;
+/// deposit, nor replay a batch. No role can move anybody's money, and none can stop a claim, a forced request, a
+/// freeze or an escape.
+/// @dev Stands behind an ERC-1967 proxy. What the admin may change (code, verifying keys) is announced first and can
+/// be done only after a delay longer than a forced request and the exit together, and never while frozen.
+contract Settlement is Batches, Exit, Initializable, UUPSUpgradeable {
+    /// @dev Seconds; a window must end while its users are alive.
+    uint256 private constant WINDOW_MAX = 365 days;
 
-    /// @notice Account ids are leaf indices of a tree of this many leaves.
-    uint256 private constant ACCOUNTS = 1 << 16;
-    uint256 private constant AMOUNT_END = 1 << 62;
-    uint256 private constant JOURNAL_HASH_END = 1 << 253;
-
-    /// @dev All that changes with every batch besides the root, in one storage word.
-    struct Progress {
-        uint64 batchNo;
-        uint64 lastSeq;
-        uint64 timeNs;
-        uint64 depositsConsumed;
-    }
-
-    IERC20 private immutable TOKEN;
-    IVerifier private immutable VERIFIER;
-    address private immutable OPERATOR;
-
+    uint256 private immutable CHANGE_DELAY;
     /// @inheritdoc ISettlement
-    uint256 public root;
-    Progress private progress;
-    /// @inheritdoc ISettlement
-    uint256 public heldForState;
-    /// @inheritdoc ISettlement
-    uint256 public totalPending;
-    /// @inheritdoc ISettlement
-    mapping(address owner => uint256 amount) public pending;
-    /// @inheritdoc ISettlement
-    mapping(uint32 account => address owner) public ownerOf;
-    /// @inheritdoc ISettlement
-    uint32 public accountsCount;
-    /// @inheritdoc ISettlement
-    uint64 public depositsCount;
-    mapping(uint64 index => DepositRow row) private queue;
-    bool private transient entered;
-
-    /// @dev A token is foreign code: while it runs, every door that writes is shut.
-    modifier guarded() {
-        if (entered) revert Reentered();
-        entered = true;
-        _;
-        entered = false;
-    }
+    mapping(bytes32 change => uint64 time) public readyAt;
 
     /// @param token_ The collateral token, with 6 decimals.
-    /// @param verifier_ The verifier made from the tier's verifying key.
-    /// @param genesisRoot State root before the first batch.
-    /// @param operator_ Who may commit batches.
-    constructor(address token_, address verifier_, uint256 genesisRoot, address operator_) {
+    /// @param poseidon_ The hash of the state tree.
+    /// @param p Windows, delay, fee and cap; the same for good but by an upgrade.
+    constructor(address token_, address poseidon_, Parameters memory p) {
         if (token_.code.length == 0) revert NoCode(token_);
-        if (verifier_.code.length == 0) revert NoCode(verifier_);
-        bool devChain = block.chainid == 31337 || block.chainid == 1337;
-        if (!devChain && IVerifier(verifier_).INSECURE()) revert InsecureKey(block.chainid);
-        if (genesisRoot >= Words.R) revert WordNotInField(Words.OLD_ROOT);
-        if (operator_ == address(0)) revert NoOperator();
+        if (poseidon_.code.length == 0) revert NoCode(poseidon_);
+        bool sane = p.forcedWindow > 0 && p.depositWindow > 0 && p.exitWindow > 0 && p.forcedWindow <= WINDOW_MAX
+            && p.depositWindow <= WINDOW_MAX && p.exitWindow <= WINDOW_MAX && p.changeDelay <= WINDOW_MAX
+            && p.requestsMax > 0;
+        if (!sane || p.changeDelay <= p.forcedWindow + p.exitWindow) revert BadParameters();
         TOKEN = IERC20(token_);
-        VERIFIER = IVerifier(verifier_);
-        OPERATOR = operator_;
+        POSEIDON = IPoseidon(poseidon_);
+        FORCED_WINDOW = p.forcedWindow;
+        DEPOSIT_WINDOW = p.depositWindow;
+        EXIT_WINDOW = p.exitWindow;
+        CHANGE_DELAY = p.changeDelay;
+        REQUEST_FEE_WEI = p.requestFeeWei;
+        REQUESTS_MAX = p.requestsMax;
+        _disableInitializers();
+    }
+
+    /// @inheritdoc ISettlement
+    function initialize(uint256 genesisRoot, address verifier_, address admin, address operator, address guardian)
+        external
+        initializer
+    {
+        if (genesisRoot >= Words.R) revert WordNotInField(Words.OLD_ROOT);
+        if (operator == address(0)) revert NoOperator();
         root = genesisRoot;
+        _grantRole(DEFAULT_ADMIN_ROLE, admin);
+        _grantRole(OPERATOR_ROLE, operator);
+        _grantRole(GUARDIAN_ROLE, guardian);
+        setLimitsNow(AMOUNT_END - 1, AMOUNT_END - 1);
+        addKey(verifier_, Words.DOMAIN_TAG);
     }
 
     /// @inheritdoc ISettlement
-    function open() external guarded returns (uint32 account) {
-        account = accountsCount + 1;
-        if (account >= ACCOUNTS) revert AccountsFull();
-        accountsCount = account;
-        ownerOf[account] = msg.sender;
-        emit AccountOpened(account, msg.sender);
+    function announce(Change change, address target, uint256 argument)
+        external
+        nonReentrant
+        unfrozen
+        onlyRole(DEFAULT_ADMIN_ROLE)
+    {
+        uint64 time = uint64(block.timestamp + CHANGE_DELAY);
+        readyAt[changeId(change, target, argument)] = time;
+        emit ChangeAnnounced(change, target, argument, time);
     }
 
     /// @inheritdoc ISettlement
-    function deposit(uint32 account, uint64 amount) external guarded returns (uint64 index) {
-        address owner = ownerOf[account];
-        if (owner == address(0)) revert UnknownAccount(account);
-        checkAmount(amount);
-        uint256 received = TOKEN.pull(msg.sender, amount);
-        if (received != amount) revert WrongAmountReceived(amount, received);
-        index = depositsCount;
-        depositsCount = index + 1;
-        queue[index] = DepositRow(owner, account, amount);
-        emit Deposited(index, account, owner, amount);
+    function withdrawChange(Change change, address target, uint256 argument)
+        external
+        nonReentrant
+        onlyRole(DEFAULT_ADMIN_ROLE)
+    {
+        delete readyAt[changeId(change, target, argument)];
+        emit ChangeWithdrawn(change, target, argument);
     }
 
     /// @inheritdoc ISettlement
-    function commitBatch(Batch calldata batch, uint256 commitment, uint256[8] calldata proof) external guarded {
-        if (msg.sender != OPERATOR) revert NotOperator(msg.sender);
-        Progress memory next = nextProgress(batch);
-        (uint256[] memory words, uint256 paidIn) = publicWords(batch);
-        uint256 paidOut = addWithdrawals(words, batch.withdrawals);
-        (uint256 z, uint256 y) = Words.point(words, commitment);
-        VERIFIER.verify([commitment, z, y], proof);
+    function addVerifier(address verifier_, uint256 tag) external nonReentrant onlyRole(DEFAULT_ADMIN_ROLE) {
+        take(Change.AddVerifier, verifier_, tag);
+        addKey(verifier_, tag);
+    }
 
-        root = batch.newRoot;
-        progress = next;
-        moveHeld(paidIn, paidOut);
-        creditAll(batch);
-        emit BatchCommitted(
-            batch.batchNo,
-            batch.newRoot,
-            batch.journalHash,
-            batch.lastSeq,
-            batch.timeNs,
-            next.depositsConsumed,
-            commitment
+    /// @inheritdoc ISettlement
+    function removeVerifier(uint16 key) external nonReentrant onlyRole(DEFAULT_ADMIN_ROLE) {
+        if (key >= keys.length || !keys[key].inUse) revert KeyNotInUse(key);
+        take(Change.RemoveVerifier, keys[key].verifier, key);
+        if (keysInUse == 1) revert LastKey();
+        keysInUse -= 1;
+        keys[key].inUse = false;
+        emit KeyRemoved(key);
+    }
+
+    /// @inheritdoc ISettlement
+    function parameters() external view returns (Parameters memory) {
+        return Parameters(
+            uint64(FORCED_WINDOW),
+            uint64(DEPOSIT_WINDOW),
+            uint64(EXIT_WINDOW),
+            uint64(CHANGE_DELAY),
+            uint64(REQUESTS_MAX),
+            REQUEST_FEE_WEI
         );
     }
 
     /// @inheritdoc ISettlement
-    function claim(address to) external guarded returns (uint256 amount) {
-        if (to == address(0) || to == address(this)) revert BadRecipient(to);
-        amount = pending[msg.sender];
-        if (amount == 0) revert NothingToClaim(msg.sender);
-        pending[msg.sender] = 0;
-        totalPending -= amount;
-        emit Claimed(msg.sender, to, amount);
-        TOKEN.push(to, amount);
+    function changeId(Change change, address target, uint256 argument) public pure returns (bytes32) {
+        return keccak256(abi.encode(change, target, argument));
     }
 
-    /// @inheritdoc ISettlement
-    function token() external view returns (address) {
-        return address(TOKEN);
+    /// @inheritdoc UUPSUpgradeable
+    function upgradeToAndCall(address code, bytes memory data) public payable override onlyRole(DEFAULT_ADMIN_ROLE) {
+        take(Change.Upgrade, code, uint256(keccak256(data)));
+        super.upgradeToAndCall(code, data);
     }
 
-    /// @inheritdoc ISettlement
-    function verifier() external view returns (address) {
-        return address(VERIFIER);
+    /// @dev The role was checked and the announcement used up before.
+    function _authorizeUpgrade(address) internal override onlyRole(DEFAULT_ADMIN_ROLE) {}
+
+    /// @dev Uses an announcement up, if its time has come.
+    function take(Change change, address target, uint256 argument) private unfrozen {
+        bytes32 id = changeId(change, target, argument);
+        uint64 time = readyAt[id];
+        if (time == 0) revert NotAnnounced(change, target, argument);
+        if (block.timestamp < time) revert TooEarly(time);
+        delete readyAt[id];
     }
 
-    /// @inheritdoc ISettlement
-    function operator() external view returns (address) {
-        return OPERATOR;
-    }
-
-    /// @inheritdoc ISettlement
-    function batchNo() external view returns (uint64) {
-        return progress.batchNo;
-    }
-
-    /// @inheritdoc ISettlement
-    function lastSeq() external view returns (uint64) {
-        return progress.lastSeq;
-    }
-
-    /// @inheritdoc ISettlement
-    function timeNs() external view returns (uint64) {
-        return progress.timeNs;
-    }
-
-    /// @inheritdoc ISettlement
-    function depositsConsumed() external view returns (uint64) {
-        return progress.depositsConsumed;
-    }
-
-    /// @inheritdoc ISettlement
-    function depositAt(uint64 index) external view returns (DepositRow memory) {
-        if (index >= depositsCount) revert DepositsNotQueued(uint256(index) + 1, depositsCount);
-        return queue[index];
-    }
-
-    /// @dev Checks the batch's place in the order of batches and returns what follows it.
-    function nextProgress(Batch calldata batch) private view returns (Progress memory) {
-        Progress memory last = progress;
-        if (batch.batchNo != last.batchNo + 1) revert WrongBatchNo(last.batchNo + 1, batch.batchNo);
-        if (batch.lastSeq < last.lastSeq || batch.timeNs < last.timeNs) {
-            revert BatchGoesBack(batch.lastSeq, batch.timeNs);
-        }
-        if (batch.depositCount > Words.ROWS) revert TooManyRows(batch.depositCount, Words.ROWS);
-        uint64 consumed = last.depositsConsumed + batch.depositCount;
-        if (consumed > depositsCount) {
-            revert DepositsNotQueued(batch.depositCount, depositsCount - last.depositsConsumed);
-        }
-        return Progress(batch.batchNo, batch.lastSeq, batch.timeNs, consumed);
-    }
-
-    /// @dev All words but the withdrawal rows, and the sum of the deposits among them.
-    function publicWords(Batch calldata batch) private view returns (uint256[] memory words, uint256 paidIn) {
-        if (batch.newRoot >= Words.R) revert WordNotInField(Words.NEW_ROOT);
-        if (batch.journalHash >= JOURNAL_HASH_END) revert JournalHashTooLarge();
-        words = Words.allocate();
-        words[Words.TAG] = Words.DOMAIN_TAG;
-        words[Words.CHAIN_ID] = block.chainid;
-        words[Words.CONTRACT] = uint256(uint160(address(this)));
-        words[Words.BATCH_NO] = batch.batchNo;
-        words[Words.OLD_ROOT] = root;
-        words[Words.NEW_ROOT] = batch.newRoot;
-        words[Words.JOURNAL_HASH] = batch.journalHash;
-        words[Words.LAST_SEQ] = batch.lastSeq;
-        words[Words.TIME_NS] = batch.timeNs;
-        words[Words.DEPOSIT_COUNT] = batch.depositCount;
-        words[Words.WITHDRAWAL_COUNT] = batch.withdrawals.length;
-        uint64 first = progress.depositsConsumed;
-        for (uint64 i = 0; i < batch.depositCount; ++i) {
-            DepositRow memory row = queue[first + i];
-            Words.setRow(words, Words.DEPOSITS + 3 * i, row.account, row.owner, row.amount);
-            paidIn += row.amount;
-        }
-    }
-
-    /// @dev Writes the withdrawal rows into the words and returns their sum.
-    function addWithdrawals(uint256[] memory words, WithdrawalRow[] calldata rows)
-        private
-        pure
-        returns (uint256 paidOut)
-    {
-        if (rows.length > Words.ROWS) revert TooManyRows(rows.length, Words.ROWS);
-        for (uint256 i = 0; i < rows.length; ++i) {
-            WithdrawalRow calldata row = rows[i];
-            checkAmount(row.amount);
-            if (row.owner == address(0)) revert WithdrawalWithoutOwner(i);
-            Words.setRow(words, Words.WITHDRAWALS + 3 * i, row.account, row.owner, row.amount);
-            paidOut += row.amount;
-        }
-    }
-
-    /// @dev A second lock behind the proof: even a broken circuit cannot touch deposits that are still queued, nor
-    /// what is already granted to others.
-    function moveHeld(uint256 paidIn, uint256 paidOut) private {
-        if (paidIn == 0 && paidOut == 0) return;
-        uint256 held = heldForState + paidIn;
-        if (paidOut > held) revert PaysOutMoreThanHeld(held, paidOut);
-        heldForState = held - paidOut;
-        if (paidOut != 0) totalPending += paidOut;
-    }
-
-    function creditAll(Batch calldata batch) private {
-        for (uint256 i = 0; i < batch.withdrawals.length; ++i) {
-            WithdrawalRow calldata row = batch.withdrawals[i];
-            pending[row.owner] += row.amount;
-            emit WithdrawalCredited(batch.batchNo, row.account, row.owner, row.amount);
-        }
-    }
-
-    function checkAmount(uint256 amount) private pure {
-        if (amount == 0 || amount >= AMOUNT_END) revert AmountOutOfRange(amount);
+    function addKey(address verifier_, uint256 tag) private {
+        if (verifier_.code.length == 0) revert NoCode(verifier_);
+        bool devChain = block.chainid == 31337 || block.chainid == 1337;
+        if (!devChain && IVerifier(verifier_).INSECURE()) revert InsecureKey(block.chainid);
+        if (tag >= Words.R) revert WordNotInField(Words.TAG);
+        emit KeyAdded(uint16(keys.length), verifier_, tag, IVerifier(verifier_).VK_HASH());
+        keys.push(Key(verifier_, true, tag));
+        keysInUse += 1;
     }
 }

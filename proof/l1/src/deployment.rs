@@ -17,9 +17,15 @@ pub struct Deployment {
     pub token: Address,
     /// The proof verifier.
     pub verifier: Address,
-    /// The settlement contract.
+    /// The settlement contract: the proxy, which holds the money.
     pub settlement: Address,
-    /// Who commits batches.
+    /// The code behind it at deployment.
+    pub code: Address,
+    /// The hash of the state tree.
+    pub poseidon: Address,
+    /// Who announces changes and names operators.
+    pub admin: Address,
+    /// Who commits batches at first.
     pub operator: Address,
     /// A block before the settlement contract's first: nothing of interest lies before.
     pub block: u64,
@@ -29,6 +35,63 @@ pub struct Deployment {
     pub insecure_key: bool,
     /// State root before batch 1.
     pub genesis_root: U256,
+}
+
+/// What is fixed when the contract is deployed. Times are in seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Terms {
+    /// How long a forced request may stand.
+    pub forced_window_s: u64,
+    /// How long a deposit may wait before its owner may take it back.
+    pub deposit_window_s: u64,
+    /// How long claims are gathered after a freeze before they are paid.
+    pub exit_window_s: u64,
+    /// Between the announcement of a change and the change.
+    pub change_delay_s: u64,
+    /// Forced requests that may stand at a time.
+    pub requests_max: u64,
+    /// What a forced request costs, in wei.
+    pub request_fee_wei: U256,
+}
+
+const DAY_S: u64 = 86_400;
+
+impl Default for Terms {
+    /// A week for each window, three weeks for changes, 4,096 requests at 0.01 ether each, which is about what the
+    /// answer to one costs.
+    fn default() -> Self {
+        Self {
+            forced_window_s: 7 * DAY_S,
+            deposit_window_s: 7 * DAY_S,
+            exit_window_s: 7 * DAY_S,
+            change_delay_s: 21 * DAY_S,
+            requests_max: 4_096,
+            request_fee_wei: U256::from(10_000_000_000_000_000u64),
+        }
+    }
+}
+
+/// Who may do what at first. The admin can change all three.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Roles {
+    /// Announces changes, names operators and guardians, sets limits, ends pauses.
+    pub admin: Address,
+    /// Commits batches.
+    pub operator: Address,
+    /// Pauses.
+    pub guardian: Address,
+}
+
+impl Roles {
+    /// All three in one hand, as on a development chain.
+    #[must_use]
+    pub const fn all(who: Address) -> Self {
+        Self {
+            admin: who,
+            operator: who,
+            guardian: who,
+        }
+    }
 }
 
 impl Deployment {
@@ -70,6 +133,9 @@ mod tests {
             token: Address::repeat_byte(1),
             verifier: Address::repeat_byte(2),
             settlement: Address::repeat_byte(3),
+            code: Address::repeat_byte(7),
+            poseidon: Address::repeat_byte(8),
+            admin: Address::repeat_byte(9),
             operator: Address::repeat_byte(6),
             block: 7,
             vk_hash: B256::repeat_byte(4),

@@ -14,13 +14,15 @@ mod contracts;
 mod deployment;
 pub mod devnet;
 mod error;
+mod exit;
 mod node;
 mod settlement;
 mod verifier;
 
 pub use alloy::primitives::{Address, B256, Bytes, U256};
-pub use deployment::Deployment;
+pub use deployment::{Deployment, Roles, Terms};
 pub use error::L1Error;
+pub use exit::{ExitTotals, LeafProof, Request, RequestKind, StateParts};
 pub use node::{L1Client, is_dev_chain};
 pub use settlement::{
     COMMIT_GAS, Committed, Deposit, DepositWatch, ProvenBatch, Settlement, Status, Withdrawal,

@@ -15,10 +15,10 @@ use alloy::transports::{RpcError, TransportErrorKind};
 use tokio::time::{Instant, sleep};
 
 use crate::contracts::{
-    self, IGroth16Verifier, ISettlementMaker, settlement_bytecode, test_token_bytecode,
-    verifier_bytecode,
+    self, IGroth16Verifier, ISettlement, ISettlementMaker, proxy_bytecode, settlement_bytecode,
+    test_token_bytecode, verifier_bytecode,
 };
-use crate::{Deployment, L1Error, Settlement};
+use crate::{Deployment, L1Error, Roles, Settlement, Terms};
 
 /// How long the node may take to answer one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -147,14 +147,35 @@ impl L1Client {
             .await
     }
 
-    /// Deploys the settlement contract over a token and a verifier that stand already.
+    /// Deploys the settlement contract over a token and a verifier that stand already, on the usual terms; the address
+    /// that signs becomes admin and guardian.
+    ///
+    /// # Errors
+    /// As [`Self::deploy_on`].
+    pub async fn deploy_over(
+        &self,
+        operator: Address,
+        genesis_root: U256,
+        token: Address,
+        verifier: Address,
+    ) -> Result<Deployment, L1Error> {
+        let roles = Roles {
+            operator,
+            ..Roles::all(self.address())
+        };
+        self.deploy_on(&Terms::default(), roles, genesis_root, token, verifier)
+            .await
+    }
+
+    /// The same on terms and with roles that are given.
     ///
     /// # Errors
     /// [`L1Error::InsecureKey`] if the verifier says so of its key and the chain is no development chain; otherwise
     /// the node's or the contract's.
-    pub async fn deploy_over(
+    pub async fn deploy_on(
         &self,
-        operator: Address,
+        terms: &Terms,
+        roles: Roles,
         genesis_root: U256,
         token: Address,
         verifier: Address,
@@ -170,26 +191,35 @@ impl L1Client {
         let vk_hash = self
             .read(verifier, IGroth16Verifier::VK_HASHCall {})
             .await?;
-        let arguments = ISettlementMaker::makeCall {
-            token,
-            verifier,
+        let poseidon = self.deploy_poseidon().await?;
+        let code = self.deploy_code(terms, token, poseidon).await?;
+        let initialize = ISettlement::initializeCall {
             genesisRoot: genesis_root,
-            operator,
+            verifier,
+            admin: roles.admin,
+            operator: roles.operator,
+            guardian: roles.guardian,
         };
-        let mut code = settlement_bytecode().to_vec();
-        // The four bytes of the selector are not part of a constructor's arguments.
-        code.extend_from_slice(&arguments.abi_encode()[4..]);
+        let proxy = ISettlementMaker::makeProxyCall {
+            code,
+            data: initialize.abi_encode().into(),
+        };
         let block = self.block_number().await?;
         let settlement = self
-            .create("deploy the settlement contract", code.into())
+            .create(
+                "deploy the settlement contract",
+                with_arguments(proxy_bytecode(), &proxy),
+            )
             .await?;
-        let chain_id = self.chain_id;
         Ok(Deployment {
-            chain_id,
+            chain_id: self.chain_id,
             token,
             verifier,
             settlement,
-            operator,
+            code,
+            poseidon,
+            admin: roles.admin,
+            operator: roles.operator,
             block,
             vk_hash,
             insecure_key,
@@ -197,12 +227,52 @@ impl L1Client {
         })
     }
 
+    /// Deploys the code of the settlement contract alone: behind no proxy yet, as for an upgrade.
+    ///
+    /// # Errors
+    /// The node's or the contract's.
+    pub async fn deploy_code(
+        &self,
+        terms: &Terms,
+        token: Address,
+        poseidon: Address,
+    ) -> Result<Address, L1Error> {
+        let arguments = ISettlementMaker::makeCall {
+            token,
+            poseidon,
+            forcedWindow: terms.forced_window_s,
+            depositWindow: terms.deposit_window_s,
+            exitWindow: terms.exit_window_s,
+            changeDelay: terms.change_delay_s,
+            requestsMax: terms.requests_max,
+            requestFeeWei: terms.request_fee_wei,
+        };
+        let code = with_arguments(settlement_bytecode(), &arguments);
+        self.create("deploy the settlement contract's code", code)
+            .await
+    }
+
+    /// Deploys the hash of the state tree with its tables.
+    ///
+    /// # Errors
+    /// The node's.
+    pub async fn deploy_poseidon(&self) -> Result<Address, L1Error> {
+        let mut code = contracts::poseidon_bytecode().to_vec();
+        for table in contracts::poseidon_tables_bytecode() {
+            let at = self.create("deploy Poseidon's constants", table).await?;
+            code.extend_from_slice(at.into_word().as_slice());
+        }
+        self.create("deploy Poseidon", code.into()).await
+    }
+
     /// Deploys any contract from its creation bytecode with the arguments behind it.
     ///
     /// # Errors
     /// The node's or the constructor's.
     pub async fn create(&self, what: &str, code: Bytes) -> Result<Address, L1Error> {
-        let receipt = self.send(what, TxKind::Create, code, None).await?;
+        let receipt = self
+            .send(what, TxKind::Create, code, U256::ZERO, None)
+            .await?;
         receipt
             .contract_address
             .ok_or_else(|| L1Error::Inconsistent(format!("{what}: a receipt without an address")))
@@ -243,8 +313,21 @@ impl L1Client {
         call: &C,
         gas: Option<u64>,
     ) -> Result<TransactionReceipt, L1Error> {
-        self.send(what, TxKind::Call(to), call.abi_encode().into(), gas)
+        let input = call.abi_encode().into();
+        self.send(what, TxKind::Call(to), input, U256::ZERO, gas)
             .await
+    }
+
+    /// The same with ether.
+    pub(crate) async fn pay<C: SolCall>(
+        &self,
+        what: &str,
+        to: Address,
+        call: &C,
+        wei: U256,
+    ) -> Result<TransactionReceipt, L1Error> {
+        let input = call.abi_encode().into();
+        self.send(what, TxKind::Call(to), input, wei, None).await
     }
 
     /// Tries the transaction first, so that one that would revert costs nothing and says why; then sends it with
@@ -254,9 +337,11 @@ impl L1Client {
         what: &str,
         kind: TxKind,
         input: Bytes,
+        value: U256,
         gas: Option<u64>,
     ) -> Result<TransactionReceipt, L1Error> {
         let mut request = self.request(kind, input.clone());
+        request.value = Some(value);
         request.gas = gas;
         let gas_limit = match gas {
             Some(gas) => {
@@ -284,7 +369,7 @@ impl L1Client {
             max_fee_per_gas: fees.max_fee_per_gas,
             max_priority_fee_per_gas: fees.max_priority_fee_per_gas,
             to: kind,
-            value: U256::ZERO,
+            value,
             access_list: Default::default(),
             input,
         };
@@ -368,6 +453,14 @@ impl L1Client {
             },
         }
     }
+}
+
+/// Creation bytecode with a constructor's arguments behind it.
+fn with_arguments<C: SolCall>(code: Bytes, arguments: &C) -> Bytes {
+    let mut code = code.to_vec();
+    // The four bytes of the selector are not part of a constructor's arguments.
+    code.extend_from_slice(&arguments.abi_encode()[4..]);
+    code.into()
 }
 
 /// An error with what lies behind it: "connection refused" stands at the end of the chain.

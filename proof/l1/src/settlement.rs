@@ -136,9 +136,6 @@ impl Settlement {
         if this.client.read(at, ISettlement::verifierCall {}).await? != this.deployment.verifier {
             return wrong("the contract has another verifier");
         }
-        if this.client.read(at, ISettlement::operatorCall {}).await? != this.deployment.operator {
-            return wrong("the contract has another operator");
-        }
         let vk_hash = IGroth16Verifier::VK_HASHCall {};
         if this.client.read(this.deployment.verifier, vk_hash).await? != this.deployment.vk_hash {
             return wrong("the verifier is made from another key");
@@ -291,14 +288,7 @@ impl Settlement {
                 given: batch.batch_no,
             });
         }
-        let (signer, operator) = (self.client.address(), self.deployment.operator);
-        if signer != operator {
-            return Err(L1Error::NotOperator {
-                batch_no: batch.batch_no,
-                signer,
-                operator,
-            });
-        }
+        self.check_operator(batch.batch_no).await?;
         let what = format!("commit batch {}", batch.batch_no);
         let receipt = match self
             .client
@@ -321,6 +311,53 @@ impl Settlement {
             gas_used: receipt.gas_used,
             already: false,
         })
+    }
+
+    async fn check_operator(&self, batch_no: u64) -> Result<(), L1Error> {
+        let signer = self.client.address();
+        let call = ISettlement::isOperatorCall { who: signer };
+        if self.client.read(self.deployment.settlement, call).await? {
+            return Ok(());
+        }
+        Err(L1Error::NotOperator {
+            batch_no,
+            signer,
+            operator: self.deployment.operator,
+        })
+    }
+
+    /// Commits batches that follow each other in one transaction, which costs less for each. Those that the contract
+    /// has already are left out; if it has all, nothing is sent.
+    ///
+    /// # Errors
+    /// As [`Self::commit_batch`].
+    pub async fn commit_batches(&self, batches: &[ProvenBatch]) -> Result<u64, L1Error> {
+        let at = self.deployment.settlement;
+        let last = self.client.read(at, ISettlement::batchNoCall {}).await?;
+        let (old, new): (Vec<&ProvenBatch>, _) = batches.iter().partition(|b| b.batch_no <= last);
+        for batch in old {
+            self.committed_before(batch).await?;
+        }
+        let new: Vec<&ProvenBatch> = new;
+        let Some(first) = new.first() else {
+            return Ok(0);
+        };
+        if first.batch_no != last + 1 {
+            return Err(L1Error::OutOfOrder {
+                next: last + 1,
+                given: first.batch_no,
+            });
+        }
+        self.check_operator(first.batch_no).await?;
+        let what = format!("commit {} batches from {}", new.len(), first.batch_no);
+        let call = ISettlement::commitBatchesCall {
+            batches: new.iter().map(|b| commit_call(b).batch).collect(),
+            commitments: new.iter().map(|b| b.commitment).collect(),
+            proofs: new.iter().map(|b| b.proof).collect(),
+        };
+        let gas = COMMIT_GAS * new.len() as u64;
+        let receipt = self.client.write(&what, at, &call, Some(gas)).await?;
+        Ok(receipt.gas_used)
     }
 
     async fn committed_before(&self, batch: &ProvenBatch) -> Result<Committed, L1Error> {
@@ -423,7 +460,7 @@ impl Settlement {
     }
 
     /// The one event of type `E` that the contract emitted in a transaction.
-    fn event<E: SolEvent>(&self, receipt: &TransactionReceipt) -> Result<E, L1Error> {
+    pub(crate) fn event<E: SolEvent>(&self, receipt: &TransactionReceipt) -> Result<E, L1Error> {
         let logs = receipt.inner.logs().iter();
         let mut ours = logs.filter(|log| log.address() == self.deployment.settlement);
         let found = ours.find(|log| log.topic0() == Some(&E::SIGNATURE_HASH));
@@ -543,6 +580,7 @@ fn commit_call(batch: &ProvenBatch) -> ISettlement::commitBatchCall {
             timeNs: batch.time_ns,
             depositCount: batch.deposit_count,
             withdrawals: rows.collect(),
+            key: 0,
         },
         commitment: batch.commitment,
         proof: batch.proof,

@@ -99,7 +99,8 @@ async fn blocks_transactions_receipts_and_logs_fit_each_other() {
             .await
             .unwrap()
             .len(),
-        2
+        9,
+        "seven of the set-up, the account, the deposit"
     );
     assert_eq!(
         node.get_logs(&Filter::new().address(Address::ZERO).from_block(0))
@@ -135,7 +136,7 @@ async fn every_method_that_a_client_needs_is_served() {
     assert_eq!(fees.base_fee_per_gas.len(), fees.gas_used_ratio.len() + 1);
     assert_eq!(fees.reward.unwrap().len(), fees.gas_used_ratio.len());
     assert!(node.get_balance(operator).await.unwrap() > U256::ZERO);
-    assert_eq!(node.get_transaction_count(operator).await.unwrap(), 5);
+    assert_eq!(node.get_transaction_count(operator).await.unwrap(), 13);
     assert!(
         !node
             .get_code_at(world.deployment.settlement)
@@ -145,7 +146,7 @@ async fn every_method_that_a_client_needs_is_served() {
     );
     assert!(node.get_code_at(operator).await.unwrap().is_empty());
     let root = node
-        .get_storage_at(world.deployment.settlement, U256::ZERO)
+        .get_storage_at(world.deployment.settlement, U256::from(2))
         .await
         .unwrap();
     assert_eq!(root, crate::world::GENESIS_ROOT);

@@ -15,6 +15,7 @@ alloy::sol! {
     function setAttack(bytes calldata attack) external;
     function attacked() external returns (bool);
     function succeeded() external returns (bool);
+    error ReentrancyGuardReentrantCall();
     function answer() external returns (bytes memory);
 }
 
@@ -102,7 +103,7 @@ async fn a_token_that_calls_back_finds_every_door_that_writes_shut() {
     for function in writers {
         // Zeros decode as arguments of every door here but the batch, which needs an offset to its rows.
         let mut attack = function.selector().to_vec();
-        attack.extend_from_slice(&[0; 32 * 24]);
+        attack.extend_from_slice(&[0; 32 * 64]);
         if function.name == "commitBatch" {
             attack = crate::world::commit_call(&crate::world::unproven(1, &[], &[])).abi_encode();
         }
@@ -123,17 +124,28 @@ async fn a_token_that_calls_back_finds_every_door_that_writes_shut() {
         let succeeded =
             succeededCall::abi_decode_returns(&read(succeededCall {}.abi_encode()).await);
         assert!(!succeeded.unwrap(), "{} let the token in", function.name);
-        let answer =
-            answerCall::abi_decode_returns(&read(answerCall {}.abi_encode()).await).unwrap();
-        assert_eq!(
-            answer,
-            Bytes::from(ISettlement::Reentered {}.abi_encode()),
-            "{}",
-            function.name
-        );
+        // These ask for a role that a token has not, or for a proxy that is not set up yet.
+        let is_for_roles = [
+            "grantRole",
+            "revokeRole",
+            "renounceRole",
+            "initialize",
+            "upgradeToAndCall",
+        ]
+        .contains(&function.name.as_str());
+        if !is_for_roles {
+            let answer =
+                answerCall::abi_decode_returns(&read(answerCall {}.abi_encode()).await).unwrap();
+            assert_eq!(
+                answer,
+                Bytes::from(ReentrancyGuardReentrantCall {}.abi_encode()),
+                "{}",
+                function.name
+            );
+        }
         doors += 1;
     }
-    assert_eq!(doors, 4, "open, deposit, commitBatch, claim");
+    assert_eq!(doors, 26, "a new door is tried too; count it here");
 }
 
 #[tokio::test]

@@ -10,8 +10,11 @@ use alloy::sol;
 use alloy::sol_types::{SolCall, SolError, SolInterface};
 use alloy::transports::RpcError;
 use l1::devnet::{DEV_CHAIN_ID, DEV_KEYS, Devnet};
-use l1::{Deployment, Deposit, L1Client, L1Error, ProvenBatch, R, Settlement, Withdrawal};
+use l1::{
+    Deployment, Deposit, L1Client, L1Error, ProvenBatch, R, Roles, Settlement, Terms, Withdrawal,
+};
 
+use crate::book::Book;
 use crate::tiny;
 
 sol!(
@@ -32,6 +35,17 @@ sol! {
 pub(crate) const GENESIS_ROOT: U256 = U256::from_limbs([0x6E05, 0, 0, 1]);
 /// Who deploys and settles; traders are the keys after it.
 pub(crate) const OPERATOR: usize = 0;
+
+/// Terms for tests: an hour each, a day for changes, ten requests at 1,000 wei.
+pub(crate) const SHORT: Terms = Terms {
+    forced_window_s: HOUR_S,
+    deposit_window_s: HOUR_S,
+    exit_window_s: HOUR_S,
+    change_delay_s: 24 * HOUR_S,
+    requests_max: 10,
+    request_fee_wei: U256::from_limbs([1_000, 0, 0, 0]),
+};
+pub(crate) const HOUR_S: u64 = 3_600;
 
 /// Starts a development chain that lives as long as the test's runtime, and returns its address.
 pub(crate) async fn start_devnet(chain_id: u64) -> String {
@@ -64,6 +78,31 @@ impl World {
     pub(crate) async fn new() -> Self {
         let url = start_devnet(DEV_CHAIN_ID).await;
         Self::with_token(url, None).await
+    }
+
+    /// The same with short windows: an hour for requests and deposits and the exit, a day for changes.
+    pub(crate) async fn short() -> Self {
+        Self::short_on(start_devnet(DEV_CHAIN_ID).await).await
+    }
+
+    pub(crate) async fn short_on(url: String) -> Self {
+        let operator = client(&url, OPERATOR).await;
+        let token = operator.deploy(GENESIS_ROOT, None).await.unwrap().token;
+        let verifier = operator
+            .create("verifier", test_bytecode("TinyVerifier"))
+            .await
+            .unwrap();
+        let roles = Roles::all(operator.address());
+        let deployment = operator
+            .deploy_on(&SHORT, roles, GENESIS_ROOT, token, verifier)
+            .await
+            .unwrap();
+        let operator = operator.settlement(&deployment).await.unwrap();
+        Self {
+            url,
+            deployment,
+            operator,
+        }
     }
 
     /// The same on any node, with a token from `contracts/test` if `token` names one.
@@ -142,6 +181,38 @@ impl World {
         let words = words(&self.deployment, old_root, deposits, batch);
         let (z, y) = point(&words, batch.commitment);
         batch.proof = tiny::prove([batch.commitment, z, y]);
+    }
+
+    /// Commits a batch after which the state is `book`.
+    pub(crate) async fn commit_book(
+        &self,
+        book: &Book,
+        deposits: &[Deposit],
+        withdrawals: &[Withdrawal],
+    ) {
+        let status = self.operator.status().await.unwrap();
+        let mut batch = unproven(status.batch_no + 1, deposits, withdrawals);
+        batch.new_root = book.root(batch.batch_no);
+        self.prove(&mut batch, status.root, deposits);
+        self.operator.commit_batch(&batch).await.unwrap();
+    }
+
+    /// Lets time pass.
+    pub(crate) async fn pass(&self, seconds: u64) {
+        let node = provider(&self.url);
+        let passed = node.raw_request::<_, serde_json::Value>("evm_increaseTime".into(), [seconds]);
+        passed.await.unwrap();
+        let mined = node.raw_request::<_, serde_json::Value>("evm_mine".into(), [(); 0]);
+        mined.await.unwrap();
+    }
+
+    /// Sends `call` as development account `key`; `Err` is the contract's error, and then nothing was sent.
+    pub(crate) async fn send<C: SolCall>(&self, key: usize, call: &C) -> Result<(), Bytes> {
+        let from = client(&self.url, key).await.address();
+        let (at, data) = (self.deployment.settlement, call.abi_encode());
+        call_raw(&self.url, from, at, data.clone(), None).await?;
+        assert!(send_transaction(&self.url, key, at, data, 15_000_000).await);
+        Ok(())
     }
 
     /// Sends `call` to the settlement contract without a transaction; `Err` is the contract's error.
@@ -269,6 +340,7 @@ pub(crate) fn commit_call(batch: &ProvenBatch) -> ISettlement::commitBatchCall {
             timeNs: batch.time_ns,
             depositCount: batch.deposit_count,
             withdrawals: batch.withdrawals.iter().map(row).collect(),
+            key: 0,
         },
         commitment: batch.commitment,
         proof: batch.proof,
@@ -336,6 +408,12 @@ pub(crate) fn assert_error(data: &Bytes, wanted: impl SolError) {
         "got {:?}",
         ISettlement::ISettlementErrors::abi_decode(data)
     );
+}
+
+/// Asserts that `data` is exactly this error, of whatever contract.
+#[track_caller]
+pub(crate) fn assert_bytes(data: &Bytes, wanted: impl SolError) {
+    assert_eq!(data.to_vec(), wanted.abi_encode(), "got {data}");
 }
 
 /// Asserts that `data` says that the proof does not hold: invalid, or with points off the curve.
