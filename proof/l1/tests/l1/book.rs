@@ -64,7 +64,7 @@ impl Book {
             for part in scenario[..24].chunks(8) {
                 table.push(pack(part));
             }
-            let collar = U256::from(0xFEDC_BA98_7654_321u64) << 93;
+            let collar = U256::from(0x0FED_CBA9_8765_4321_u64) << 93;
             let funding = U256::from((c.funding + (1 << 40)) as u64) << 153;
             table.push(pack(&scenario[24..]) | collar | funding);
         }
