@@ -57,6 +57,14 @@ pub enum L1Error {
         /// How long was waited.
         seconds: u64,
     },
+    /// The transaction was only tried, as asked.
+    #[error("{what} would pass with at most {gas} gas; nothing was sent")]
+    DryRun {
+        /// What was asked.
+        what: String,
+        /// The limit that it would be sent with.
+        gas: u64,
+    },
     /// The node serves another chain than the one the contracts are on.
     #[error("the node serves chain {got}, the deployment is on chain {wanted}")]
     WrongChain {

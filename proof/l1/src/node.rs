@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
 use alloy::eips::eip2718::Encodable2718;
-use alloy::primitives::{Address, Bytes, TxKind, U256};
+use alloy::primitives::{Address, B256, Bytes, TxKind, U256};
 use alloy::providers::{DynProvider, Provider, ProviderBuilder};
 use alloy::rpc::types::{TransactionReceipt, TransactionRequest};
 use alloy::signers::SignerSync;
@@ -24,6 +24,10 @@ use crate::{Deployment, L1Error, Roles, Settlement, Terms};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a transaction may take to be mined: ten slots of mainnet.
 const MINED_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a transaction may wait before it is sent again with a higher fee: three slots of mainnet.
+const BUMP_AFTER: Duration = Duration::from_secs(36);
+/// A fee goes up by an eighth and a little; nodes want a tenth to replace a transaction.
+const BUMP_EIGHTHS: u128 = 9;
 /// How often a receipt is asked for from a node on this machine.
 const POLL_LOCAL: Duration = Duration::from_millis(20);
 /// How often a receipt is asked for from a node elsewhere.
@@ -43,6 +47,8 @@ pub struct L1Client {
     url: String,
     chain_id: u64,
     poll: Duration,
+    bump_after: Duration,
+    dry_run: bool,
 }
 
 impl L1Client {
@@ -77,10 +83,27 @@ impl L1Client {
             url: url.to_owned(),
             chain_id: 0,
             poll: if local { POLL_LOCAL } else { POLL_REMOTE },
+            bump_after: BUMP_AFTER,
+            dry_run: false,
         };
         let chain_id = client.provider.get_chain_id().await;
         client.chain_id = chain_id.map_err(|e| client.failed("chain id", e))?;
         Ok(client)
+    }
+
+    /// The same client, but transactions are only tried: each ends with [`L1Error::DryRun`] or with the reason for which
+    /// it would fail, and none is sent.
+    #[must_use]
+    pub fn dry_run(mut self) -> Self {
+        self.dry_run = true;
+        self
+    }
+
+    /// The same client, with another wait before a transaction is sent again with a higher fee.
+    #[must_use]
+    pub const fn bump_after(mut self, wait: Duration) -> Self {
+        self.bump_after = wait;
+        self
     }
 
     /// The address that signs.
@@ -128,6 +151,25 @@ impl L1Client {
         genesis_root: U256,
         token: Option<Address>,
     ) -> Result<Deployment, L1Error> {
+        let roles = Roles {
+            operator,
+            ..Roles::all(self.address())
+        };
+        self.deploy_with(&Terms::default(), roles, genesis_root, token)
+            .await
+    }
+
+    /// The same on terms and with roles that are given.
+    ///
+    /// # Errors
+    /// As [`Self::deploy_for`].
+    pub async fn deploy_with(
+        &self,
+        terms: &Terms,
+        roles: Roles,
+        genesis_root: U256,
+        token: Option<Address>,
+    ) -> Result<Deployment, L1Error> {
         if contracts::verifier_is_insecure() && !is_dev_chain(self.chain_id) {
             return Err(L1Error::InsecureKey {
                 chain_id: self.chain_id,
@@ -143,7 +185,7 @@ impl L1Client {
         let verifier = self
             .create("deploy the verifier", verifier_bytecode())
             .await?;
-        self.deploy_over(operator, genesis_root, token, verifier)
+        self.deploy_on(terms, roles, genesis_root, token, verifier)
             .await
     }
 
@@ -355,6 +397,12 @@ impl L1Client {
                 estimate + estimate / 4
             }
         };
+        if self.dry_run {
+            return Err(L1Error::DryRun {
+                what: what.to_owned(),
+                gas: gas_limit,
+            });
+        }
         let fees = self.provider.estimate_eip1559_fees().await;
         let fees = fees.map_err(|e| self.failed("fee history", e))?;
         let nonce = self
@@ -391,32 +439,55 @@ impl L1Client {
         }
     }
 
-    async fn send_signed(&self, what: &str, tx: TxEip1559) -> Result<TransactionReceipt, L1Error> {
-        let signature = self
-            .signer
-            .sign_hash_sync(&tx.signature_hash())
-            .map_err(|_| L1Error::BadSigner)?;
-        let tx = TxEnvelope::from(tx.into_signed(signature));
-        let hash = *tx.tx_hash();
-        let sent = self.provider.send_raw_transaction(&tx.encoded_2718()).await;
-        // Receipts are polled for below, so the builder that would do it is not needed.
-        drop(sent.map_err(|e| self.failed(what, e))?);
+    /// Signs, sends and waits. What is not mined after a while is sent again under the same nonce with a higher fee, so
+    /// that only one of all can ever be mined.
+    async fn send_signed(
+        &self,
+        what: &str,
+        mut tx: TxEip1559,
+    ) -> Result<TransactionReceipt, L1Error> {
         let deadline = Instant::now() + MINED_TIMEOUT;
+        let mut hashes = vec![self.send_once(what, &tx).await?];
+        let mut bump_at = Instant::now() + self.bump_after;
         loop {
-            let receipt = self.provider.get_transaction_receipt(hash).await;
-            if let Some(receipt) = receipt.map_err(|e| self.failed(what, e))? {
-                return Ok(receipt);
+            for hash in &hashes {
+                let receipt = self.provider.get_transaction_receipt(*hash).await;
+                if let Some(receipt) = receipt.map_err(|e| self.failed(what, e))? {
+                    return Ok(receipt);
+                }
             }
             if Instant::now() >= deadline {
                 let seconds = MINED_TIMEOUT.as_secs();
                 return Err(L1Error::NotMined {
                     what: what.to_owned(),
-                    tx: hash,
+                    tx: *hashes.last().expect("one was sent"),
                     seconds,
                 });
             }
+            if Instant::now() >= bump_at {
+                bump_at = Instant::now() + self.bump_after;
+                tx.max_fee_per_gas = tx.max_fee_per_gas * BUMP_EIGHTHS / 8 + 1;
+                tx.max_priority_fee_per_gas = tx.max_priority_fee_per_gas * BUMP_EIGHTHS / 8 + 1;
+                // A refusal means that one of those before was mined just now, or that the node wants more: both show.
+                if let Ok(hash) = self.send_once(what, &tx).await {
+                    hashes.push(hash);
+                }
+            }
             sleep(self.poll).await;
         }
+    }
+
+    async fn send_once(&self, what: &str, tx: &TxEip1559) -> Result<B256, L1Error> {
+        let signature = self
+            .signer
+            .sign_hash_sync(&tx.signature_hash())
+            .map_err(|_| L1Error::BadSigner)?;
+        let tx = TxEnvelope::from(tx.clone().into_signed(signature));
+        let hash = *tx.tx_hash();
+        let sent = self.provider.send_raw_transaction(&tx.encoded_2718()).await;
+        // Receipts are polled for, so the builder that would do it is not needed.
+        drop(sent.map_err(|e| self.failed(what, e))?);
+        Ok(hash)
     }
 
     fn request(&self, to: TxKind, input: Bytes) -> TransactionRequest {

@@ -1,5 +1,7 @@
 //! The settlement contract, as a trader, a prover and a watcher use it.
 
+use std::collections::BTreeSet;
+
 use alloy::primitives::{Address, B256, U256};
 use alloy::providers::Provider;
 use alloy::rpc::types::{Filter, Log, TransactionReceipt};
@@ -69,7 +71,7 @@ pub struct Committed {
 /// A deposit as queued on chain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Deposit {
-    /// Its place in the queue, from 0 without gaps.
+    /// Its place in the queue, from 0 without gaps; rows that their owners took back do not count.
     pub index: u64,
     /// The account that is funded.
     pub account: u32,
@@ -262,11 +264,13 @@ impl Settlement {
     /// Follows the deposit queue from row `next_index` on, rows being told once `confirmations` blocks lie on top
     /// of theirs (0: at once).
     #[must_use]
-    pub const fn watch_deposits(&self, next_index: u64, confirmations: u64) -> DepositWatch {
+    pub fn watch_deposits(&self, next_index: u64, confirmations: u64) -> DepositWatch {
         DepositWatch {
             next_index,
             next_block: self.deployment.block,
             confirmations,
+            gone: BTreeSet::new(),
+            gone_block: self.deployment.block,
         }
     }
 
@@ -481,6 +485,9 @@ pub struct DepositWatch {
     next_index: u64,
     next_block: u64,
     confirmations: u64,
+    /// Rows that their owners took back before a batch consumed them, as far as it was looked.
+    gone: BTreeSet<u64>,
+    gone_block: u64,
 }
 
 impl DepositWatch {
@@ -504,6 +511,7 @@ impl DepositWatch {
         let Some(deep) = head.checked_sub(self.confirmations) else {
             return Ok(Vec::new());
         };
+        self.find_gone(settlement, head).await?;
         while self.next_block <= deep {
             let to = deep.min(self.next_block + LOG_BLOCKS_MAX - 1);
             let logs = settlement.logs(&filter, self.next_block, to).await?;
@@ -517,11 +525,32 @@ impl DepositWatch {
         Ok(Vec::new())
     }
 
+    /// Rows that were taken back are none for the venue, whose count goes on without them.
+    async fn find_gone(&mut self, settlement: &Settlement, head: u64) -> Result<(), L1Error> {
+        let filter = Filter::new()
+            .address(settlement.deployment.settlement)
+            .event_signature(ISettlement::DepositReclaimed::SIGNATURE_HASH);
+        while self.gone_block <= head {
+            let to = head.min(self.gone_block + LOG_BLOCKS_MAX - 1);
+            for log in settlement.logs(&filter, self.gone_block, to).await? {
+                let event = decode::<ISettlement::DepositReclaimed>(&log)?;
+                self.gone.insert(event.index);
+            }
+            self.gone_block = to + 1;
+        }
+        Ok(())
+    }
+
     async fn take(&self, settlement: &Settlement, logs: &[Log]) -> Result<Vec<Deposit>, L1Error> {
         let mut found = Vec::new();
         let mut next = self.next_index;
         for log in logs {
-            let event = decode::<ISettlement::Deposited>(log)?;
+            let mut event = decode::<ISettlement::Deposited>(log)?;
+            if self.gone.contains(&event.index) {
+                continue;
+            }
+            let row = event.index;
+            event.index -= self.gone.range(..row).count() as u64;
             if event.index < next {
                 continue;
             }
@@ -529,7 +558,7 @@ impl DepositWatch {
                 let text = format!("deposit {} follows deposit {next}", event.index);
                 return Err(L1Error::Inconsistent(text));
             }
-            let call = ISettlement::depositAtCall { index: next };
+            let call = ISettlement::depositAtCall { index: row };
             let row = settlement
                 .client
                 .read(settlement.deployment.settlement, call)

@@ -202,7 +202,14 @@ async fn deposits_that_no_batch_consumed_come_back_late_or_frozen() {
     assert_eq!(alice.reclaim(1).await.unwrap(), 200);
     let twice = reverted(alice.reclaim(1).await).1;
     assert_error(&twice, ISettlement::DepositNotQueued { index: 1 });
-    // A batch passes over the row that is gone.
+    // Whoever follows the queue passes over the row that is gone, and so does a batch.
+    let mut watch = alice.watch_deposits(0, 0);
+    let mut told = Vec::new();
+    while watch.next_index() < 3 {
+        told.extend(watch.poll(&alice).await.unwrap());
+    }
+    let told: Vec<_> = told.iter().map(|d| (d.index, d.amount_micro)).collect();
+    assert_eq!(told, [(0, 100), (1, 300), (2, 400)]);
     let batch = world.next_batch(&[rows[0], rows[2]], &[]).await;
     world.operator.commit_batch(&batch).await.unwrap();
     let status = alice.status().await.unwrap();
