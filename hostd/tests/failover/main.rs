@@ -1,6 +1,7 @@
 //! Replication and failover, with real daemons and clients of the real library: what was acknowledged outlives the
 //! primary, and who does not lead acknowledges nothing.
 
+mod etcd;
 mod pair;
 
 use client::{Event, OrderIds, Report, Session, Side, cancel, limit_order, now, parse_e9};
