@@ -293,6 +293,7 @@ fn planted(step: &mut Step<'_>) -> Result<String> {
 }
 
 fn test(step: &mut Step<'_>) -> Result<String> {
+    setup::etcd(step)?;
     let mut command = step.place.cargo();
     step.run(command.args("test --locked --workspace --no-fail-fast".split(' ')))?;
     let totals = step.tests;

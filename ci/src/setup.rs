@@ -32,6 +32,7 @@ pub(crate) fn everything(step: &mut Step<'_>) -> Result<String> {
     if can_install() || has_verilator() {
         verilator(step)?;
     }
+    etcd(step)?;
     if is_root() {
         iproute(step)?;
         dpdk(step)?;
@@ -229,6 +230,17 @@ pub(crate) fn has_verilator() -> bool {
 /// Whether Debian packages can be installed.
 pub(crate) fn can_install() -> bool {
     is_root() || first_line(Command::new("sudo").args(["-n", "true"])).is_some()
+}
+
+/// etcd, for the test of a failover that it decides. Without it and the right to install it that test says so.
+pub(crate) fn etcd(step: &mut Step<'_>) -> Result<()> {
+    let version = || first_line(Command::new("etcd").arg("--version"));
+    if version().is_none() && can_install() {
+        apt_install(step, &["etcd-server"])?;
+    }
+    let version = version().unwrap_or_else(|| "no etcd: its failover test is not run".into());
+    step.say(&version);
+    Ok(())
 }
 
 /// Verilator, which makes a C++ model of the RTL. Debian's release is the one that the RTL is held to.

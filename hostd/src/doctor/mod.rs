@@ -13,6 +13,7 @@ mod machine;
 mod memory;
 mod netdev;
 mod nic;
+mod replication;
 
 pub(crate) use limits::IPC_LOCK;
 pub use machine::Machine;
@@ -20,6 +21,7 @@ pub use machine::Machine;
 use crate::capacity::{Capacity, TICK_BYTES};
 use crate::config::{Backend, Config, Instrument};
 use crate::memory::Lock;
+use crate::replication::ReplicationSection;
 use serde::Serialize;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -124,6 +126,8 @@ pub struct Subject {
     pub memory_bytes: u64,
     /// Whether it refuses to start when that cannot be locked.
     pub must_lock: bool,
+    /// The other boxes, if there are any.
+    pub replication: Option<ReplicationSection>,
 }
 
 impl Subject {
@@ -144,6 +148,7 @@ impl Subject {
             is_durable: config.journal.durability != crate::config::Durability::Relaxed,
             memory_bytes: memory_bytes(config),
             must_lock: config.memory.lock == Lock::On,
+            replication: config.replication.clone(),
         }
     }
 
@@ -159,6 +164,7 @@ impl Subject {
             is_durable: true,
             memory_bytes: Capacity::default().core_bytes() + BOX_BYTES,
             must_lock: false,
+            replication: None,
         }
     }
 }
@@ -197,6 +203,9 @@ pub fn examine(subject: &Subject, depth: Depth) -> Report {
     findings.extend(memory::findings(&machine, subject));
     findings.extend(nic::findings(&machine, subject));
     findings.extend(disk::findings(&machine, subject, depth));
+    if let (Some(section), Depth::Full) = (&subject.replication, depth) {
+        findings.extend(replication::findings(section));
+    }
     Report { findings }
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(super) const ANSWER: Duration = Duration::from_secs(1);
 
 /// The key that all boxes share.
-pub(super) fn load_key(path: &Path) -> anyhow::Result<[u8; 32]> {
+pub(crate) fn load_key(path: &Path) -> anyhow::Result<[u8; 32]> {
     let name = || format!("replication.key_file {}", path.display());
     let mode = std::fs::metadata(path).with_context(name)?;
     ensure!(
@@ -27,7 +27,7 @@ pub(super) fn load_key(path: &Path) -> anyhow::Result<[u8; 32]> {
 }
 
 /// 32 bytes of hex.
-pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
+pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
     if text.len() != 64 || !text.is_ascii() {
         return None;
     }
@@ -38,14 +38,14 @@ pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-pub(super) fn nonce() -> anyhow::Result<[u8; 32]> {
+pub(crate) fn nonce() -> anyhow::Result<[u8; 32]> {
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(|e| anyhow::anyhow!("no random bytes: {e}"))?;
     Ok(nonce)
 }
 
 /// A connection whose sides have met, driven by one thread that waits.
-pub(super) struct Link {
+pub(crate) struct Link {
     stream: TcpStream,
     out: Way,
     back: Way,
@@ -56,7 +56,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn connect(to: SocketAddr, key: &[u8; 32]) -> anyhow::Result<Self> {
+    pub(crate) fn connect(to: SocketAddr, key: &[u8; 32]) -> anyhow::Result<Self> {
         let mut stream = TcpStream::connect_timeout(&to, ANSWER)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER))?;
@@ -76,17 +76,17 @@ impl Link {
         })
     }
 
-    pub(super) fn set_patience(&self, patience: Duration) -> anyhow::Result<()> {
+    pub(crate) fn set_patience(&self, patience: Duration) -> anyhow::Result<()> {
         Ok(self.stream.set_read_timeout(Some(patience))?)
     }
 
-    pub(super) fn send(&mut self, kind: Kind, epoch: u64, payload: &[u8]) -> anyhow::Result<()> {
+    pub(crate) fn send(&mut self, kind: Kind, epoch: u64, payload: &[u8]) -> anyhow::Result<()> {
         self.sending.clear();
         self.out.seal(kind, epoch, &[payload], &mut self.sending);
         Ok(self.stream.write_all(&self.sending)?)
     }
 
-    pub(super) fn send_json(
+    pub(crate) fn send_json(
         &mut self,
         kind: Kind,
         epoch: u64,
@@ -96,7 +96,7 @@ impl Link {
     }
 
     /// The next frame; `None` if none came within the patience.
-    pub(super) fn next(&mut self) -> anyhow::Result<Option<Frame<'_>>> {
+    pub(crate) fn next(&mut self) -> anyhow::Result<Option<Frame<'_>>> {
         self.received.drain(..self.used);
         self.used = 0;
         loop {
@@ -122,7 +122,7 @@ impl Link {
     }
 
     /// The next frame, which must come, be of this kind and be JSON; a refusal is an error.
-    pub(super) fn answer<T: DeserializeOwned>(&mut self, kind: Kind) -> anyhow::Result<(u64, T)> {
+    pub(crate) fn answer<T: DeserializeOwned>(&mut self, kind: Kind) -> anyhow::Result<(u64, T)> {
         let begun = Instant::now();
         while begun.elapsed() < ANSWER {
             if let Some(frame) = self.next()? {

@@ -2,9 +2,9 @@
 
 use super::config::ReplicationSection;
 use super::leadership::{Leadership, Operator};
-use super::link::{Link, load_key};
+use super::link::load_key;
 use super::peer::{Came, Peer, Standby};
-use super::promotion::roll_call;
+use super::promotion::{ask_one, roll_call};
 use super::quorum::{Lack, Rule, Want};
 use super::status::{ReplicationStatus, Shared, StandbyStatus};
 use super::tee::{TeeEnds, Written};
@@ -219,11 +219,7 @@ fn call(
             if (status.standbys.iter()).any(|s| s.name == peer.name && s.state != "lost") {
                 continue;
             }
-            let answer = Link::connect(peer.address, key).and_then(|mut link| {
-                link.send_json(Kind::Ask, epoch, &ask)?;
-                link.answer::<State>(Kind::State)
-            });
-            if let Ok(answer) = answer
+            if let Ok(answer) = ask_one(peer, key, epoch, &ask)
                 && met.send(answer).is_err()
             {
                 return;

@@ -1,6 +1,6 @@
 //! Whether a box may lead: what the others say.
 
-use super::config::ReplicationSection;
+use super::config::{Peer, ReplicationSection};
 use super::link::Link;
 use super::term::Term;
 use super::wire::{Ask, Kind, State};
@@ -23,14 +23,22 @@ pub(super) fn ask_all(
         name: section.name.clone(),
         leads: false,
     };
-    let answers = section.peers.iter().filter_map(|peer| {
-        let answer = Link::connect(peer.address, key).and_then(|mut link| {
-            link.send_json(Kind::Ask, epoch, &ask)?;
-            link.answer::<State>(Kind::State)
-        });
-        answer.ok()
-    });
-    answers.collect()
+    let answers = section.peers.iter();
+    answers
+        .filter_map(|peer| ask_one(peer, key, epoch, &ask).ok())
+        .collect()
+}
+
+/// What one box says of itself, with the epoch that it has met.
+pub(crate) fn ask_one(
+    peer: &Peer,
+    key: &[u8; 32],
+    epoch: u64,
+    ask: &Ask,
+) -> anyhow::Result<(u64, State)> {
+    let mut link = Link::connect(peer.address, key)?;
+    link.send_json(Kind::Ask, epoch, ask)?;
+    link.answer::<State>(Kind::State)
 }
 
 fn end_of(state: &State) -> (u64, u64) {

@@ -1,6 +1,7 @@
 //! Replication and failover, with real daemons and clients of the real library: what was acknowledged outlives the
 //! primary, and who does not lead acknowledges nothing.
 
+mod catching_up;
 mod etcd;
 mod pair;
 

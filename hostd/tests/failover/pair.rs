@@ -59,6 +59,8 @@ pub(crate) struct Plan {
     /// Lines after the peers: `[replication.etcd]`.
     pub(crate) tail: String,
     pub(crate) durability: &'static str,
+    /// More lines of `[journal]`.
+    pub(crate) journal: &'static str,
     pub(crate) topology: &'static str,
 }
 
@@ -70,6 +72,7 @@ impl Plan {
             lines: "bound_ms = 300\n".into(),
             tail: String::new(),
             durability: "replicated",
+            journal: "",
             topology: "shared",
         }
     }
@@ -142,7 +145,10 @@ impl Node {
                 "settlement_interval_ms = 5000",
                 "settlement_interval_ms = 600000".into(),
             ),
-            ("segment_mib = 16", "segment_mib = 1".into()),
+            (
+                "segment_mib = 16",
+                format!("segment_mib = 1\n{}", self.plan.journal),
+            ),
             (
                 "name = \"shared\"",
                 format!("name = \"{}\"", self.plan.topology),
@@ -367,6 +373,15 @@ impl Node {
             ClientConfig::new((Ipv4Addr::LOCALHOST, self.ports[0]).into(), credentials);
         config.first_report = Some(first_report);
         Session::connect(config).unwrap()
+    }
+
+    pub(crate) fn snapshot(&self) {
+        let out = self.command("snapshot").output().unwrap();
+        assert!(
+            out.status.success(),
+            "{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
     }
 
     pub(crate) fn replay(&self) -> Value {
