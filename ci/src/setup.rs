@@ -31,6 +31,8 @@ pub(crate) fn everything(step: &mut Step<'_>) -> Result<String> {
     cxx(step)?;
     if can_install() || has_verilator() {
         verilator(step)?;
+        icarus(step)?;
+        hw_python(step)?;
     }
     etcd(step)?;
     if is_root() {
@@ -251,6 +253,38 @@ pub(crate) fn verilator(step: &mut Step<'_>) -> Result<()> {
     let version = verilator_version().context("verilator is still missing after apt-get")?;
     step.say(&version);
     Ok(())
+}
+
+/// Icarus Verilog, the second simulator.
+pub(crate) fn icarus(step: &mut Step<'_>) -> Result<()> {
+    let version = || first_line(Command::new("iverilog").arg("-V"));
+    if version().is_none() {
+        apt_install(step, &["iverilog"])?;
+    }
+    let version = version().context("iverilog is still missing after apt-get")?;
+    step.say(&version);
+    Ok(())
+}
+
+/// The folder of programs of the Python with the packages that `hw` pins, in `.tools/hw`.
+pub(crate) fn hw_python(step: &mut Step<'_>) -> Result<PathBuf> {
+    const FILE: &str = "hw/requirements.txt";
+    let folder = step.place.tools.join("hw");
+    let wanted =
+        std::fs::read(step.place.root.join(FILE)).with_context(|| format!("cannot read {FILE}"))?;
+    // Written last, so that an install cut short is done again.
+    let mark = folder.join("installed.txt");
+    if !std::fs::read(&mark).is_ok_and(|installed| installed == wanted) {
+        step.say("installing the Python packages of hw into .tools/hw");
+        python_environment(step, &folder)?;
+        let mut pip = step.place.command(folder.join("bin/pip"));
+        pip.args(["install", "--disable-pip-version-check", "--no-deps"]);
+        step.run(pip.args(["--only-binary=:all:", "-r", FILE]))
+            .with_context(|| format!("pip cannot install {FILE}"))?;
+        std::fs::write(&mark, wanted)
+            .with_context(|| format!("cannot write {}", mark.display()))?;
+    }
+    Ok(folder.join("bin"))
 }
 
 /// A compiler for libFuzzer and for the model of the RTL, which are C++.

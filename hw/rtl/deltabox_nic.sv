@@ -4,7 +4,7 @@ module deltabox_nic #(
     parameter int SESSIONS_LG = 10,
     parameter int ACCOUNTS_LG = 14,
     parameter int LANE_LG = 2,
-    parameter int ROUND_CYCLES = 2
+    parameter int ROUND_CYCLES = 1
 ) (
     input  wire         clk,
     input  wire         rst,

@@ -5,7 +5,7 @@
 // 8 * ROUND_CYCLES + 2.
 `default_nettype none
 module siphash #(
-    parameter int ROUND_CYCLES = 2,
+    parameter int ROUND_CYCLES = 1,
     parameter int QUEUE_LG = 8
 ) (
     input  wire          clk,
@@ -75,12 +75,11 @@ module siphash #(
   logic [63:0] word;
   logic is_last, is_high, was_acked;
   logic [255:0] s, next;
-  wire second_half = step[0];
   generate
     if (ROUND_CYCLES == 1) begin : g_one
       assign next = half_b(half_a(s));
     end else begin : g_two
-      assign next = second_half ? half_b(s) : half_a(s);
+      assign next = step[0] ? half_b(s) : half_a(s);
     end
   endgenerate
   wire absorb_end = state == ABSORB && step == ABSORB_END;

@@ -11,6 +11,8 @@ use firmware::wire::sbe::MessageHeader;
 
 /// Verdict latency that DESIGN asks for, cycles.
 const PLAIN_CYCLES_MAX: u64 = 12;
+/// The same with a SipHash tag to check.
+const SIPHASH_CYCLES_MAX: u64 = 40;
 
 #[test]
 fn a_hundred_thousand_frames_get_the_same_verdicts_whatever_the_ports_do() {
@@ -29,7 +31,7 @@ fn a_hundred_thousand_frames_get_the_same_verdicts_whatever_the_ports_do() {
 fn a_verdict_takes_the_same_cycles_for_every_lone_order() {
     let latency = campaign::latency().unwrap_or_else(|e| panic!("{e:#}"));
     assert!(latency.plain_cycles <= PLAIN_CYCLES_MAX, "{latency:?}");
-    assert!(latency.siphash_cycles > latency.plain_cycles, "{latency:?}");
+    assert!(latency.siphash_cycles <= SIPHASH_CYCLES_MAX, "{latency:?}");
 }
 
 #[test]
