@@ -5,6 +5,7 @@
 
 mod bounds;
 mod fills;
+mod kinds;
 mod money;
 mod slots;
 mod table;
@@ -45,13 +46,14 @@ pub(crate) fn synthesize(cs: &mut System, w: &BatchWitness, words: &Words, publi
     let old_digest = cs.wire(w.old.table_digest);
     let batch_no = &words[at::BATCH_NO];
     let before = batch_no.clone() + -Fr::ONE;
+    table::follows(cs, w.old_table.as_deref(), &old_digest, &table);
     let old_root = hash4(cs, [&old_tree, &fund_old, &old_digest, &before]);
     cs.enforce_equal(&old_root, &words[at::OLD_ROOT]);
     let new_root = hash4(cs, [&new_tree, &fund_new, &table.digest, batch_no]);
     cs.enforce_equal(&new_root, &words[at::NEW_ROOT]);
 
     cs.enter(Group::S2);
-    let slots = slots::open(cs, &w.slots, &old_tree, &new_tree);
+    let slots = slots::open(cs, &w.slots, &table, &old_tree, &new_tree);
 
     cs.enter(Group::S3);
     let lanes = fills::lanes(cs, &w.lanes, &table);
@@ -90,7 +92,8 @@ pub(crate) fn synthesize(cs: &mut System, w: &BatchWitness, words: &Words, publi
 
     cs.enter(Group::S7);
     for slot in &slots {
-        slots::margin(cs, slot, &table);
+        let kind = kinds::kind(cs, slot, &table);
+        slots::margin(cs, slot, &kind, &table);
     }
 }
 

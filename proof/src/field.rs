@@ -12,6 +12,11 @@ pub(crate) fn signed(v: i128) -> Fr {
     if v < 0 { -magnitude } else { magnitude }
 }
 
+/// Whether an element stands for a negative integer: lies in the upper half of the field.
+pub(crate) fn is_negative(value: &Fr) -> bool {
+    value.into_bigint() > Fr::MODULUS_MINUS_ONE_DIV_TWO
+}
+
 /// Big-endian bytes; `None` if they are not below the modulus.
 pub(crate) fn from_word(word: &Word) -> Option<Fr> {
     let mut limbs = [0u64; 4];
@@ -62,6 +67,11 @@ mod tests {
         assert_eq!(from_word(&modulus), None);
         assert_eq!(from_word(&[0xff; 32]), None);
         assert_eq!(signed(-5) + Fr::from(5u64), Fr::from(0u64));
+        assert!(
+            is_negative(&signed(-1))
+                && !is_negative(&signed(0))
+                && !is_negative(&signed(i128::MAX))
+        );
         assert_eq!(power_of_two(100), Fr::from(2u64).pow([100]));
     }
 }

@@ -4,11 +4,14 @@
 
 use crate::field::{Fr, address, from_word};
 use crate::poseidon::{Domain, long_hash};
-use crate::state::{SCENARIO_OFFSET, leaf_hash, root_of, state_root, table_digest};
+use crate::state::{
+    FUNDING_BITS, FUNDING_OFFSET, SCENARIO_OFFSET, column_elements, leaf_hash, root_of, state_root,
+    table_digest,
+};
 use crate::statement::{
     DEPOSITS_AT, PublicInputs, ROW, WITHDRAWALS_AT, Words, at, evaluate, tier_word,
 };
-use crate::witness::{BatchWitness, ROLES, Slot, role};
+use crate::witness::{BatchWitness, PAID_BITS, ROLES, Slot, role};
 use ark_ff::{AdditiveGroup, PrimeField};
 use firmware::limits::{
     ACCOUNTS, AMOUNT_BITS, BATCH_ACCOUNTS, BATCH_DEPOSITS, BATCH_WITHDRAWALS, COLLAR_BITS,
@@ -16,8 +19,11 @@ use firmware::limits::{
     TIER_INSTRUMENTS,
 };
 use firmware::units::PICO_PER_MICRO;
-use matcher::batch::TierLeaf;
+use matcher::batch::{SlotKind, TierLeaf};
 use matcher::table::{Column, RiskTable};
+
+/// Bits of the liquidation fee rate, ppm.
+pub(crate) const LIQUIDATION_FEE_BITS: u32 = 17;
 
 /// A numbered group of the statement.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -28,13 +34,13 @@ pub enum Group {
     S2,
     /// Fill rows are in range, inside their collars, of a listed instrument.
     S3,
-    /// Positions move by the fills.
+    /// Positions move by the fills; those in settled instruments end.
     S4,
-    /// Cash moves by notionals, fees, deposits and withdrawals, and none appears.
+    /// Cash moves by notionals, funding, settled positions, fees, support, deposits and withdrawals, and none appears.
     S5,
     /// Deposits and withdrawals go to and come from their owners' accounts.
     S6,
-    /// Accounts that did more than receive a deposit end above their margin.
+    /// Accounts that did more than receive a deposit end above their margin, or were below it and only shrank.
     S7,
     /// The public inputs stand for the words.
     S8,
@@ -88,6 +94,12 @@ pub(crate) fn table_fault(table: &RiskTable) -> Option<String> {
             "maker rebate {maker} ppm is larger than the taker fee {taker} ppm"
         ));
     }
+    if table.liquidation_fee_ppm >> LIQUIDATION_FEE_BITS != 0 {
+        let rate = table.liquidation_fee_ppm;
+        return Some(format!(
+            "liquidation fee {rate} ppm is not within {LIQUIDATION_FEE_BITS} bits"
+        ));
+    }
     table
         .columns
         .iter()
@@ -111,12 +123,30 @@ fn column_fault(column: &Column) -> Option<String> {
             column.tick_value_micro.into(),
             TICK_VALUE_BITS,
         ),
+        ("settled flag", column.is_settled.into(), 1),
+        (
+            "funding",
+            column.funding_micro.saturating_add(FUNDING_OFFSET),
+            FUNDING_BITS,
+        ),
     ] {
         if outside(value, bits) {
             return Some(format!("{name} {value} is not within {bits} bits"));
         }
     }
     let range = -SCENARIO_OFFSET..=LOT_VALUE_MICRO_MAX;
+    let mark = column.mark_micro;
+    if !range.contains(&mark) {
+        return Some(format!("mark {mark} is out of range"));
+    }
+    if column.is_settled == 1 {
+        if column.collar_width_ticks != 0 {
+            return Some("it is settled and has a collar".into());
+        }
+        if column.scenario_micro.iter().any(|v| *v != mark) {
+            return Some("it is settled and a scenario is not its value".into());
+        }
+    }
     let scenario = column
         .scenario_micro
         .iter()
@@ -127,15 +157,41 @@ fn column_fault(column: &Column) -> Option<String> {
     ))
 }
 
+/// A column that was settled and is no longer what it was.
+pub(crate) fn settled_fault(old: Option<&RiskTable>, new: &RiskTable) -> Option<usize> {
+    let pairs = old?.columns.iter().zip(&new.columns);
+    let changes = |(old, new): (&Column, &Column)| {
+        old.is_settled == 1 && column_elements(old) != column_elements(new)
+    };
+    pairs.map(changes).position(|changes| changes)
+}
+
+/// The positions of a leaf without those in settled instruments.
+pub(crate) fn folded(leaf: &TierLeaf, table: &RiskTable) -> [i64; TIER_INSTRUMENTS] {
+    std::array::from_fn(|i| match table.columns[i].is_settled {
+        0 => leaf.positions[i],
+        _ => 0,
+    })
+}
+
+/// Worth of all positions in one scenario, or at the marks, less the funding that they owe, in micro-units.
+fn held_micro(leaf: &TierLeaf, table: &RiskTable, scenario: Option<usize>) -> i128 {
+    let positions = leaf.positions.iter().zip(&table.columns);
+    let worth = |(lots, column): (&i64, &Column)| {
+        let value = scenario.map_or(column.mark_micro, |s| column.scenario_micro[s]);
+        i128::from(*lots) * (i128::from(value) - i128::from(column.funding_micro))
+    };
+    positions.map(worth).sum()
+}
+
 /// Worth of a leaf in one scenario, in micro-units: cash rounded down, positions at the scenario.
 pub(crate) fn equity_micro(leaf: &TierLeaf, table: &RiskTable, scenario: usize) -> i128 {
-    let held: i128 = leaf
-        .positions
-        .iter()
-        .zip(&table.columns)
-        .map(|(lots, column)| i128::from(*lots) * i128::from(column.scenario_micro[scenario]))
-        .sum();
-    leaf.cash_pico.div_euclid(PICO_PER_MICRO) + held
+    leaf.cash_pico.div_euclid(PICO_PER_MICRO) + held_micro(leaf, table, Some(scenario))
+}
+
+/// Worth of a leaf in one scenario, or at the marks, in pico-units.
+pub(crate) fn equity_pico(leaf: &TierLeaf, table: &RiskTable, scenario: Option<usize>) -> i128 {
+    leaf.cash_pico + held_micro(leaf, table, scenario) * PICO_PER_MICRO
 }
 
 /// S1.
@@ -149,6 +205,17 @@ fn roots(w: &BatchWitness, words: &Words) -> Check {
     let before = w.batch_no.wrapping_sub(1);
     let old = state_root(w.old.tree, w.old.fund_pico, w.old.table_digest, before);
     ensure(words[at::OLD_ROOT] == old, || "old root".into())?;
+    match &w.old_table {
+        None => ensure(w.old.table_digest == Fr::ZERO, || {
+            "a table before that is not shown".into()
+        })?,
+        Some(table) => ensure(w.old.table_digest == table_digest(table), || {
+            "digest of the risk table before".into()
+        })?,
+    }
+    if let Some(column) = settled_fault(w.old_table.as_deref(), &w.table) {
+        return Err(format!("instrument {column} was settled and changes"));
+    }
     ensure(w.new.table_digest == table_digest(&w.table), || {
         "digest of the risk table".into()
     })?;
@@ -214,9 +281,9 @@ fn positions(w: &BatchWitness) -> Check {
         }
     }
     for (slot, moved) in w.slots.iter().zip(&moved) {
+        let before = folded(&slot.old, &w.table);
         for (place, moved) in moved.iter().enumerate() {
-            let delta =
-                i128::from(slot.new.positions[place]) - i128::from(slot.old.positions[place]);
+            let delta = i128::from(slot.new.positions[place]) - i128::from(before[place]);
             ensure(delta == *moved, || {
                 let index = slot.index;
                 format!("leaf {index}, instrument {place}: moved {delta}, fills say {moved}")
@@ -239,7 +306,8 @@ fn cash(w: &BatchWitness) -> Check {
         }
     }
     let (taker_ppm, maker_ppm) = (w.table.taker_fee_ppm, w.table.maker_fee_ppm);
-    let (mut fees, mut gained, mut funded) = (0, 0, 0);
+    let (mut income, mut gained, mut funded) = (0, 0, 0);
+    let (mut support, mut charges) = (0, 0);
     for (slot, notional) in w.slots.iter().zip(&notional) {
         let index = slot.index;
         ensure(slot.notional == *notional, || {
@@ -250,18 +318,43 @@ fn cash(w: &BatchWitness) -> Check {
             + (maker_buys + maker_sells) * i128::from(maker_ppm);
         let external = slot.deposit_micro - slot.withdrawal_micro;
         let sold = taker_sells + maker_sells - taker_buys - maker_buys;
-        let moved = PICO_PER_MICRO * (sold + external) - fee;
+        let before = folded(&slot.old, &w.table);
+        let (mut settled, mut funding) = (0, 0);
+        for (place, column) in w.table.columns.iter().enumerate() {
+            let owed = i128::from(column.funding_micro);
+            let [old, kept, new] = [
+                slot.old.positions[place],
+                before[place],
+                slot.new.positions[place],
+            ]
+            .map(i128::from);
+            funding += (new - kept) * owed;
+            settled += (old - kept) * (i128::from(column.mark_micro) - owed);
+        }
+        let paid = slot.support_pico - slot.charge_pico - slot.penalty_pico;
+        let moved = PICO_PER_MICRO * (sold + external + settled + funding) - fee + paid;
         let delta = slot.new.cash_pico - slot.old.cash_pico;
         ensure(delta == moved, || {
             format!("leaf {index}: cash moved by {delta} pico, not {moved}")
         })?;
-        fees += fee;
+        income += fee + slot.penalty_pico;
+        support += slot.support_pico;
+        charges += slot.charge_pico;
         gained += delta;
-        funded += external;
+        funded += external + settled;
     }
     let fund = w.new.fund_pico - w.old.fund_pico;
-    ensure(fund == fees, || {
-        format!("insurance fund moved by {fund} pico, fees are {fees}")
+    let draw = support - charges;
+    ensure(fund == income - draw, || {
+        format!("insurance fund moved by {fund} pico, it earned {income} and gave {draw}")
+    })?;
+    let within = |amount: i128| (0..1 << PAID_BITS).contains(&amount);
+    ensure(within(draw), || "charges are above the support".into())?;
+    ensure(within(w.new.fund_pico), || {
+        "the insurance fund is out of range".into()
+    })?;
+    ensure(charges == 0 || w.new.fund_pico < PICO_PER_MICRO, || {
+        "accounts are charged while the fund has money".into()
     })?;
     ensure(gained + fund == PICO_PER_MICRO * funded, || {
         "money is not conserved".into()
@@ -334,7 +427,9 @@ fn money_rows(w: &BatchWitness, words: &Words) -> Check {
 fn margins(w: &BatchWitness) -> Check {
     for slot in &w.slots {
         let index = slot.index;
-        let acted = slot.old.positions != slot.new.positions
+        kind_holds(slot, &w.table).map_err(|what| format!("leaf {index}: {what}"))?;
+        let acted = folded(&slot.old, &w.table) != slot.new.positions
+            || slot.kind != SlotKind::Normal
             || slot.notional != [0; ROLES]
             || slot.withdrawal_micro != 0
             || slot.withdrawals != 0;
@@ -342,6 +437,9 @@ fn margins(w: &BatchWitness) -> Check {
             ensure(!acted, || {
                 format!("leaf {index}: margin waived for an account that acted")
             })?;
+            continue;
+        }
+        if slot.kind == SlotKind::Liquidated {
             continue;
         }
         for scenario in 0..SCENARIOS {
@@ -352,6 +450,50 @@ fn margins(w: &BatchWitness) -> Check {
         }
     }
     Ok(())
+}
+
+/// The part of S7 on liquidated and deleveraged accounts.
+fn kind_holds(slot: &Slot, table: &RiskTable) -> Check {
+    let is = |kind| slot.kind == kind;
+    let (liquidated, deleveraged) = (is(SlotKind::Liquidated), is(SlotKind::Deleveraged));
+    for (what, amount, may) in [
+        ("support", slot.support_pico, liquidated),
+        ("penalty", slot.penalty_pico, liquidated),
+        ("charge", slot.charge_pico, deleveraged),
+    ] {
+        let range = 0..if may { 1 << PAID_BITS } else { 1 };
+        ensure(range.contains(&amount), || {
+            format!("{what} of {amount} pico")
+        })?;
+    }
+    if liquidated || deleveraged {
+        let before = folded(&slot.old, table);
+        for (place, (old, new)) in before.iter().zip(&slot.new.positions).enumerate() {
+            ensure((0.min(*old)..=0.max(*old)).contains(new), || {
+                format!("position in instrument {place} does more than shrink")
+            })?;
+        }
+    }
+    if !liquidated {
+        return Ok(());
+    }
+    ensure((slot.withdrawal_micro, slot.withdrawals) == (0, 0), || {
+        "withdraws while it is liquidated".into()
+    })?;
+    let mut start = slot.old;
+    start.cash_pico += slot.deposit_micro * PICO_PER_MICRO;
+    ensure(equity_pico(&start, table, Some(slot.worst)) < 0, || {
+        "liquidated above maintenance".into()
+    })?;
+    let left = equity_pico(&slot.new, table, None);
+    ensure(slot.support_pico == 0 || left <= 0, || {
+        format!("supported although it is worth {left} pico")
+    })?;
+    let turnover: i128 = slot.notional.iter().sum();
+    let most = turnover * i128::from(table.liquidation_fee_ppm);
+    ensure(slot.penalty_pico <= most, || {
+        format!("penalty of {} pico, {most} at most", slot.penalty_pico)
+    })
 }
 
 /// S8.

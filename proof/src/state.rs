@@ -1,16 +1,19 @@
 //! What a state root commits to: the tree of leaves, the insurance fund and the risk table.
 
-use crate::field::{Fr, Word, address, signed, to_word};
+use crate::field::{Fr, Word, address, from_word, power_of_two, signed, to_word};
 use crate::poseidon::{Domain, hash4, long_hash};
 use ark_ff::AdditiveGroup;
-use firmware::limits::{ACCOUNTS, LOT_VALUE_MICRO_MAX, TIER_INSTRUMENTS, TREE_ARITY, TREE_DEPTH};
+use firmware::limits::{
+    ACCOUNTS, COLLAR_BITS, LOT_VALUE_MICRO_MAX, PRICE_BITS, TICK_VALUE_BITS, TIER_INSTRUMENTS,
+    TREE_ARITY, TREE_DEPTH,
+};
 use firmware::units::{AccountId, Pico};
 use matcher::batch::TierLeaf;
 use matcher::table::{Column, RiskTable};
 use std::collections::BTreeMap;
 
 /// Field elements of a leaf.
-pub(crate) const LEAF_ELEMENTS: usize = TIER_INSTRUMENTS + 5;
+pub(crate) const LEAF_ELEMENTS: usize = TIER_INSTRUMENTS + 7;
 /// Bits of one scenario value in its packed form, `value + SCENARIO_OFFSET`.
 pub(crate) const SCENARIO_BITS: u32 = 31;
 /// Makes every scenario value from `1 - LOT_VALUE_MICRO_MAX` to `LOT_VALUE_MICRO_MAX` non-negative.
@@ -21,14 +24,26 @@ pub(crate) const SCENARIOS_PER_ELEMENT: usize = 8;
 const _: () = assert!(TREE_ARITY == 4, "the tree's node hash has four children");
 const _: () = assert!(LOT_VALUE_MICRO_MAX + SCENARIO_OFFSET == (1 << SCENARIO_BITS) - 1);
 const _: () = assert!(SCENARIO_BITS * SCENARIOS_PER_ELEMENT as u32 <= 253);
+const _: () = assert!(SETTLED_AT < 253);
 
 /// The siblings of one node, in the order of the children without it.
 pub(crate) type Siblings = [Fr; TREE_ARITY - 1];
 /// The siblings on the way from a leaf to the root, from the bottom.
 pub(crate) type Path = [Siblings; TREE_DEPTH];
 
-/// A leaf as field elements: owner, nonce, cash, positions, and two places kept for a mandate and
-/// for flags.
+/// Bits of a column's last element below those of [`FUNDING_BITS`].
+pub(crate) const COLLAR_ELEMENT_BITS: u32 =
+    3 * SCENARIO_BITS + PRICE_BITS + COLLAR_BITS + TICK_VALUE_BITS;
+/// Bits of a column's cumulative funding in its packed form, `funding + FUNDING_OFFSET`.
+pub(crate) const FUNDING_BITS: u32 = 41;
+/// Makes every funding from `-2^40` on non-negative.
+pub(crate) const FUNDING_OFFSET: i64 = 1 << (FUNDING_BITS - 1);
+/// Where the settled flag stands in a column's last element: above everything else.
+pub(crate) const SETTLED_AT: u32 = COLLAR_ELEMENT_BITS + FUNDING_BITS;
+/// The liquidation fee stands above the taker fee, in one element.
+pub(crate) const LIQUIDATION_FEE_AT: u32 = 32;
+
+/// A leaf as field elements: owner, nonce, cash, positions, key, mandate, notional used under it, flags.
 pub(crate) fn leaf_elements(leaf: &TierLeaf) -> [Fr; LEAF_ELEMENTS] {
     let mut elements = [Fr::ZERO; LEAF_ELEMENTS];
     elements[0] = address(&leaf.owner);
@@ -37,6 +52,13 @@ pub(crate) fn leaf_elements(leaf: &TierLeaf) -> [Fr; LEAF_ELEMENTS] {
     for (element, lots) in elements[3..].iter_mut().zip(&leaf.positions) {
         *element = signed(i128::from(*lots));
     }
+    let digest = |word: &[u8; 32]| from_word(word).expect("no digest is taken that is no element");
+    elements[3 + TIER_INSTRUMENTS..].copy_from_slice(&[
+        digest(&leaf.key),
+        digest(&leaf.mandate),
+        Fr::from(leaf.mandate_used),
+        Fr::from(leaf.flags),
+    ]);
     elements
 }
 
@@ -71,11 +93,12 @@ pub(crate) fn root_of(index: u32, leaf: Fr, path: &Path) -> Fr {
 /// ```text
 /// 0     mark_micro, signed
 /// 1..4  scenarios 0..7, 8..15, 16..23: value + 2^30 - 1 in 31 bits each, the first lowest
-/// 4     scenarios 24..26 likewise (93 bits), collar_lo (24 bits), collar_width (20), tick_value (16)
+/// 4     scenarios 24..26 likewise (93 bits), collar_lo (24 bits), collar_width (20), tick_value (16),
+///       funding + 2^40 (41), settled (1)
 /// ```
 ///
 /// The packing is one-to-one only for values within these widths: the circuit proves them.
-fn column_elements(column: &Column) -> Vec<Fr> {
+pub(crate) fn column_elements(column: &Column) -> Vec<Fr> {
     let mut elements = vec![signed(i128::from(column.mark_micro))];
     for chunk in column.scenario_micro.chunks(SCENARIOS_PER_ELEMENT) {
         let shifted = |v: &i64| i128::from(*v) + i128::from(SCENARIO_OFFSET);
@@ -89,29 +112,39 @@ fn column_elements(column: &Column) -> Vec<Fr> {
         (signed(i128::from(column.collar_lo_ticks)), 24),
         (signed(i128::from(column.collar_width_ticks)), 20),
         (Fr::from(column.tick_value_micro), 16),
+        (
+            signed(i128::from(column.funding_micro) + i128::from(FUNDING_OFFSET)),
+            FUNDING_BITS,
+        ),
+        (Fr::from(column.is_settled), 1),
     ]);
     if let Some(last) = elements.last_mut() {
-        *last += collar * crate::field::power_of_two(3 * SCENARIO_BITS);
+        *last += collar * power_of_two(3 * SCENARIO_BITS);
     }
     elements
 }
 
 fn pack(fields: &[(Fr, u32)]) -> Fr {
     fields.iter().rev().fold(Fr::ZERO, |sum, (value, bits)| {
-        sum * crate::field::power_of_two(*bits) + value
+        sum * power_of_two(*bits) + value
     })
 }
 
-/// The table as field elements: the columns, both fee rates, epoch, index.
-pub(crate) fn table_digest(table: &RiskTable) -> Fr {
+/// The table as field elements: the columns, taker and liquidation fee rates in one, maker fee rate, epoch, index.
+pub(crate) fn table_elements(table: &RiskTable) -> Vec<Fr> {
     let mut elements: Vec<Fr> = table.columns.iter().flat_map(column_elements).collect();
+    let liquidation = Fr::from(table.liquidation_fee_ppm) * power_of_two(LIQUIDATION_FEE_AT);
     elements.extend([
-        signed(i128::from(table.taker_fee_ppm)),
+        signed(i128::from(table.taker_fee_ppm)) + liquidation,
         signed(i128::from(table.maker_fee_ppm)),
         Fr::from(table.epoch),
         signed(i128::from(table.index_micro)),
     ]);
-    long_hash(Domain::Table, &elements)
+    elements
+}
+
+pub(crate) fn table_digest(table: &RiskTable) -> Fr {
+    long_hash(Domain::Table, &table_elements(table))
 }
 
 pub(crate) fn state_root(tree: Fr, fund_pico: Pico, table: Fr, batch_no: u64) -> Fr {
@@ -180,6 +213,8 @@ pub struct State {
     pub(crate) tree: Tree,
     pub(crate) leaves: BTreeMap<u32, TierLeaf>,
     pub(crate) fund_pico: Pico,
+    /// The risk table of the last batch; none at genesis.
+    pub(crate) table: Option<Box<RiskTable>>,
     pub(crate) table_digest: Fr,
     pub(crate) batch_no: u64,
     /// Deposits consumed so far: the next place in the L1 queue.
@@ -194,6 +229,7 @@ impl State {
             tree: Tree::new(),
             leaves: BTreeMap::new(),
             fund_pico: 0,
+            table: None,
             table_digest: Fr::ZERO,
             batch_no: 0,
             deposits_seen: 0,

@@ -7,7 +7,7 @@ use firmware::limits::{BATCH_DEPOSITS, BATCH_WITHDRAWALS};
 use sha3::{Digest, Keccak256};
 
 /// First word of every batch of this tier: its name as an integer, big-endian.
-pub const TIER_NAME: &[u8; 17] = b"deltabox.small.v1";
+pub const TIER_NAME: &[u8; 17] = b"deltabox.small.v2";
 /// Words before the rows.
 pub(crate) const HEAD: usize = 11;
 /// Words of one deposit or withdrawal: account, owner, amount in micro-units.

@@ -4,7 +4,7 @@
 //! leaves, fund and amounts are worked out again from the fills and rows.
 
 use crate::field::{Fr, Word, address, to_word};
-use crate::native::{equity_micro, table_fault};
+use crate::native::{equity_micro, equity_pico, folded, settled_fault, table_fault};
 use crate::state::{Path, State, Tree, leaf_hash, state_root, table_digest};
 use crate::statement::{
     ChainContext, HEAD, MoneyRow, Words, assemble, at, journal_word, tier_word,
@@ -15,12 +15,15 @@ use firmware::limits::{
     BATCH_WITHDRAWALS, EQUITY_BITS, FILL_QTY_BITS, SCENARIOS, TIER_INSTRUMENTS, TREE_DEPTH,
 };
 use firmware::units::{AccountId, PICO_PER_MICRO, Pico};
-use matcher::batch::{FillRow, Leaf, SealedBatch, TierLeaf, Touched};
+use matcher::batch::{FillRow, Leaf, SealedBatch, SlotKind, TierLeaf, Touched};
 use matcher::table::RiskTable;
 use std::collections::BTreeMap;
 
 /// Lanes of fill rows; the rows of a lane share one instrument.
 pub(crate) const LANES: usize = BATCH_FILLS / BATCH_LANE;
+
+/// Bits of a payment between an account and the fund, and of the fund, in pico-units.
+pub(crate) const PAID_BITS: u32 = 96;
 
 /// Why a batch has no witness. The state is unchanged.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -122,6 +125,31 @@ pub enum WitnessError {
         /// Equity in that scenario.
         equity_micro: i128,
     },
+    /// A liquidated or deleveraged account that the statement does not let be one.
+    #[error("account {account}, {kind:?}: {why}")]
+    Kind {
+        /// Account.
+        account: u32,
+        /// What it is said to be.
+        kind: SlotKind,
+        /// What forbids it.
+        why: &'static str,
+    },
+    /// What the fund and deleveraged accounts give is not what bankrupt ones get.
+    #[error(
+        "support of {support} pico against charges of {charges} pico and a fund of {fund} pico after it"
+    )]
+    Support {
+        /// Received.
+        support: Pico,
+        /// Paid by deleveraged accounts.
+        charges: Pico,
+        /// Fund after the batch.
+        fund: Pico,
+    },
+    /// A settled instrument cannot come back or change its value.
+    #[error("instrument {0} is settled, and its column changes")]
+    Settled(usize),
     /// A sum leaves the range that the circuit is built for.
     #[error("account {account}: {what} out of range")]
     Range {
@@ -148,6 +176,12 @@ pub(crate) struct Slot {
     pub(crate) path: Path,
     /// The margin need not hold.
     pub(crate) waived: bool,
+    pub(crate) kind: SlotKind,
+    /// A scenario in which a liquidated account began below zero; the first for others.
+    pub(crate) worst: usize,
+    pub(crate) support_pico: Pico,
+    pub(crate) charge_pico: Pico,
+    pub(crate) penalty_pico: Pico,
     pub(crate) notional: [i128; ROLES],
     pub(crate) deposit_micro: i128,
     pub(crate) withdrawal_micro: i128,
@@ -189,6 +223,8 @@ pub struct BatchWitness {
     pub(crate) time_ns: u64,
     pub(crate) journal_hash: [u8; 32],
     pub(crate) table: Box<RiskTable>,
+    /// The table of the batch before; none before the first.
+    pub(crate) old_table: Option<Box<RiskTable>>,
     pub(crate) old: Registers,
     pub(crate) new: Registers,
     pub(crate) slots: [Slot; BATCH_ACCOUNTS],
@@ -275,6 +311,11 @@ impl BatchWitness {
             new: TierLeaf::default(),
             path: [[Fr::ZERO; 3]; TREE_DEPTH],
             waived: false,
+            kind: SlotKind::Normal,
+            worst: 0,
+            support_pico: 0,
+            charge_pico: 0,
+            penalty_pico: 0,
             notional: [0; ROLES],
             deposit_micro: 0,
             withdrawal_micro: 0,
@@ -292,6 +333,7 @@ impl BatchWitness {
             time_ns: 0,
             journal_hash: [0; 32],
             table: RiskTable::zeroed(TIER_INSTRUMENTS),
+            old_table: None,
             old: registers,
             new: registers,
             slots: std::array::from_fn(slot),
@@ -314,12 +356,15 @@ impl State {
         if let Some(fault) = table_fault(&batch.table) {
             return Err(WitnessError::Table(fault));
         }
+        if let Some(column) = settled_fault(self.table.as_deref(), &batch.table) {
+            return Err(WitnessError::Settled(column));
+        }
         let mut accounts = Accounts::new(&batch.touched)?;
         accounts.fills(&batch.fills, &batch.table)?;
         accounts.deposits(batch, self.deposits_seen)?;
         accounts.withdrawals(batch)?;
-        let fees = accounts.settle(&batch.touched, &batch.table)?;
-        let fund_after = self.fund_pico.checked_add(fees);
+        let gain = accounts.settle(&batch.touched, &batch.table)?;
+        let fund_after = self.fund_pico.checked_add(gain);
         if fund_after != Some(batch.fund_new_pico) {
             return Err(WitnessError::Fund {
                 when: "after",
@@ -327,6 +372,7 @@ impl State {
                 expected: fund_after.unwrap_or(Pico::MAX),
             });
         }
+        accounts.check_support(batch.fund_new_pico)?;
         let mut tree = self.tree.clone();
         let slots = self.slots(batch, &accounts, &mut tree);
         let lanes = lanes(batch, &slots)?;
@@ -337,6 +383,7 @@ impl State {
             time_ns: batch.time.0,
             journal_hash: batch.journal_hash,
             table: batch.table.clone(),
+            old_table: self.table.clone(),
             old: Registers {
                 tree: self.tree.root(),
                 fund_pico: self.fund_pico,
@@ -357,6 +404,7 @@ impl State {
             self.leaves.insert(*index, account.new);
         }
         self.fund_pico = batch.fund_new_pico;
+        self.table = Some(batch.table.clone());
         self.table_digest = new_digest;
         self.batch_no = batch.batch_no;
         self.deposits_seen += batch.deposits.len() as u64;
@@ -407,7 +455,12 @@ impl State {
         tree: &mut Tree,
     ) -> [Slot; BATCH_ACCOUNTS] {
         let mut indices: Vec<u32> = accounts.by_index.keys().copied().collect();
-        let spare = (0..).filter(|index| !accounts.by_index.contains_key(index));
+        // A leaf that is opened gives up its settled positions, so such leaves fill nothing up.
+        let is_still = |index: &u32| {
+            let leaf = self.leaves.get(index).copied().unwrap_or_default();
+            folded(&leaf, &batch.table) == leaf.positions
+        };
+        let spare = (0..).filter(|i| !accounts.by_index.contains_key(i) && is_still(i));
         indices.extend(spare.take(BATCH_ACCOUNTS - batch.touched.len()));
         indices.sort_unstable();
         let mut indices = indices.into_iter();
@@ -471,6 +524,19 @@ fn difference(a: &TierLeaf, b: &TierLeaf) -> Option<String> {
             a.cash_pico, b.cash_pico
         ));
     }
+    for (name, differs) in [
+        ("key", a.key != b.key),
+        ("mandate", a.mandate != b.mandate),
+        (
+            "notional under the mandate",
+            a.mandate_used != b.mandate_used,
+        ),
+        ("flags", a.flags != b.flags),
+    ] {
+        if differs {
+            return Some(name.into());
+        }
+    }
     let place = (0..TIER_INSTRUMENTS).find(|i| a.positions[*i] != b.positions[*i])?;
     let (mine, theirs) = (a.positions[place], b.positions[place]);
     Some(format!(
@@ -491,12 +557,19 @@ struct Account {
     withdrawals: u64,
     /// Owner after the deposits.
     owner: [u8; 20],
+    kind: SlotKind,
+    support_pico: Pico,
+    charge_pico: Pico,
+    penalty_pico: Pico,
 }
 
 impl Account {
     /// It did nothing but receive deposits, so it may end below its margin.
     fn may_waive(&self) -> bool {
-        self.lots == [0; TIER_INSTRUMENTS] && self.notional == [0; ROLES] && self.withdrawals == 0
+        self.kind == SlotKind::Normal
+            && self.lots == [0; TIER_INSTRUMENTS]
+            && self.notional == [0; ROLES]
+            && self.withdrawals == 0
     }
 
     fn fees_pico(&self, table: &RiskTable) -> Pico {
@@ -509,16 +582,25 @@ impl Account {
     fn expected(&self, table: &RiskTable) -> Option<TierLeaf> {
         let bought = self.notional[role(false, false)] + self.notional[role(true, false)];
         let sold = self.notional[role(false, true)] + self.notional[role(true, true)];
-        let moved = sold - bought + self.deposit_micro - self.withdrawal_micro;
+        let mut moved = sold - bought + self.deposit_micro - self.withdrawal_micro;
+        let mut positions = folded(&self.old, table);
+        for (i, column) in table.columns.iter().enumerate() {
+            let funding = i128::from(column.funding_micro);
+            // Contracts bought owe no funding of before.
+            moved = moved.checked_add(i128::from(self.lots[i]).checked_mul(funding)?)?;
+            let given_up = i128::from(self.old.positions[i]) - i128::from(positions[i]);
+            let value = i128::from(column.mark_micro) - funding;
+            moved = moved.checked_add(given_up.checked_mul(value)?)?;
+            positions[i] = positions[i].checked_add(self.lots[i])?;
+        }
         let cash_pico = self
             .old
             .cash_pico
             .checked_add(moved.checked_mul(PICO_PER_MICRO)?)?
-            .checked_sub(self.fees_pico(table))?;
-        let mut positions = self.old.positions;
-        for (position, lots) in positions.iter_mut().zip(&self.lots) {
-            *position = position.checked_add(*lots)?;
-        }
+            .checked_sub(self.fees_pico(table))?
+            .checked_add(self.support_pico)?
+            .checked_sub(self.charge_pico)?
+            .checked_sub(self.penalty_pico)?;
         Some(TierLeaf {
             owner: self.owner,
             nonce: self.old.nonce.checked_add(self.withdrawals)?,
@@ -526,6 +608,59 @@ impl Account {
             positions,
             ..self.old
         })
+    }
+
+    /// The leaf as the batch found it, with what was paid in.
+    fn start(&self) -> TierLeaf {
+        TierLeaf {
+            cash_pico: self.old.cash_pico + self.deposit_micro * PICO_PER_MICRO,
+            ..self.old
+        }
+    }
+
+    /// Why the account may not be what it is said to be.
+    fn kind_fault(&self, table: &RiskTable) -> Option<&'static str> {
+        let (support, charge, penalty) = (self.support_pico, self.charge_pico, self.penalty_pico);
+        let range = 0..1 << PAID_BITS;
+        if ![support, charge, penalty].iter().all(|p| range.contains(p)) {
+            return Some("an amount is out of range");
+        }
+        let (is_liquidated, is_deleveraged) = (
+            self.kind == SlotKind::Liquidated,
+            self.kind == SlotKind::Deleveraged,
+        );
+        if !is_liquidated && (support, penalty) != (0, 0) {
+            return Some("only a liquidated account gets support and pays a penalty");
+        }
+        if !is_deleveraged && charge != 0 {
+            return Some("only a deleveraged account is charged");
+        }
+        if !is_liquidated && !is_deleveraged {
+            return None;
+        }
+        let before = folded(&self.old, table);
+        let reduces = |(old, new): (&i64, &i64)| (0.min(*old)..=0.max(*old)).contains(new);
+        if !before.iter().zip(&self.new.positions).all(reduces) {
+            return Some("a position does more than shrink");
+        }
+        if is_deleveraged {
+            return None;
+        }
+        if self.withdrawals != 0 {
+            return Some("it withdraws");
+        }
+        let start = self.start();
+        if (0..SCENARIOS).all(|s| equity_pico(&start, table, Some(s)) >= 0) {
+            return Some("it began above maintenance");
+        }
+        if support > 0 && equity_pico(&self.new, table, None) > 0 {
+            return Some("it gets more support than it lacks");
+        }
+        let turnover: i128 = self.notional.iter().sum();
+        if penalty > turnover * i128::from(table.liquidation_fee_ppm) {
+            return Some("its penalty is above the rate");
+        }
+        None
     }
 
     fn slot(&self, index: u32, path: Path, table: &RiskTable) -> Slot {
@@ -536,6 +671,13 @@ impl Account {
             new: self.new,
             path,
             waived: below && self.may_waive(),
+            kind: self.kind,
+            worst: (0..SCENARIOS)
+                .find(|s| equity_pico(&self.start(), table, Some(*s)) < 0)
+                .unwrap_or(0),
+            support_pico: self.support_pico,
+            charge_pico: self.charge_pico,
+            penalty_pico: self.penalty_pico,
             notional: self.notional,
             deposit_micro: self.deposit_micro,
             withdrawal_micro: self.withdrawal_micro,
@@ -559,6 +701,10 @@ impl Accounts {
                 old: tier_leaf(t.account, &t.old)?,
                 new: tier_leaf(t.account, &t.new)?,
                 owner: t.old.owner,
+                kind: t.kind,
+                support_pico: t.support_pico,
+                charge_pico: t.charge_pico,
+                penalty_pico: t.penalty_pico,
                 ..Account::default()
             };
             Ok((t.account.0, account))
@@ -650,9 +796,9 @@ impl Accounts {
         Ok(())
     }
 
-    /// Compares the new leaves with what the rows give, checks margins, returns the fees.
+    /// Compares the new leaves with what the rows give, checks margins and kinds, returns what the fund gains.
     fn settle(&self, touched: &[Touched], table: &RiskTable) -> Result<Pico, WitnessError> {
-        let mut fees = 0;
+        let mut gain = 0;
         for Touched { account: id, .. } in touched {
             let account = &self.by_index[&id.0];
             let new = &account.new;
@@ -669,9 +815,15 @@ impl Accounts {
                     field,
                 });
             }
+            let kind = account.kind;
+            if let Some(why) = account.kind_fault(table) {
+                let account = id.0;
+                return Err(WitnessError::Kind { account, kind, why });
+            }
+            let may_be_below = account.may_waive() || kind == SlotKind::Liquidated;
             for scenario in 0..SCENARIOS {
                 let equity_micro = equity_micro(new, table, scenario);
-                if equity_micro < 0 && !account.may_waive() {
+                if equity_micro < 0 && !may_be_below {
                     return Err(WitnessError::Margin {
                         account: id.0,
                         scenario,
@@ -682,9 +834,25 @@ impl Accounts {
                     return Err(range("scenario equity"));
                 }
             }
-            fees += account.fees_pico(table);
+            gain += account.fees_pico(table) + account.penalty_pico + account.charge_pico
+                - account.support_pico;
         }
-        Ok(fees)
+        Ok(gain)
+    }
+
+    /// Support comes from the fund first, and from others only when it is empty.
+    fn check_support(&self, fund: Pico) -> Result<(), WitnessError> {
+        let sum = |of: fn(&Account) -> Pico| self.by_index.values().map(of).sum::<Pico>();
+        let (support, charges) = (sum(|a| a.support_pico), sum(|a| a.charge_pico));
+        let is_empty = fund < PICO_PER_MICRO;
+        if fund < 0 || fund >> PAID_BITS != 0 || charges > support || (charges > 0 && !is_empty) {
+            return Err(WitnessError::Support {
+                support,
+                charges,
+                fund,
+            });
+        }
+        Ok(())
     }
 }
 

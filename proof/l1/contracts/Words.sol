@@ -13,7 +13,7 @@ library Words {
     /// @notice Order of the scalar field of BN254.
     uint256 internal constant R = 21888242871839275222246405745257275088548364400416034343698204186575808495617;
     /// @notice Names statement, tier and version: the text as a big-endian integer.
-    uint256 internal constant DOMAIN_TAG = uint256(uint136(bytes17("deltabox.small.v1")));
+    uint256 internal constant DOMAIN_TAG = uint256(uint136(bytes17("deltabox.small.v2")));
     /// @notice Rows of deposits, and of withdrawals, in a batch.
     uint256 internal constant ROWS = 8;
 

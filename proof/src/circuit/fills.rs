@@ -162,7 +162,7 @@ pub(super) fn positions(
         }
     }
     for (slot, wires) in slots.iter().enumerate() {
-        let (old, new) = (&wires.old.positions, &wires.new.positions);
+        let (old, new) = (&wires.kept, &wires.new.positions);
         for (instrument, (old, new)) in old.iter().zip(new).enumerate() {
             let delta = new.clone() - old;
             let term = cs.quotient(&delta, &fixed_pole(&ch.r, slot, instrument));

@@ -1,16 +1,18 @@
 //! Cash and the fund (S5, second half), deposits, withdrawals and owners (S6).
 
 use super::Challenges;
-use super::slots::SlotWires;
+use super::slots::{REMAINDER_BITS, SlotWires};
 use super::table::TableWires;
 use crate::field::Fr;
 use crate::gadget::system::{Lc, System, not};
 use crate::statement::ROW;
-use ark_ff::PrimeField;
+use crate::witness::PAID_BITS;
+use ark_ff::{Field, PrimeField};
 use firmware::limits::AMOUNT_BITS;
 use firmware::units::PICO_PER_MICRO;
 
-/// Cash moves by notionals, fees, deposits and withdrawals; fees go to the fund; nothing appears.
+/// Cash moves by notionals, funding, settled positions, fees, support, deposits and withdrawals; fees and penalties go to
+/// the fund, which gives support first; nothing appears.
 pub(super) fn cash(
     cs: &mut System,
     slots: &[SlotWires],
@@ -19,8 +21,9 @@ pub(super) fn cash(
     fund_new: &Lc,
 ) {
     let pico = Fr::from(PICO_PER_MICRO as u64);
-    let mut fees = Lc::zero();
+    let mut income = Lc::zero();
     let mut gained = Lc::zero();
+    let (mut support, mut charges) = (Lc::zero(), Lc::zero());
     let mut external = Lc::zero();
     for slot in slots {
         let [taker_buys, taker_sells, maker_buys, maker_sells] =
@@ -29,16 +32,46 @@ pub(super) fn cash(
         let maker_fee = cs.product(&table.maker_fee, &(maker_buys.clone() + maker_sells));
         let fee = taker_fee + &maker_fee;
         let outside = slot.deposit_micro.clone() - &slot.withdrawal_micro;
-        let micro = taker_sells.clone() + maker_sells - taker_buys - maker_buys + &outside;
+        let (settled, funding) = carried(cs, slot, table);
+        let micro = taker_sells.clone() + maker_sells - taker_buys - maker_buys;
+        let micro = micro + &outside + &settled + &funding;
+        let paid = slot.support_pico.clone() - &slot.charge_pico - &slot.penalty_pico;
         let delta = slot.new.cash.clone() - &slot.old.cash;
-        cs.enforce_equal(&delta, &(&micro * pico - &fee));
-        fees = fees + &fee;
+        cs.enforce_equal(&delta, &(&micro * pico - &fee + &paid));
+        income = income + &fee + &slot.penalty_pico;
+        support = support + &slot.support_pico;
+        charges = charges + &slot.charge_pico;
         gained = gained + &delta;
-        external = external + &outside;
+        external = external + &outside + &settled;
     }
     let fund = fund_new.clone() - fund_old;
-    cs.enforce_equal(&fund, &fees);
+    let draw = support - &charges;
+    cs.enforce_equal(&fund, &(income - &draw));
     cs.enforce_equal(&(gained + &fund), &(&external * pico));
+    // Nobody's charge goes to the fund, and nobody is charged while the fund has a micro-unit.
+    cs.range(&draw, PAID_BITS);
+    cs.range(fund_new, PAID_BITS);
+    let charged = cs.nonzero(&charges);
+    let empty = Lc::constant(pico - Fr::ONE) - fund_new;
+    let empty = cs.product(&charged, &empty);
+    cs.range(&empty, REMAINDER_BITS);
+}
+
+/// What positions in settled instruments are worth that the account gives up, and the funding that positions taken in
+/// the batch do not owe; micro-units.
+fn carried(cs: &mut System, slot: &SlotWires, table: &TableWires) -> (Lc, Lc) {
+    let (mut settled, mut funding) = (Lc::zero(), Lc::zero());
+    let positions = slot
+        .old
+        .positions
+        .iter()
+        .zip(&slot.kept)
+        .zip(&slot.new.positions);
+    for (((old, kept), new), column) in positions.zip(&table.columns) {
+        settled = settled + &cs.product(&(old.clone() - kept), &column.mark);
+        funding = funding + &cs.product(&(new.clone() - kept), &column.funding);
+    }
+    (settled, funding)
 }
 
 /// Rows of one kind against what the accounts claim of them.

@@ -1,6 +1,7 @@
 //! The eight accounts: leaves and paths (S2), what they put into the transcript, margins (S7).
 
-use super::table::TableWires;
+use super::kinds::KindWires;
+use super::table::{TableWires, kept};
 use crate::field::{Fr, signed};
 use crate::gadget::poseidon::{hash4, long_hash};
 use crate::gadget::system::{Lc, System, not};
@@ -10,7 +11,7 @@ use crate::witness::Slot;
 use ark_ff::{AdditiveGroup, Field};
 use firmware::limits::{EQUITY_BITS, TREE_DEPTH};
 use firmware::units::PICO_PER_MICRO;
-use matcher::batch::TierLeaf;
+use matcher::batch::{SlotKind, TierLeaf};
 
 /// Bits of a leaf index.
 const INDEX_BITS: u32 = 2 * TREE_DEPTH as u32;
@@ -33,19 +34,28 @@ pub(super) struct SlotWires {
     pub(super) index: Lc,
     pub(super) old: LeafWires,
     pub(super) new: LeafWires,
+    /// Old positions without those in settled instruments.
+    pub(super) kept: Vec<Lc>,
+    pub(super) support_pico: Lc,
+    pub(super) charge_pico: Lc,
+    pub(super) penalty_pico: Lc,
     pub(super) notional: Vec<Lc>,
     pub(super) deposit_micro: Lc,
     pub(super) withdrawal_micro: Lc,
     pub(super) deposits: Lc,
     pub(super) withdrawals: Lc,
     waived: bool,
+    /// What the prover says that was done to it.
+    pub(super) kind: SlotKind,
+    /// Scenario in which it says that a liquidated account began below zero.
+    pub(super) worst: usize,
 }
 
 fn leaf(cs: &mut System, leaf: &TierLeaf) -> LeafWires {
     let values = leaf_elements(leaf);
     let used = 3 + leaf.positions.len();
     let mut elements: Vec<Lc> = values[..used].iter().map(|v| cs.wire(*v)).collect();
-    // Kept for a mandate and for flags; zero in this tier.
+    // Key, mandate, notional under it, flags: zero in this tier.
     elements.resize(LEAF_ELEMENTS, Lc::zero());
     let hash = long_hash(cs, Domain::Leaf, &elements);
     elements.truncate(used);
@@ -111,6 +121,7 @@ fn roots(
 pub(super) fn open(
     cs: &mut System,
     slots: &[Slot],
+    table: &TableWires,
     old_tree: &Lc,
     new_tree: &Lc,
 ) -> Vec<SlotWires> {
@@ -130,14 +141,20 @@ pub(super) fn open(
         root = to;
         wires.push(SlotWires {
             index,
+            kept: kept(cs, &old.positions, table),
             old,
             new,
+            support_pico: cs.wire(signed(slot.support_pico)),
+            charge_pico: cs.wire(signed(slot.charge_pico)),
+            penalty_pico: cs.wire(signed(slot.penalty_pico)),
             notional: slot.notional.iter().map(|n| cs.wire(signed(*n))).collect(),
             deposit_micro: cs.wire(signed(slot.deposit_micro)),
             withdrawal_micro: cs.wire(signed(slot.withdrawal_micro)),
             deposits: cs.wire(Fr::from(slot.deposits)),
             withdrawals: cs.wire(Fr::from(slot.withdrawals)),
             waived: slot.waived,
+            kind: slot.kind,
+            worst: slot.worst,
         });
     }
     cs.enforce_equal(&root, new_tree);
@@ -162,16 +179,17 @@ pub(super) fn absorb(slots: &[SlotWires], transcript: &mut Vec<Lc>) {
     }
 }
 
-/// S7 for one account. Where the margin is waived, cash and positions are taken as zero.
-pub(super) fn margin(cs: &mut System, slot: &SlotWires, table: &TableWires) {
+/// S7 for one account. Where the margin is waived or the account is liquidated, cash and positions are taken as zero.
+pub(super) fn margin(cs: &mut System, slot: &SlotWires, kind: &KindWires, table: &TableWires) {
     let waived = cs.flag(slot.waived);
-    let counted = not(&waived);
-    for (old, new) in slot.old.positions.iter().zip(&slot.new.positions) {
+    for (old, new) in slot.kept.iter().zip(&slot.new.positions) {
         cs.enforce(&waived, &(new.clone() - old), &Lc::zero());
     }
     // By S5 and S6 none of these is negative, so the sum is zero only if each is.
     let acted = Lc::sum(&slot.notional) + &slot.withdrawal_micro + &slot.withdrawals;
+    let acted = acted + &kind.liquidated + &kind.deleveraged;
     cs.enforce(&waived, &acted, &Lc::zero());
+    let counted = not(&waived) - &kind.liquidated;
 
     let cash = cs.product(&counted, &slot.new.cash);
     let (floor, remainder) = floor_micro(cash.value());

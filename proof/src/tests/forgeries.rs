@@ -2,16 +2,17 @@
 //! must name it, and the constraints that fail must be of that group and no other.
 
 use super::circuit::broken_groups;
-use super::scenario::{CHAIN, Market, owner, table};
+use super::scenario::{CHAIN, Market, crashed, owner, table};
 use crate::circuit::assignment;
 use crate::field::{Fr, Word, address, from_word, signed, to_word};
-use crate::native::{Group, check};
+use crate::native::{Group, check, folded};
 use crate::state::{Tree, leaf_hash, root_of, table_digest};
 use crate::statement::{DEPOSITS_AT, PublicInputs, WITHDRAWALS_AT, Words, at};
 use crate::witness::{BatchWitness, ROLES, Slot, role};
 use ark_ff::Field;
 use firmware::limits::TIER_INSTRUMENTS;
 use firmware::units::PICO_PER_MICRO;
+use matcher::batch::SlotKind;
 use std::collections::BTreeSet;
 
 /// A witness with its words, to be broken and put together again around the break.
@@ -30,6 +31,24 @@ impl Forgery {
         let mut market = Market::funded();
         let before = market.state.tree.clone();
         let batch = market.busy();
+        let w = market.prove(&batch);
+        let words = w.word_elements(&CHAIN);
+        Self {
+            before,
+            w,
+            words,
+            public: None,
+        }
+    }
+
+    /// A liquidated account that is supported, one that pays a penalty, one that is charged, one that gives up a settled
+    /// position; see [`Market::ladder`].
+    fn ladder() -> Self {
+        let mut market = Market::funded();
+        let batch = market.before_the_crash();
+        market.prove(&batch);
+        let before = market.state.tree.clone();
+        let batch = market.ladder();
         let w = market.prove(&batch);
         let words = w.word_elements(&CHAIN);
         Self {
@@ -63,8 +82,9 @@ impl Forgery {
             }
         }
         for (slot, moved) in self.w.slots.iter_mut().zip(moved) {
+            let kept = folded(&slot.old, &self.w.table);
             for (place, lots) in moved.into_iter().enumerate() {
-                slot.new.positions[place] = slot.old.positions[place] + lots;
+                slot.new.positions[place] = kept[place] + lots;
             }
         }
         self
@@ -98,9 +118,17 @@ impl Forgery {
             let [taker_buys, taker_sells, maker_buys, maker_sells] = slot.notional;
             let fee = (taker_buys + taker_sells) * rates[0] + (maker_buys + maker_sells) * rates[1];
             let sold = taker_sells + maker_sells - taker_buys - maker_buys;
-            let moved = sold + slot.deposit_micro - slot.withdrawal_micro;
-            slot.new.cash_pico = slot.old.cash_pico + PICO_PER_MICRO * moved - fee;
-            self.w.new.fund_pico += fee;
+            let mut moved = sold + slot.deposit_micro - slot.withdrawal_micro;
+            let kept = folded(&slot.old, table);
+            for (i, column) in table.columns.iter().enumerate() {
+                let gone = slot.old.positions[i] - kept[i];
+                let taken = slot.new.positions[i] - kept[i];
+                let value = column.mark_micro - column.funding_micro;
+                moved += i128::from(gone * value + taken * column.funding_micro);
+            }
+            let paid = slot.support_pico - slot.charge_pico - slot.penalty_pico;
+            slot.new.cash_pico = slot.old.cash_pico + PICO_PER_MICRO * moved - fee + paid;
+            self.w.new.fund_pico += fee - paid;
         }
         self
     }
@@ -119,6 +147,23 @@ impl Forgery {
         self
     }
 
+    /// The charge that leaves the fund empty, and all that follows from it.
+    fn balance(&mut self) {
+        self.recash();
+        let left = self.w.new.fund_pico;
+        self.slot(7).charge_pico -= left;
+        self.recash().rehash();
+    }
+
+    /// A tree before in which the old leaves are as the slots say, and all that follows from it.
+    fn reopen(&mut self) {
+        for slot in &self.w.slots {
+            self.before.set(slot.index, leaf_hash(&slot.old));
+        }
+        self.w.old.tree = self.before.root();
+        self.rehash();
+    }
+
     /// Everything but what the fills themselves say.
     fn follow_fills(&mut self) {
         self.reposition().renotional().recash().rehash();
@@ -131,10 +176,15 @@ impl Forgery {
 
 type Break = fn(&mut Forgery);
 
-/// Breaks one number alone, in every way of the list.
+/// Breaks one number of a busy batch alone, in every way of the list.
 fn refused(group: Group, cases: &[(&str, Break)]) {
+    refused_in(Forgery::busy, group, cases);
+}
+
+/// Breaks one number alone, in every way of the list.
+fn refused_in(batch: fn() -> Forgery, group: Group, cases: &[(&str, Break)]) {
     for (name, break_it) in cases {
-        let mut forgery = Forgery::busy();
+        let mut forgery = batch();
         break_it(&mut forgery);
         let public = forgery.public();
         let native = check(&forgery.w, &forgery.words, &public).expect_err(name);
@@ -192,6 +242,7 @@ fn s1_refuses_wrong_roots_registers_and_tables() {
             }),
             ("rebate over the taker fee", |f| {
                 f.w.table.maker_fee_ppm = -451;
+                f.w.old.fund_pico += 1 << 60;
                 f.recash().rehash();
             }),
             ("negative taker fee", |f| {
@@ -417,6 +468,228 @@ fn s7_refuses_accounts_below_their_margin() {
                 f.before.set(3, leaf_hash(&f.w.slots[3].old.clone()));
                 f.w.old.tree = f.before.root();
                 f.rehash();
+            }),
+        ],
+    );
+}
+
+#[test]
+fn an_untouched_ladder_is_an_honest_batch() {
+    let mut forgery = Forgery::ladder();
+    let honest = forgery.words;
+    forgery.follow_fills();
+    assert_eq!(forgery.words, honest);
+    let public = forgery.public();
+    check(&forgery.w, &forgery.words, &public).expect("nothing was broken");
+    let elements = public.elements().expect("below the modulus");
+    let values = assignment(&forgery.w, &forgery.words, &elements);
+    assert_eq!(broken_groups(&values), BTreeSet::new());
+    let supported = forgery.slot(300).support_pico;
+    let charged = forgery.slot(7).charge_pico;
+    assert!(supported > charged && charged > 0 && forgery.w.new.fund_pico == 0);
+    assert!(forgery.slot(2).old.positions[2] != 0 && forgery.slot(2).new.positions[2] == 0);
+}
+
+#[test]
+fn s1_refuses_settled_instruments_that_come_back_or_move() {
+    // The batch after the ladder: instrument 2 was settled in the table before.
+    fn after() -> Forgery {
+        let mut market = Market::funded();
+        for batch in [market.before_the_crash(), market.ladder()] {
+            market.prove(&batch);
+        }
+        let before = market.state.tree.clone();
+        let batch = market.seal(crashed(4), &[], &[(2, 5)], &[]);
+        let w = market.prove(&batch);
+        let words = w.word_elements(&CHAIN);
+        Forgery {
+            before,
+            w,
+            words,
+            public: None,
+        }
+    }
+    refused_in(
+        after,
+        Group::S1,
+        &[
+            ("settled at another value", |f| {
+                let column = &mut f.w.table.columns[2];
+                column.mark_micro += 1;
+                column.scenario_micro = [column.mark_micro; 27];
+                f.recash().rehash();
+            }),
+            ("settled with other funding", |f| {
+                f.w.table.columns[2].funding_micro += 1;
+                f.recash().rehash();
+            }),
+            ("no longer settled", |f| {
+                f.w.table.columns[2].is_settled = 0;
+                f.reposition().recash().rehash();
+            }),
+            ("another table before", |f| {
+                f.w.old_table.as_mut().expect("a table").columns[2].is_settled = 0;
+            }),
+            ("no table before", |f| f.w.old_table = None),
+        ],
+    );
+    refused_in(
+        Forgery::ladder,
+        Group::S1,
+        &[
+            ("settled, with a scenario of its own", |f| {
+                f.w.table.columns[2].scenario_micro[3] += 1;
+                f.rehash();
+            }),
+            ("settled, with a collar", |f| {
+                f.w.table.columns[2].collar_width_ticks = 1;
+                f.rehash();
+            }),
+            ("mark out of range", |f| {
+                f.w.table.columns[9].mark_micro = (1 << 30) + 1;
+                f.rehash();
+            }),
+            ("funding out of range", |f| {
+                f.w.table.columns[9].funding_micro = 1 << 40;
+                f.rehash();
+            }),
+            ("liquidation fee out of range", |f| {
+                f.w.table.liquidation_fee_ppm = 1 << 17;
+                f.rehash();
+            }),
+        ],
+    );
+}
+
+#[test]
+fn s4_refuses_settled_positions_that_stay() {
+    refused_in(
+        Forgery::ladder,
+        Group::S4,
+        &[("a settled position is kept", |f| {
+            f.w.table.columns[2].funding_micro = 0;
+            let lots = f.slot(2).old.positions[2];
+            f.slot(2).new.positions[2] = lots;
+            f.recash().rehash();
+        })],
+    );
+}
+
+#[test]
+fn s5_refuses_funding_settlement_and_support_that_do_not_add_up() {
+    refused_in(
+        Forgery::ladder,
+        Group::S5,
+        &[
+            ("funding of before the trade", |f| {
+                f.slot(4_096).new.cash_pico += 1_234 * 1_000 * PICO_PER_MICRO;
+                f.slot(65_535).new.cash_pico -= 1_234 * 1_000 * PICO_PER_MICRO;
+                f.rehash();
+            }),
+            ("a settled position for another value", |f| {
+                f.slot(2).new.cash_pico += PICO_PER_MICRO;
+                f.rehash();
+            }),
+            ("support that leaves the fund twice", |f| {
+                f.slot(300).support_pico -= 5;
+                f.slot(300).new.cash_pico -= 5;
+                f.rehash();
+            }),
+            ("support from nowhere", |f| {
+                f.slot(4_096).support_pico += 5;
+                f.slot(4_096).new.cash_pico += 5;
+                f.slot(300).old.cash_pico -= 1 << 70;
+                f.slot(4_096).old.cash_pico -= 1 << 70;
+                f.slot(4_096).new.cash_pico -= 1 << 70;
+                f.slot(300).new.cash_pico -= 1 << 70;
+                f.reopen();
+            }),
+            ("penalty that the fund does not get", |f| {
+                f.slot(4_096).penalty_pico -= 5;
+                f.rehash();
+            }),
+            ("charged while the fund has money", |f| {
+                let more = 2 * PICO_PER_MICRO;
+                f.slot(7).charge_pico += more;
+                f.recash().rehash();
+            }),
+            ("charges that go to the fund", |f| {
+                let all = f.slot(300).support_pico;
+                f.slot(7).charge_pico = all + 1;
+                f.w.old.fund_pico = 0;
+                f.recash().rehash();
+            }),
+            ("a fund below zero", |f| {
+                f.slot(7).charge_pico -= 1;
+                f.recash().rehash();
+            }),
+        ],
+    );
+}
+
+#[test]
+fn s7_refuses_liquidations_and_charges_that_are_not_due() {
+    refused_in(
+        Forgery::ladder,
+        Group::S7,
+        &[
+            ("liquidated above maintenance", |f| {
+                f.slot(65_535).kind = SlotKind::Liquidated;
+            }),
+            ("liquidated above maintenance in the scenario named", |f| {
+                let healthy = (0..27).find(|s| f.w.table.columns[0].scenario_micro[*s] > 400_000);
+                f.slot(4_096).worst = healthy.expect("the index rises in some");
+            }),
+            ("below the margin and not liquidated", |f| {
+                f.slot(4_096).kind = SlotKind::Normal;
+                f.slot(7).charge_pico += f.slot(4_096).penalty_pico;
+                f.slot(4_096).penalty_pico = 0;
+                f.recash().rehash();
+            }),
+            ("liquidated, and a position grows", |f| {
+                let row = &mut f.lane(0).rows[1];
+                row.taker_buys = !row.taker_buys;
+                f.follow_fills();
+            }),
+            ("liquidated, and a position crosses zero", |f| {
+                f.lane(0).rows[1].lots = 3_801;
+                f.follow_fills();
+                f.balance();
+            }),
+            ("deleveraged, and a position crosses zero", |f| {
+                f.slot(4_096).kind = SlotKind::Normal;
+                f.slot(65_535).kind = SlotKind::Deleveraged;
+                f.lane(0).rows[1].lots = 3_801;
+                f.slot(7).charge_pico += f.slot(4_096).penalty_pico;
+                f.slot(4_096).penalty_pico = 0;
+                f.follow_fills();
+                f.balance();
+            }),
+            ("support for an account that is not liquidated", |f| {
+                f.slot(65_535).support_pico = 7;
+                f.slot(7).charge_pico += 7;
+                f.recash().rehash();
+            }),
+            ("a charge for an account that is not deleveraged", |f| {
+                let charge = std::mem::take(&mut f.slot(7).charge_pico);
+                f.slot(65_535).charge_pico = charge;
+                f.recash().rehash();
+            }),
+            ("more support than is lacking", |f| {
+                f.slot(300).support_pico += 1;
+                f.slot(7).charge_pico += 1;
+                f.recash().rehash();
+            }),
+            ("a penalty above the rate", |f| {
+                f.slot(4_096).penalty_pico = 36_010 * 10 * 1_000 * 5_000 + 1;
+                f.balance();
+            }),
+            ("a negative penalty", |f| {
+                f.slot(4_096).penalty_pico = -1;
+                f.balance();
+            }),
+            ("waived for a liquidated account", |f| {
+                f.slot(4_096).waived = true;
             }),
         ],
     );

@@ -55,6 +55,27 @@ pub(crate) fn table(epoch: u64) -> Box<RiskTable> {
     table
 }
 
+/// The index has lost 40 %, instrument 2 is settled.
+pub(crate) fn crashed(epoch: u64) -> Box<RiskTable> {
+    let mut table = table(epoch);
+    table.liquidation_fee_ppm = 5_000;
+    let falls = &mut table.columns[0];
+    falls.funding_micro = 1_234;
+    falls.mark_micro = falls.mark_micro * 6 / 10;
+    falls
+        .scenario_micro
+        .iter_mut()
+        .for_each(|v| *v = *v * 6 / 10);
+    falls.collar_lo_ticks = 30_000;
+    let settled = &mut table.columns[2];
+    settled.is_settled = 1;
+    settled.collar_width_ticks = 0;
+    settled.mark_micro = 20_000;
+    settled.scenario_micro = [20_000; SCENARIOS];
+    settled.funding_micro = -90;
+    table
+}
+
 /// An address that reads as its account.
 pub(crate) fn owner(account: u32) -> [u8; 20] {
     let mut owner = [0xa0; 20];
@@ -105,17 +126,31 @@ impl Market {
         self.seal(table(1), &[], &rows, &[])
     }
 
-    fn touch<'a>(&mut self, touched: &'a mut BTreeMap<u32, Touched>, account: u32) -> &'a mut Leaf {
+    /// The account's new leaf; when it is first touched its settled positions become cash.
+    fn touch<'a>(
+        &mut self,
+        touched: &'a mut BTreeMap<u32, Touched>,
+        table: &RiskTable,
+        account: u32,
+    ) -> &'a mut Leaf {
         let old = self.leaves.get(&account).cloned();
         let old = old.unwrap_or_else(|| TierLeaf::default().into());
+        let mut new = old.clone();
+        for (lots, column) in new.positions.iter_mut().zip(&table.columns) {
+            if column.is_settled == 1 {
+                let value = column.mark_micro - column.funding_micro;
+                new.cash_pico += i128::from(*lots * value) * PICO_PER_MICRO;
+                *lots = 0;
+            }
+        }
         let entry = touched.entry(account).or_insert(Touched {
             account: AccountId(account),
             kind: SlotKind::Normal,
             support_pico: 0,
             charge_pico: 0,
             penalty_pico: 0,
-            old: old.clone(),
-            new: old,
+            old,
+            new,
         });
         &mut entry.new
     }
@@ -128,11 +163,25 @@ impl Market {
         deposits: &[(u32, u64)],
         withdrawals: &[(u32, u64)],
     ) -> SealedBatch {
+        self.seal_kinds(table, trades, deposits, withdrawals, &[])
+    }
+
+    /// The same with accounts that are liquidated or deleveraged, and the penalties of the former, micro-units. A
+    /// liquidated account that owes and holds nothing more is brought to zero: by the fund, and where that is empty by
+    /// the first deleveraged account.
+    pub(crate) fn seal_kinds(
+        &mut self,
+        table: Box<RiskTable>,
+        trades: &[Trade],
+        deposits: &[(u32, u64)],
+        withdrawals: &[(u32, u64)],
+        kinds: &[(u32, SlotKind, i64)],
+    ) -> SealedBatch {
         let mut touched = BTreeMap::new();
         let fund_old_pico = self.fund;
         let mut batch_deposits = Vec::new();
         for (account, amount_micro) in deposits {
-            let leaf = self.touch(&mut touched, *account);
+            let leaf = self.touch(&mut touched, &table, *account);
             leaf.owner = owner(*account);
             leaf.cash_pico += PICO_PER_MICRO * i128::from(*amount_micro);
             batch_deposits.push(DepositRow {
@@ -150,7 +199,7 @@ impl Market {
         }
         let mut batch_withdrawals = Vec::new();
         for (account, amount_micro) in withdrawals {
-            let leaf = self.touch(&mut touched, *account);
+            let leaf = self.touch(&mut touched, &table, *account);
             leaf.cash_pico -= PICO_PER_MICRO * i128::from(*amount_micro);
             leaf.nonce += 1;
             batch_withdrawals.push(WithdrawalRow {
@@ -158,6 +207,27 @@ impl Market {
                 owner: owner(*account),
                 amount_micro: *amount_micro,
             });
+        }
+        let mut owed = 0;
+        for (account, kind, penalty) in kinds {
+            self.touch(&mut touched, &table, *account);
+            let slot = touched.get_mut(account).expect("just touched");
+            slot.kind = *kind;
+            slot.penalty_pico = i128::from(*penalty) * PICO_PER_MICRO;
+            slot.new.cash_pico -= slot.penalty_pico;
+            self.fund += slot.penalty_pico;
+            if *kind == SlotKind::Liquidated && slot.new.positions.iter().all(|p| *p == 0) {
+                slot.support_pico = (-slot.new.cash_pico).max(0);
+                slot.new.cash_pico += slot.support_pico;
+                owed += slot.support_pico;
+            }
+        }
+        let drawn = owed.min(self.fund);
+        self.fund -= drawn;
+        if let Some((account, _, _)) = kinds.iter().find(|k| k.1 == SlotKind::Deleveraged) {
+            let slot = touched.get_mut(account).expect("touched");
+            slot.charge_pico = owed - drawn;
+            slot.new.cash_pico -= slot.charge_pico;
         }
         self.batch_no += 1;
         for (account, touched) in &touched {
@@ -194,10 +264,12 @@ impl Market {
             (maker, -lots, table.maker_fee_ppm),
         ];
         for (account, lots, fee_ppm) in legs {
-            let leaf = self.touch(touched, account);
+            let leaf = self.touch(touched, table, account);
             let fee = notional * i128::from(fee_ppm);
             leaf.positions[usize::from(instrument)] += lots;
+            let funding = i128::from(lots * table.columns[usize::from(instrument)].funding_micro);
             leaf.cash_pico -= i128::from(lots.signum()) * PICO_PER_MICRO * notional + fee;
+            leaf.cash_pico += funding * PICO_PER_MICRO;
             self.fund += fee;
         }
         FillRow {
@@ -223,6 +295,35 @@ impl Market {
         let deposits = [(300, 123_456_789), (4_096, 5_000_000)];
         let withdrawals = [(7, 1_000_000), (65_535, 2_500_000), (7, 1)];
         self.seal(table(2), &trades, &deposits, &withdrawals)
+    }
+
+    /// Positions with funding, and a table after which account 300 owes more than it has, 4096 is below maintenance, and
+    /// instrument 2 is settled.
+    pub(crate) fn before_the_crash(&mut self) -> SealedBatch {
+        let mut table = table(2);
+        table.columns[0].funding_micro = 500;
+        table.columns[2].funding_micro = -70;
+        let trades = [
+            (300, 7, 0, 60_000, 7_000),
+            (4_096, 65_535, 0, 60_000, 3_800),
+            (2, 65_535, 2, 151, -30),
+        ];
+        self.seal(table, &trades, &[(4_096, 1_000_000_000)], &[])
+    }
+
+    /// The ladder after [`Self::before_the_crash`]: 300 is closed against 7, which is deleveraged, and supported; a step
+    /// of 4096 with a penalty; account 2 is there with a deposit, and gives up what it held of the settled instrument.
+    pub(crate) fn ladder(&mut self) -> SealedBatch {
+        let trades = [
+            (300, 7, 0, 36_000, -7_000),
+            (4_096, 65_535, 0, 36_010, -1_000),
+        ];
+        let kinds = [
+            (4_096, SlotKind::Liquidated, 1_700_000),
+            (300, SlotKind::Liquidated, 0),
+            (7, SlotKind::Deleveraged, 0),
+        ];
+        self.seal_kinds(crashed(3), &trades, &[(2, 5)], &[], &kinds)
     }
 
     /// As many rows as the tier holds.
