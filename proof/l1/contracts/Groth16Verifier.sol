@@ -14,7 +14,7 @@ contract Groth16Verifier is IVerifier {
     /// @inheritdoc IVerifier
     bool public constant INSECURE = true;
     /// @inheritdoc IVerifier
-    bytes32 public constant VK_HASH = 0x1364d1c8f3a084ba7f6ad0711c1dc251d35eb4151d40ea09a1ad742d27664c8c;
+    bytes32 public constant VK_HASH = 0x73910430763c5c1f97ffb5aa5f1b3813c4a1ddcd1c21048a1c2658918ce0c7c7;
 
     uint256 private constant R = 21888242871839275222246405745257275088548364400416034343698204186575808495617;
     uint256 private constant ALPHA_X = 0x1955239a7fa4d56ba083d5c8f6ca8b01765a08281a3b226289719f0d482341c2;
@@ -31,14 +31,14 @@ contract Groth16Verifier is IVerifier {
     uint256 private constant DELTA_X0 = 0x03a1ecaec2f468a70d70dc4d2b24b4706bfb86b772efbffdb16163c67835d93a;
     uint256 private constant DELTA_NEG_Y1 = 0x003e528b70964c737641addcb69260cc38e772429edaeb13c90f9374d60ec176;
     uint256 private constant DELTA_NEG_Y0 = 0x1ef3994f8657321ec0c27b16524eb9ccb5793c9b02b304b9790e391c416d5860;
-    uint256 private constant IC0_X = 0x1ac3547dcf42359ad57bf5ea6e1bb4d45a4d7f7060b4e1925ac4d2a1a9ca9de3;
-    uint256 private constant IC0_Y = 0x15f606f95382ff2bcc8c177d337865aa5149221a9e70bb1f13c717ecc24339f3;
-    uint256 private constant IC1_X = 0x19e6bb9d9d488aa4f2b1d66df2d694668a3e46f91f2bd2e7d11844934447fff3;
-    uint256 private constant IC1_Y = 0x1ee3bd8ba1a6bd545a5fc2651023d213c68a653e643f5835a7bc0f1ab21208be;
-    uint256 private constant IC2_X = 0x01fe60a26e957ee21fa9b3d6b7f7d17723cb6a5f07b8165f330a43fbc32016bc;
-    uint256 private constant IC2_Y = 0x08361958bea3f26616c4e503ca85c934a4620cdcfc8c673efa52684bfc7568db;
-    uint256 private constant IC3_X = 0x2ecb04fae923fe6d0387f147a26c0a3b28d15034acbb23258e34703ca167dd5d;
-    uint256 private constant IC3_Y = 0x0b249f458889b4fc26a16271d6e207bf821ed137bf6e8e7d87f0f9bd45b6df83;
+    uint256 private constant IC0_X = 0x30611a84612f4d182225e075270dd03c19d877968b08ac94421ae3cb3b1e31e9;
+    uint256 private constant IC0_Y = 0x09b7b235a8161c4dbb8d6a19ea9819c815cf9a2ffc3a80a48a5eeb635dbb6f66;
+    uint256 private constant IC1_X = 0x192594be6212c24ab788af5a4be5401b8c0a4db6fad8dadff08e5875d2aec977;
+    uint256 private constant IC1_Y = 0x268c25c6ea0e648ecaa730e541f302009bb50303d0df7aaafe8ab0c331ce34a3;
+    uint256 private constant IC2_X = 0x1dff88c1514fbc34958c7c711aebe222b5dca50e92a118a2a0eedb22467e450b;
+    uint256 private constant IC2_Y = 0x1f8cb72d6f182d7ee556257a38d3180070fb8f9317a2d5b6a7b1dc04adf7f8b6;
+    uint256 private constant IC3_X = 0x140f6344b1b7805caf41fbdb49238bf16b7e6f4165d477f3805096c365d49870;
+    uint256 private constant IC3_Y = 0x0a7ea6356ac7e1e9854301d932086986461ec5739aa41fa41d30de6d6bd28151;
 
     /// @notice Public input `index` is not below R; with it, R times anything could be added unseen.
     error InputNotInField(uint256 index);

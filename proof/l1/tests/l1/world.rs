@@ -355,7 +355,7 @@ pub(crate) fn words(
     batch: &ProvenBatch,
 ) -> [U256; 59] {
     let mut words = [U256::ZERO; 59];
-    let tag = U256::from_be_slice(b"deltabox.small.v1");
+    let tag = U256::from_be_slice(b"deltabox.small.v2");
     let address = |a: Address| U256::from_be_slice(a.as_slice());
     let head = [
         tag,
