@@ -370,7 +370,7 @@ fn audits(world: &World, data: &str) {
     fs::write(&journal, &bent).expect("written");
     let error = refused(&args);
     assert!(
-        error.contains("journal-00000001.seg offset 0x4040: record 4"),
+        error.contains("journal-00000001.seg offset 0x4048: record 4"),
         "{error}"
     );
     fs::write(&journal, &sound).expect("written");
