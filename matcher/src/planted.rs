@@ -23,6 +23,8 @@ macro_rules! bugs {
 bugs! {
     /// What is appended counts as durable when any write is done.
     ReleasesBeforeDurable,
+    /// What is on the own disk is told, whatever standbys have.
+    ReleasesBeforeQuorum,
     /// A recovery stops half way.
     RecoversHalf,
     /// A replay stamps records a nanosecond later.

@@ -8,7 +8,7 @@ use super::promotion::{ask_one, roll_call};
 use super::quorum::{Lack, Rule, Want};
 use super::status::{ReplicationStatus, Shared, StandbyStatus};
 use super::tee::{TeeEnds, Written};
-use super::term::{Began, Term};
+use super::term::{Began, Term, fork};
 use super::wire::{Ask, Hello, Kind, Refusal, State, Welcome};
 use super::{etcd, link};
 use crate::admin::hex;
@@ -199,6 +199,23 @@ impl Primary {
             }
         })?)
     }
+}
+
+/// Hands on sealed batches in order, as far as their records are released; `held` keeps the others.
+///
+/// # Errors
+/// When the seal tile is gone.
+pub fn hand_on(
+    held: &mut VecDeque<SealedFile>,
+    sealed: &mpsc::Receiver<SealedFile>,
+    to_seal: &mpsc::Sender<SealedFile>,
+    released: u64,
+) -> anyhow::Result<()> {
+    held.extend(sealed.try_iter());
+    while let Some(sealed) = held.pop_front_if(|s| s.last_seq() <= released) {
+        to_seal.send(sealed).context("the seal tile has stopped")?;
+    }
+    Ok(())
 }
 
 /// Calls at boxes that are not connected, so that one that led before hears of this lead.
@@ -450,6 +467,13 @@ impl Thread {
                 peer.standby = Some(Standby::new(name.clone(), at, pieces, hello.next_seq));
                 peer.say_json(Kind::Welcome, self.epoch(), &welcome)
             }
+            // It was quicker than our own disk, and lost the line meanwhile.
+            _ if seq > self.on_disk
+                && fork(&self.primary.term.history, hello.tail_epoch).is_none() =>
+            {
+                let reason = format!("{name} holds record {seq}, which our disk does not yet");
+                self.refuse(peer, "ahead", reason)
+            }
             _ => {
                 let last = self.on_disk;
                 let reason = format!(
@@ -586,15 +610,8 @@ impl Thread {
         let Some(gates) = &self.gates else {
             return Ok(());
         };
-        self.held.extend(gates.sealed.try_iter());
         let released = self.released.unwrap_or(0);
-        while let Some(sealed) = self.held.pop_front_if(|s| s.last_seq() <= released) {
-            gates
-                .to_seal
-                .send(sealed)
-                .context("the seal tile has stopped")?;
-        }
-        Ok(())
+        hand_on(&mut self.held, &gates.sealed, &gates.to_seal, released)
     }
 
     fn show(&self, live: &BTreeSet<String>, now: Instant) {

@@ -23,6 +23,8 @@ macro_rules! invariants {
 invariants! {
     /// Nothing leaves the box before its record is durable.
     DurableFirst,
+    /// With a standby nothing leaves the box before its record is on the standby's disk.
+    ReplicatedFirst,
     /// Whatever a client was ever told is in the recovered journal, under the same number.
     NothingLost,
     /// The same journal gives the same state, reports, feed and sealed batches.

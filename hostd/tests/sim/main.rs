@@ -11,6 +11,7 @@ mod l1;
 mod member;
 mod options;
 mod run;
+mod standby;
 mod subscriber;
 mod tally;
 mod venue;
@@ -36,6 +37,11 @@ const KINDS: &[&str] = &[
     "Overloaded",
     "crash: write in flight whole",
     "session terminated by the venue",
+    "standby: ahead",
+    "standby: connected",
+    "standby: cut back",
+    "standby: leads",
+    "standby: line lost",
     "CannotFillWhole",
     "Halted",
     "InsufficientMargin",
@@ -246,6 +252,7 @@ mod planted {
     const fn broken(bug: Bug) -> Invariant {
         match bug {
             Bug::ReleasesBeforeDurable => Invariant::DurableFirst,
+            Bug::ReleasesBeforeQuorum => Invariant::ReplicatedFirst,
             Bug::RecoversHalf => Invariant::NothingLost,
             Bug::ReplaysOtherwise => Invariant::SameBytes,
             Bug::CancelsInSilence => Invariant::ClientView,

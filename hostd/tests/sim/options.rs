@@ -42,6 +42,12 @@ pub(crate) struct Options {
     pub(crate) request_percent: u64,
     /// Both order ports are used.
     pub(crate) both_ports: bool,
+    /// There is a standby, and reports wait for it.
+    pub(crate) has_standby: bool,
+    /// The line to the standby is lost once in so many steps.
+    pub(crate) standby_line_in: u64,
+    /// Percent of crashes after which the standby takes over.
+    pub(crate) failover_percent: u64,
     /// Gateway and engine on one tile, or on two.
     pub(crate) topology: TopologyName,
     /// From where on the box counts as overloaded.
@@ -116,6 +122,9 @@ impl Options {
             } else {
                 HIGH_WATER
             },
+            has_standby: seed.is_multiple_of(3),
+            standby_line_in: 20 + rng.below(200),
+            failover_percent: rng.below(100),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::invariant::{Invariant, hold, violated};
 use crate::l1::L1;
 use crate::member::{Market, Member};
 use crate::options::{MS, Options};
+use crate::standby::Standby;
 use crate::subscriber::Subscriber;
 use crate::tally::Tally;
 use crate::venue::{self, History, MEMBERS, PLACES, Runs, SOCKETS, Venue, World, oracle_key};
@@ -57,6 +58,8 @@ pub(crate) struct Run {
     markets: Vec<Market>,
     has_faults: bool,
     full_until: TimeNs,
+    /// The line to the standby.
+    line_back_at: TimeNs,
     /// For the report of a failure.
     pub(crate) step: Rc<Cell<u64>>,
     /// Dropped last: its directory is under the venue's disk.
@@ -107,7 +110,15 @@ impl Run {
         let accounts = MEMBERS.iter().flat_map(|(_, a)| a.iter().copied());
         let l1 = L1::new(rng.draw(), accounts, tally);
         let config = venue::config(dir.path());
+        let standby = options.has_standby.then(|| {
+            Standby::new(
+                dir.path().join("standby"),
+                rng.draw(),
+                options.segment_kib << 10,
+            )
+        });
         let world = World {
+            standby,
             net,
             clock,
             medium,
@@ -132,6 +143,7 @@ impl Run {
             markets: Vec::new(),
             has_faults: true,
             full_until: TimeNs(0),
+            line_back_at: TimeNs(0),
             step,
         }
     }
@@ -204,7 +216,7 @@ impl Run {
     }
 
     fn boot(&mut self) {
-        let (venue, history, records) = Venue::boot(&self.world);
+        let (venue, history, records) = Venue::boot(&mut self.world);
         // What the process before had made of records that are on disk, a replay makes again.
         if let Some(dead) = self.dead.take() {
             dead.compare(&history, records);
@@ -225,7 +237,10 @@ impl Run {
             feed: runs(o.feed_percent),
             control: runs(o.control_percent),
         };
+        let now = self.world.clock.get();
         let Some(venue) = &mut self.venue else { return };
+        let is_up = now >= self.line_back_at;
+        venue.replicate(&mut self.world.standby, is_up, &self.world.tally);
         if !venue.turn(runs) {
             self.world.tally.count("box stopped by a disk error");
             self.crash();
@@ -243,6 +258,10 @@ impl Run {
         self.world.tally.count("crash");
         self.world.medium.behave(|b| b.next_write = None);
         self.back_at = TimeNs(self.now().0 + self.rng.below(200) * MS);
+        if self.world.standby.is_some() && self.rng.percent(self.options.failover_percent) {
+            self.world.tally.count("standby: leads");
+            self.world.fail_over(self.options.disk_delay_ns);
+        }
     }
 
     /// What clients were told stands in the journal, and each request once.
@@ -373,6 +392,9 @@ impl Run {
             let at = self.rng.below(self.members.len() as u64) as usize;
             self.members[at].disturb(&self.world.net, now);
         }
+        if o.has_standby && self.once_in(o.standby_line_in) {
+            self.line_back_at = TimeNs(now.0 + self.rng.below(150) * MS);
+        }
         if self.once_in(o.operator_in) {
             self.operate();
         }
@@ -452,6 +474,7 @@ impl Run {
     /// From now on nothing goes wrong any more.
     fn heal(&mut self) {
         self.has_faults = false;
+        self.line_back_at = TimeNs(0);
         self.world.net.heal();
         self.world.medium.behave(|b| *b = Behaviour::default());
         self.oracle.silent_until = TimeNs(0);

@@ -3,6 +3,7 @@
 use crate::hot_tiles::{HotTiles, Parts};
 use crate::invariant::hold;
 use crate::options::{MS, START};
+use crate::standby::{Link, Standby};
 use crate::tally::Tally;
 use crate::watched::Watched;
 use crate::wires::FeedPlaces;
@@ -27,6 +28,7 @@ use hostd::nic::{Endpoint, RxBurst};
 use hostd::operator::Roll;
 use hostd::oracle_desk::OracleDesk;
 use hostd::recover::{missing, recover};
+use hostd::replication::Tee;
 use hostd::spool::{SpoolFiles, SpoolTile};
 use hostd::status::Stages;
 use hostd::tile::{Pace, Wait};
@@ -156,6 +158,8 @@ pub(crate) struct World {
     pub(crate) net: SimNet,
     pub(crate) clock: Rc<Cell<TimeNs>>,
     pub(crate) medium: Medium,
+    /// The other box.
+    pub(crate) standby: Option<Standby>,
     /// Removed with the rest.
     pub(crate) _dir: tempfile::TempDir,
     pub(crate) config: Config,
@@ -215,9 +219,9 @@ impl World {
 
 /// The box's process: what a crash takes away.
 pub(crate) struct Venue {
-    pub(crate) hot: HotTiles<Watched, SimClock, FaultDisk>,
+    pub(crate) hot: HotTiles<Watched, SimClock, Tee<FaultDisk>>,
     /// Where it has a tile of its own, and lives.
-    journal: Option<JournalStage<FaultDisk>>,
+    journal: Option<JournalStage<Tee<FaultDisk>>>,
     /// The journal has failed, or its disk is lost.
     is_dying: bool,
     seal: SealTile,
@@ -227,6 +231,9 @@ pub(crate) struct Venue {
     pub(crate) control: ControlTile<SimClock>,
     feed_sent: Rc<Cell<u64>>,
     medium: Medium,
+    link: Option<Link>,
+    /// The standby's.
+    standby: Option<Medium>,
     clock: Rc<Cell<TimeNs>>,
     /// Turns since the journal tile ended: the other threads find it out a little later.
     turns_without_journal: u32,
@@ -254,7 +261,8 @@ fn login(config: &Config) -> LoginDesk {
 
 impl Venue {
     /// Starts out of what is on disk.
-    pub(crate) fn boot(world: &World) -> (Self, History, u64) {
+    pub(crate) fn boot(world: &mut World) -> (Self, History, u64) {
+        let mut standby = world.standby.take();
         let (config, net, clock) = (&world.config, &world.net, &world.clock);
         std::fs::create_dir_all(config.data().batches()).unwrap();
         let dir = JournalDir::open(config.data().journal()).unwrap();
@@ -273,14 +281,26 @@ impl Venue {
         let (notes, written) = mpsc::channel();
         let medium = world.medium.clone();
         let disk = FaultDisk::new(dir, medium.clone());
+        let (to_seal, mut link, disk) = match &mut standby {
+            None => (to_seal, None, Tee::alone(disk)),
+            Some(standby) => {
+                let (on_disk, sealed) = mpsc::channel();
+                let waker = Parker::new().unwrap().waker();
+                let (disk, ends) = Tee::new(disk, &recovered.end, waker);
+                let dir = config.data().journal();
+                let link = Link::new(standby, ends, dir, &recovered.end, (sealed, to_seal));
+                (on_disk, Some(link), disk)
+            }
+        };
         let sizes = journal::Config {
+            epoch: standby.as_ref().map_or(0, |s| s.epoch),
             segment_bytes: world.segment_kib << 10,
             batch_bytes: BATCH_BYTES,
             ..journal::Config::default()
         };
         let commit = GroupCommit::resume(sizes, &recovered.end, disk).unwrap();
         let Wiring {
-            gateway,
+            mut gateway,
             engine,
             spool_link,
             packets: (packets_in, packets_meter),
@@ -291,6 +311,11 @@ impl Venue {
             control,
             lanes,
         } = Wiring::new(world.topology, commit.durable_seq()).unwrap();
+        if let (Some(link), Some(standby)) = (&mut link, &mut standby) {
+            // It opens once the standby has all of its journal.
+            link.catch_up(standby, &world.tally);
+            gateway.durable = link.released();
+        }
         let stats = Arc::new(Mutex::new(JournalStats::new()));
         let journal = JournalStage {
             taken: Taken::nothing(),
@@ -310,9 +335,11 @@ impl Venue {
             .chain([&PLACES.server])
             .for_each(|s| net.close(*s));
         let feed_sent = Rc::new(Cell::new(core.next_feed));
+        let standby_medium = standby.as_ref().map(|s| s.medium.clone());
         let nic = Watched {
             nic: SimNic::open(net, &SOCKETS).unwrap(),
             medium: medium.clone(),
+            standby: standby_medium.clone(),
             feed_sent: Rc::clone(&feed_sent),
             tally: world.tally.clone(),
         };
@@ -383,10 +410,13 @@ impl Venue {
             },
             feed_sent,
             medium,
+            link,
+            standby: standby_medium,
             clock: Rc::clone(clock),
             turns_without_journal: 0,
             has_stopped: false,
         };
+        world.standby = standby;
         (venue, history, recovered.records)
     }
 
@@ -405,6 +435,14 @@ impl Venue {
         self.journal = None;
         if let HotTiles::Shared(tile) = &mut self.hot {
             *tile.journal() = None;
+        }
+    }
+
+    /// What the replication thread does in a turn.
+    pub(crate) fn replicate(&mut self, standby: &mut Option<Standby>, is_up: bool, tally: &Tally) {
+        if let (Some(link), Some(standby)) = (&mut self.link, standby) {
+            link.turn(standby, is_up, tally);
+            self.turn_hot();
         }
     }
 
@@ -485,6 +523,13 @@ impl Venue {
                 DurableFirst,
                 *seq <= durable,
                 "feed message {} of record {seq} left, durable is {durable}: {message:?}",
+                sent - 1
+            );
+            let standby = self.standby.as_ref().map(Medium::durable_seq);
+            hold!(
+                ReplicatedFirst,
+                standby.is_none_or(|there| *seq <= there),
+                "feed message {} of record {seq} left, the standby has {standby:?}: {message:?}",
                 sent - 1
             );
         }

@@ -19,6 +19,8 @@ use std::time::Duration;
 pub(crate) struct Watched {
     pub(crate) nic: SimNic,
     pub(crate) medium: Medium,
+    /// The standby's, if there is one.
+    pub(crate) standby: Option<Medium>,
     /// Number after the last feed message that has left.
     pub(crate) feed_sent: Rc<Cell<u64>>,
     pub(crate) tally: Tally,
@@ -46,6 +48,12 @@ impl Watched {
                 DurableFirst,
                 seq <= durable,
                 "a report of record {seq} left, durable is {durable}: {report:?}"
+            );
+            let standby = self.standby.as_ref().map(Medium::durable_seq);
+            hold!(
+                ReplicatedFirst,
+                standby.is_none_or(|there| seq <= there),
+                "a report of record {seq} left, the standby has {standby:?}: {report:?}"
             );
         }
     }
