@@ -18,7 +18,7 @@ use crate::nic::{AnyNic, UringNic};
 use crate::operator::Roll;
 use crate::oracle_desk::OracleDesk;
 use crate::pinned::{EngineTile, GatewayTile};
-use crate::recover::{Restored, missing, restore};
+use crate::recover::{Restored, missing, publish_held, restore};
 use crate::replication::Tee;
 use crate::replication::etcd::Lead;
 use crate::replication::primary::{Gates, Primary};
@@ -167,6 +167,7 @@ pub(crate) fn run_restored(
         replication = Some(primary.start(ends, gates).context("replication")?);
         wait_for_quorum(&told, end.next_seq - 1);
     }
+    publish_held(&batches)?;
     let keeper = Keeper {
         section: config.snapshot,
         data,

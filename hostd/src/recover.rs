@@ -1,6 +1,6 @@
 //! Recovery: a journal becomes a core. `hostd run` and `hostd replay` start here alike.
 
-use crate::config::Config;
+use crate::config::{Config, Durability};
 use crate::core::Core;
 use crate::feed::FeedDay;
 use crate::journal_tile::{WholeBatch, batch_name, with_chain, write_batch};
@@ -69,6 +69,9 @@ pub fn restore(config: &Config) -> anyhow::Result<Restored> {
     } = start;
     let from_name = from.as_deref().unwrap_or("the first record");
     let batches = data.batches();
+    if config.journal.durability == Durability::Replicated {
+        hold_batches(&batches)?;
+    }
     let journal = data.journal();
     let recovered = recover(&journal, core, &mark, None, Some(&batches), |core| {
         for (member, report) in core.told() {
@@ -177,18 +180,63 @@ fn half(dir: &Path) -> anyhow::Result<u64> {
     Ok(reader.next_seq() / 2)
 }
 
+/// Folder for sealed batches whose records are on the own disk and may not be told of yet.
+const HELD: &str = "held";
+
+/// From now on batches that are missing in `dir` are held back, until they are [published](publish_held).
+pub(crate) fn hold_batches(dir: &Path) -> anyhow::Result<()> {
+    let held = dir.join(HELD);
+    std::fs::create_dir_all(&held).with_context(|| format!("cannot make {}", held.display()))
+}
+
+/// Batches that were held back take their place: all records of the journal may be told of.
+pub(crate) fn publish_held(dir: &Path) -> anyhow::Result<()> {
+    let held = dir.join(HELD);
+    if !held.is_dir() {
+        return Ok(());
+    }
+    let publish = || {
+        for entry in std::fs::read_dir(&held)? {
+            let path = entry?.path();
+            match path.file_name() {
+                Some(name) if path.extension().is_some_and(|e| e == "sealed") => {
+                    std::fs::rename(&path, dir.join(name))?;
+                }
+                // Left over from a crash in the middle of a write.
+                _ => std::fs::remove_file(&path)?,
+            }
+        }
+        std::fs::remove_dir(&held)?;
+        std::fs::File::open(dir)?.sync_all()
+    };
+    publish().with_context(|| format!("cannot publish {}", held.display()))
+}
+
 /// A crash between the journal's write and the batch's leaves the batch to be written now.
 pub(crate) fn write_missing(dir: &Path, bytes: &[u8], chain: journal::Chain) -> anyhow::Result<()> {
     let WholeBatch {
         batch_no, bytes, ..
     } = with_chain(bytes.to_vec(), chain);
-    let path = dir.join(batch_name(batch_no));
-    match std::fs::read(&path) {
-        Ok(held) if held == bytes => Ok(()),
-        Ok(_) => bail!("{} differs from what the journal says", path.display()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => write_batch(dir, batch_no, &bytes),
-        Err(e) => Err(e).with_context(|| path.display().to_string()),
+    let held = dir.join(HELD);
+    let is_there = |dir: &Path| {
+        let path = dir.join(batch_name(batch_no));
+        match std::fs::read(&path) {
+            Ok(found) if found == bytes => Ok(true),
+            Ok(_) => bail!("{} differs from what the journal says", path.display()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e).with_context(|| path.display().to_string()),
+        }
+    };
+    if is_there(dir)? {
+        return Ok(());
     }
+    if !held.is_dir() {
+        return write_batch(dir, batch_no, &bytes);
+    }
+    if is_there(&held)? {
+        return Ok(());
+    }
+    write_batch(&held, batch_no, &bytes)
 }
 
 /// A sealed batch is written after its last record is durable. One that is ahead of the journal shows that
@@ -216,6 +264,10 @@ fn check_batches(dir: &Path, next_seq: u64) -> anyhow::Result<()> {
 
 /// Removes sealed batches that cover records after `seq`, which leave the journal.
 pub(crate) fn drop_batches_after(dir: &Path, seq: u64) -> anyhow::Result<()> {
+    let held = dir.join(HELD);
+    if held.is_dir() {
+        drop_batches_after(&held, seq)?;
+    }
     let failed = || format!("cannot read {}", dir.display());
     for entry in std::fs::read_dir(dir).with_context(failed)? {
         let path = entry.with_context(failed)?.path();

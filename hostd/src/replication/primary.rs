@@ -34,6 +34,8 @@ const BEAT: Duration = Duration::from_millis(100);
 const CALL: Duration = Duration::from_millis(500);
 /// Who connects says what it wants within this.
 const STRANGER: Duration = Duration::from_secs(2);
+/// A thread that did not run for so long was paused.
+const PAUSED: Duration = Duration::from_millis(300);
 /// Connections at once.
 const PEERS_MAX: usize = 32;
 /// Writes that are kept for standbys that are nearly there.
@@ -268,7 +270,15 @@ struct Thread {
 
 impl Thread {
     fn run(&mut self) -> anyhow::Result<()> {
+        let mut turned = Instant::now();
         loop {
+            // Who was stopped for so long may have been led past meanwhile: what lies in its sockets is from before,
+            // and standbys that still follow it come back.
+            if turned.elapsed() > PAUSED {
+                log::event("was_paused", &[("ms", &turned.elapsed().as_millis())]);
+                self.peers.clear();
+            }
+            turned = Instant::now();
             if let Err(why) = self.primary.leadership.check() {
                 bail!("the lead of epoch {} is lost: {why}", self.epoch());
             }

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::disk::{Durability, UringDisk};
 use crate::feed::FeedDay;
-use crate::recover::{Restored, restore, write_missing};
+use crate::recover::{Restored, hold_batches, restore, write_missing};
 use crate::spool::SpoolFiles;
 use crate::{boot, log, snapshot};
 use anyhow::{Context, bail, ensure};
@@ -227,7 +227,8 @@ impl<'a> Standby<'a> {
         control: &'a Control,
     ) -> anyhow::Result<Self> {
         let data = config.data();
-        std::fs::create_dir_all(data.batches())?;
+        // What they say may be told of once this box leads.
+        hold_batches(&data.batches())?;
         let dir = JournalDir::open(data.journal()).context("journal")?;
         boot::link_archive(&dir, config.journal.archive_dir.as_deref())
             .context("journal.archive_dir")?;

@@ -296,7 +296,6 @@ impl Venue {
             epoch: standby.as_ref().map_or(0, |s| s.epoch),
             segment_bytes: world.segment_kib << 10,
             batch_bytes: BATCH_BYTES,
-            ..journal::Config::default()
         };
         let commit = GroupCommit::resume(sizes, &recovered.end, disk).unwrap();
         let Wiring {
