@@ -211,3 +211,54 @@ fn decimals_are_exact_or_refused() {
         assert!(decimal(bad, 6).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn a_box_among_others_is_read_and_its_mistakes_are_named() {
+    let section = "[replication]\nname = \"a\"\nlisten = \"127.0.0.1:4010\"\nkey_file = \"k\"\n[[replication.peers]]\nname = \"b\"\naddress = \"127.0.0.1:4011\"\n";
+    let replicated = example().replace("durability = \"fsync\"", "durability = \"replicated\"");
+    let parse = |section: &str| Config::parse(&format!("{replicated}\n{section}"));
+    let config = parse(section).unwrap();
+    let read = config.replication.unwrap();
+    assert_eq!(
+        (read.quorum, read.bound_ms, read.alone_after_ms),
+        (1, 1_000, None)
+    );
+    let refused = |section: &str| parse(section).unwrap_err();
+    assert_eq!(
+        refused(""),
+        "journal.durability = \"replicated\" needs [replication]"
+    );
+    for (from, to, want) in [
+        ("name = \"b\"", "name = \"a\"", "two boxes are called a"),
+        ("name = \"a\"", "name = \"a b\"", "'a b' is no name"),
+        (
+            "key_file",
+            "quorum = 2\nkey_file",
+            "replication.quorum must be in 1..=1",
+        ),
+        (
+            "key_file",
+            "alone_after_ms = 10\nkey_file",
+            "replication.alone_after_ms must be at least replication.bound_ms",
+        ),
+        (
+            "key_file",
+            "wait = \"disk\"\nkey_file",
+            "unknown variant `disk`",
+        ),
+    ] {
+        let error = refused(&section.replacen(from, to, 1));
+        assert!(
+            error.contains(want) && !error.contains('\n'),
+            "{to}: {error}"
+        );
+    }
+    let etcd = "[replication.etcd]\nendpoints = [\"127.0.0.1:2379\"]\nprefix = \"venue\"\n";
+    assert!(refused(&format!("{section}{etcd}")).contains("replication.etcd.prefix"));
+    let relaxed = example().replace("durability = \"fsync\"", "durability = \"relaxed\"");
+    let error = Config::parse(&format!("{relaxed}\n{section}")).unwrap_err();
+    assert!(
+        error.contains("[replication] needs journal.durability"),
+        "{error}"
+    );
+}
