@@ -14,6 +14,7 @@ mod children;
 mod clock;
 mod demo;
 mod flow;
+mod hw;
 mod journal_cost;
 mod machine;
 mod matching;
@@ -55,6 +56,8 @@ enum Command {
     Journal(journal_cost::Args),
     /// Times a box's round trip beside a bare echo's, at rates up to what it sustains.
     Wire(Box<wire::Args>),
+    /// The RTL's latency in cycles, in lockstep with the firmware; its clock and cells.
+    Hw(hw::Args),
     /// Compares two builds of hostd on the same plan, in turns, with confidence intervals.
     Ab(Box<ab::Args>),
     /// Worker of the demo: signs prices.
@@ -71,6 +74,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(args) => demo::run(args),
+        Command::Hw(args) => hw::run(&args),
         Command::Journal(args) => journal_cost::run(&args),
         Command::Match(args) => matching::run(&args),
         Command::Workload(args) => matching::generate::run(&args),

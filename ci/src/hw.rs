@@ -20,7 +20,7 @@ const PROOFS: &[(&str, &str, u32)] = &[
     (
         "order_gate",
         "order_gate.sv token_bucket.sv tick_check.sv",
-        11,
+        12,
     ),
 ];
 

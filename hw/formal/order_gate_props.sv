@@ -1,5 +1,5 @@
 // The gate, with all rows and jobs free: what is admitted has passed each check that its row asks for; one verdict a
-// job, seven cycles after it was seen; a write-back only where the packet's number was taken.
+// job, eight cycles after it was seen; a write-back only where the packet's number was taken.
 `default_nettype none
 module order_gate_props (
     input wire clk,
@@ -87,8 +87,8 @@ module order_gate_props (
     if (!rst) begin
       // One verdict, and never late while there is room.
       assert (verdicts <= 2'd1 && !(verdict_valid && verdicts == 2'd1));
-      if (verdict_valid) assert (since >= 5'd6);
-      if (!was_full) assert (verdict_valid == (since == 5'd6));
+      if (verdict_valid) assert (since >= 5'd7);
+      if (!was_full) assert (verdict_valid == (since == 5'd7));
       // Nothing is kept of a frame that has no verdict, or of a drop before the packet's number is taken.
       if (window_we || flow_we || bucket_we) assert (verdict_valid);
       if (flow_we || bucket_we) assert (window_we);

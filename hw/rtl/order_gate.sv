@@ -2,8 +2,9 @@
 //
 // cycle 0  the job is seen: the tables are asked
 // cycle 2  rows are here: window, bucket, products of the price, plain fields
-// cycle 6  all checks are there; with a tag to check, the answer of its lane is waited for here
-// cycle 7  the verdict, and the write-back: the next job is seen after it
+// cycle 6  all checks are there, and the first reason is picked; with a tag to check, its lane is waited for here
+// cycle 7  the verdict is made of it, and what is written back
+// cycle 8  both are out: the next job is seen after it
 `default_nettype none
 module order_gate #(
     parameter int SESSIONS_LG = 10,
@@ -52,7 +53,7 @@ module order_gate #(
   `include "deltabox.svh"
   `include "job.svh"
 
-  logic [6:0] at;  // One bit for each of the cycles 1 to 7.
+  logic [7:0] at;  // One bit for each of the cycles 1 to 8.
   wire idle = at == '0;
   assign job_pop = idle && job_valid;
   logic [JOB_BITS-1:0] job;
@@ -325,36 +326,44 @@ module order_gate #(
   wire ready_for_verdict = sums_settled && out_free && (!needs_tag || tag_checked);
   wire waits = at[5] && !ready_for_verdict;
   wire decides = at[5] && ready_for_verdict;
-  wire [1:0] verdict_now = is_drop ? VERDICT_DROPPED : is_host ? VERDICT_HOST
-      : reject != '0 ? VERDICT_REFUSED : VERDICT_ADMITTED;
-  assign sums_pop = decides;
-  assign lane_ack = decides;
+  // The reasons of cycle 6, for cycle 7.
+  logic decided, is_drop_q, is_host_q, after_mark_q, touches_flow_q, held_next_q, gate_runs_q, is_gated_q;
+  logic [7:0] reject_q, drop_q, host_q;
+  wire [1:0] verdict_now = is_drop_q ? VERDICT_DROPPED : is_host_q ? VERDICT_HOST
+      : reject_q != '0 ? VERDICT_REFUSED : VERDICT_ADMITTED;
+  assign sums_pop = decided;
+  assign lane_ack = decided;
   always_ff @(posedge clk) begin
     if (waits) at <= at;
-    else at <= {at[5:0], job_pop};
+    else at <= {at[6:0], job_pop};
     fault_q <= frame_fault;
     sums_settled <= sums_valid;
-    verdict_valid <= decides;
-    window_we <= decides && after_mark;
-    flow_we <= decides && touches_flow;
-    bucket_we <= decides && gate_runs && throttled;
+    decided <= decides;
+    {is_drop_q, is_host_q, after_mark_q, touches_flow_q} <= {is_drop, is_host, after_mark, touches_flow};
+    {held_next_q, gate_runs_q, is_gated_q} <= {held_next, gate_runs, is_gated};
+    {reject_q, drop_q, host_q} <= {reject, drop, host};
+    verdict_valid <= decided;
+    window_we <= decided && after_mark_q;
+    flow_we <= decided && touches_flow_q;
+    bucket_we <= decided && gate_runs_q && throttled;
     window_next <= {seen_next, is_above ? packet_no[48:0] : top};
     flow_next <= {
-      verdict_now == VERDICT_ADMITTED && throttled ? cl_ord_id : last_id,
-      held_next,
-      held_next ? expected : seq_no[62:0] + 63'd1
+      is_gated_q && reject_q == '0 && throttled ? cl_ord_id : last_id,
+      held_next_q,
+      held_next_q ? expected : seq_no[62:0] + 63'd1
     };
     bucket_next <= {last_after, credit_after};
-    if (decides) begin
+    if (decided) begin
       verdict <= verdict_now;
-      reason <= is_drop ? drop : is_host ? host : reject;
+      reason <= is_drop_q ? drop_q : is_host_q ? host_q : reject_q;
       ticks_q <= is_new && ord_type != 8'd0 ? '0 : ticks;
       kind_q <= verdict_now;
-      known_q <= is_gated || after_mark || (is_host && host == HOST_SUITE);
+      known_q <= is_gated_q || after_mark_q || (is_host_q && host_q == HOST_SUITE);
     end
     if (verdict_valid) frame_no <= frame_no + 32'd1;
     if (rst) begin
       at <= '0;
+      decided <= 1'b0;
       verdict_valid <= 1'b0;
       window_we <= 1'b0;
       flow_we <= 1'b0;
