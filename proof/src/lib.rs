@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod circuit;
+mod exit;
 mod field;
 mod gadget;
 mod groth16;
@@ -31,6 +32,7 @@ mod witness;
 #[cfg(test)]
 mod tests;
 
+pub use exit::{ExitState, Opening, StateFileError};
 pub use field::Word;
 pub use groth16::{Progress, ProofError, VerifyingKeyEvm};
 pub use keys::KeyError;

@@ -161,7 +161,7 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut empty = vec![leaf_hash(&TierLeaf::default())];
         for level in 0..TREE_DEPTH {
             empty.push(hash4(&[empty[level]; TREE_ARITY]));

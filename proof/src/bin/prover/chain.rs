@@ -1,10 +1,14 @@
 //! Commands that touch L1 and nothing else, and what every command needs to reach it.
 
+use crate::exits::{
+    self, AnswerArgs, EscapeArgs, FreezeArgs, OpenExitArgs, ReclaimArgs, RequestArgs, SettleArgs,
+    StateArgs,
+};
 use crate::out::Out;
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 use l1::devnet::{DEV_CHAIN_ID, DEV_KEYS, Devnet};
-use l1::{Address, Deployment, L1Client, L1Error, Settlement, U256, is_dev_chain};
+use l1::{Address, Deployment, L1Client, L1Error, Roles, Settlement, Terms, U256, is_dev_chain};
 use proof::State;
 use serde_json::{Value, json};
 use std::future::Future;
@@ -148,9 +152,30 @@ pub(crate) struct DeployArgs {
     /// Where the deployment record goes.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// The only address that will ever commit batches; the signing one if not given.
+    /// Who commits batches; the signing address if not given. The admin can name others.
     #[arg(long, value_name = "ADDRESS")]
     operator: Option<Address>,
+    /// Who announces changes and names operators; the signing address if not given.
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<Address>,
+    /// Who may pause; the signing address if not given.
+    #[arg(long, value_name = "ADDRESS")]
+    guardian: Option<Address>,
+    /// Seconds that a forced request may stand.
+    #[arg(long, value_name = "S", default_value_t = Terms::default().forced_window_s)]
+    forced_window: u64,
+    /// Seconds after which an owner may take a waiting deposit back.
+    #[arg(long, value_name = "S", default_value_t = Terms::default().deposit_window_s)]
+    deposit_window: u64,
+    /// Seconds for which claims are gathered after a freeze.
+    #[arg(long, value_name = "S", default_value_t = Terms::default().exit_window_s)]
+    exit_window: u64,
+    /// Seconds between the announcement of a change and the change.
+    #[arg(long, value_name = "S", default_value_t = Terms::default().change_delay_s)]
+    change_delay: u64,
+    /// Price of a forced request.
+    #[arg(long, value_name = "WEI", default_value_t = Terms::default().request_fee_wei)]
+    request_fee: U256,
     /// Collateral token that is there already.
     #[arg(long, value_name = "ADDRESS")]
     token: Option<Address>,
@@ -163,7 +188,20 @@ pub(crate) async fn deploy(args: DeployArgs, out: Out) -> anyhow::Result<()> {
     let client = args.node.signer(&args.signer).await?;
     let root = U256::from_be_bytes(State::genesis().root());
     let operator = args.operator.unwrap_or(client.address());
-    let deployment = client.deploy_for(operator, root, args.token).await?;
+    let roles = Roles {
+        admin: args.admin.unwrap_or(client.address()),
+        operator,
+        guardian: args.guardian.unwrap_or(client.address()),
+    };
+    let terms = Terms {
+        forced_window_s: args.forced_window,
+        deposit_window_s: args.deposit_window,
+        exit_window_s: args.exit_window,
+        change_delay_s: args.change_delay,
+        request_fee_wei: args.request_fee,
+        ..Terms::default()
+    };
+    let deployment = client.deploy_with(&terms, roles, root, args.token).await?;
     deployment.write(&args.out)?;
     let warning = if deployment.insecure_key {
         "; its verifying key is INSECURE: anyone can forge proofs for it"
@@ -189,14 +227,21 @@ pub(crate) struct TraderArgs {
     deployment: PathBuf,
     #[command(flatten)]
     signer: SignerArgs,
+    /// Try it and say what would happen; send nothing.
+    #[arg(long)]
+    dry_run: bool,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
 
 impl TraderArgs {
+    pub(crate) fn url(&self) -> &str {
+        &self.node.url
+    }
+
     /// For commands that sign nothing: no key need be given.
-    async fn reader(&self) -> anyhow::Result<Settlement> {
+    pub(crate) async fn reader(&self) -> anyhow::Result<Settlement> {
         if self.signer.dev_key.is_some() || self.signer.key_file.is_some() {
             return self.settlement().await;
         }
@@ -204,9 +249,12 @@ impl TraderArgs {
         open(self.node.reader().await?, &self.node.url, &deployment).await
     }
 
-    async fn settlement(&self) -> anyhow::Result<Settlement> {
+    pub(crate) async fn settlement(&self) -> anyhow::Result<Settlement> {
         let deployment = Deployment::read(&self.deployment)?;
-        let client = self.node.signer(&self.signer).await?;
+        let mut client = self.node.signer(&self.signer).await?;
+        if self.dry_run {
+            client = client.dry_run();
+        }
         open(client, &self.node.url, &deployment).await
     }
 }
@@ -240,19 +288,68 @@ pub(crate) enum L1Command {
     },
     /// Show the contract's registers.
     Status(TraderArgs),
+    /// Force a withdrawal or the close of all positions, for the contract's fee.
+    Request(RequestArgs),
+    /// Show the forced requests that stand.
+    Requests(TraderArgs),
+    /// Prove that a forced request is done or cannot be done.
+    Answer(AnswerArgs),
+    /// Freeze the contract for good, because a request stands past its deadline.
+    Freeze(FreezeArgs),
+    /// Take back a deposit that no batch consumed in time, or any after a freeze.
+    Reclaim(ReclaimArgs),
+    /// Write the state file of L1's last batch from the journal.
+    State(StateArgs),
+    /// After a freeze: open what the last root is the hash of.
+    OpenExit(OpenExitArgs),
+    /// After a freeze: bring the leaf of an account.
+    Escape(EscapeArgs),
+    /// After the exit window: grant what an account's claim comes to.
+    Settle(SettleArgs),
 }
 
 impl L1Command {
     pub(crate) const fn json(&self) -> bool {
         match self {
-            Self::Open(trader) | Self::Status(trader) => trader.json,
+            Self::Open(trader) | Self::Status(trader) | Self::Requests(trader) => trader.json,
+            Self::Request(args) => args.trader.json,
+            Self::Answer(args) => args.trader.json,
+            Self::Freeze(args) => args.trader.json,
+            Self::Reclaim(args) => args.trader.json,
+            Self::State(args) => args.json,
+            Self::OpenExit(args) => args.trader.json,
+            Self::Escape(args) => args.trader.json,
+            Self::Settle(args) => args.trader.json,
             Self::Deposit { trader, .. } | Self::Claim { trader, .. } => trader.json,
         }
     }
 }
 
 pub(crate) async fn l1(command: L1Command, out: Out) -> anyhow::Result<()> {
+    match execute(command, out).await {
+        Err(e) => match e.downcast_ref::<L1Error>() {
+            Some(L1Error::DryRun { what, gas }) => {
+                let fields = json!({ "dry_run": what, "gas_max": gas });
+                out.result(&fields, &e);
+                Ok(())
+            }
+            _ => Err(e),
+        },
+        done => done,
+    }
+}
+
+async fn execute(command: L1Command, out: Out) -> anyhow::Result<()> {
     match command {
+        L1Command::Request(args) => exits::request(args, out).await?,
+        L1Command::Requests(trader) => exits::requests(trader, out).await?,
+        L1Command::Answer(args) => exits::answer(args, out).await?,
+        L1Command::Freeze(args) => exits::freeze(args, out).await?,
+        L1Command::Reclaim(args) => exits::reclaim(args, out).await?,
+        L1Command::State(args) => exits::state(args, out).await?,
+        L1Command::OpenExit(args) => exits::open_exit(args, out).await?,
+        L1Command::Escape(args) => exits::escape(args, out).await?,
+        L1Command::Settle(args) => exits::settle(args, out).await?,
         L1Command::Open(trader) => {
             let settlement = trader.settlement().await?;
             let account = settlement.open_account().await?;
@@ -312,6 +409,8 @@ async fn status(trader: &TraderArgs, out: Out) -> anyhow::Result<()> {
     let owner = settlement.client().address();
     let own_pending = settlement.pending(owner).await?;
     let own_balance = settlement.token_balance(owner).await?;
+    let frozen = settlement.frozen().await?;
+    let exit_ends_s = settlement.exit_ends_s().await?;
     let fields = json!({
         "block": status.block,
         "root": format!("{:#066x}", status.root),
@@ -323,12 +422,15 @@ async fn status(trader: &TraderArgs, out: Out) -> anyhow::Result<()> {
         "pending_micro": amount(status.pending_micro),
         "held_for_state_micro": amount(status.held_for_state_micro),
         "collateral_micro": amount(status.collateral_micro),
+        "frozen": frozen,
+        "exit_ends_s": exit_ends_s,
         "owner": owner.to_string(),
         "owner_pending_micro": amount(own_pending),
         "owner_balance_micro": amount(own_balance),
     });
+    let frozen = if frozen { "frozen\n" } else { "" };
     let text = format!(
-        "batch {} root {:#066x}\ndeposits {} queued, {} consumed\ncollateral {} micro-units: {} for the state, {} granted and unclaimed\n{owner} can claim {own_pending}, holds {own_balance}",
+        "{frozen}batch {} root {:#066x}\ndeposits {} queued, {} consumed\ncollateral {} micro-units: {} for the state, {} granted and unclaimed\n{owner} can claim {own_pending}, holds {own_balance}",
         status.batch_no,
         status.root,
         status.deposits,

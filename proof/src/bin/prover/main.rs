@@ -9,6 +9,7 @@ mod audit;
 mod batches;
 mod chain;
 mod deposits;
+mod exits;
 mod http;
 mod keys;
 mod out;
