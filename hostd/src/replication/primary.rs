@@ -193,6 +193,7 @@ impl Primary {
         };
         let name = std::thread::Builder::new().name("replication".into());
         Ok(name.spawn(move || {
+            super::go_first();
             if let Err(e) = thread.run() {
                 log::event("replication_stopped", &[("reason", &format!("{e:#}"))]);
                 eprintln!("hostd: replication: {e:#}");

@@ -7,7 +7,7 @@ use super::promotion::may_lead;
 use super::status::{ReplicationStatus, Shared};
 use super::term::{Began, Term, fork};
 use super::wire::{Hello, Kind, Refusal, State, Welcome, numbers, read_piece};
-use super::{etcd, peer};
+use super::{etcd, go_first, peer};
 use crate::admin::hex;
 use crate::config::Config;
 use crate::core::Core;
@@ -70,24 +70,49 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let promise = Arc::new(Mutex::new(term));
     let control = Control::serve(&config.admin.socket, Arc::clone(&shared))?;
     let answering = Answering::start(section, key, data.path().into(), &promise, &shared)?;
-    let mut is_ready = false;
-    let (restored, lead) = loop {
-        let mut standby = Standby::start(config, section, key, &promise, &shared, &control)?;
-        if !is_ready {
-            println!("hostd: standby");
-            is_ready = true;
-        }
-        match standby.follow()? {
-            Outcome::Promoted(restored, lead) => break (restored, lead),
-            Outcome::Stopped => return Ok(()),
-            Outcome::Again => {}
-        }
+    // A thread of its own goes first, and what it becomes at a promotion does not inherit that.
+    let followed = std::thread::scope(|scope| {
+        let body = || follow(config, section, key, &promise, &shared, &control);
+        let thread = std::thread::Builder::new().name("standby".into());
+        let thread = thread.spawn_scoped(scope, body)?;
+        let died = |_| anyhow::anyhow!("the standby's thread panicked");
+        thread.join().map_err(died)?
+    });
+    let Some((restored, lead)) = followed? else {
+        return Ok(());
     };
     // Their places are the primary's now.
     drop(answering);
     control.stop();
     let dir = JournalDir::open(data.journal()).context("journal")?;
     boot::run_restored(config, dir, *restored, lead)
+}
+
+type Promoted = (Box<Restored>, Option<(etcd::Lead, u64)>);
+
+/// Follows until this box leads; `None` when it was told to stop.
+fn follow(
+    config: &Config,
+    section: &ReplicationSection,
+    key: [u8; 32],
+    promise: &Promise,
+    shared: &Shared,
+    control: &Control,
+) -> anyhow::Result<Option<Promoted>> {
+    go_first();
+    let mut is_ready = false;
+    loop {
+        let mut standby = Standby::start(config, section, key, promise, shared, control)?;
+        if !is_ready {
+            println!("hostd: standby");
+            is_ready = true;
+        }
+        match standby.follow()? {
+            Outcome::Promoted(restored, lead) => return Ok(Some((restored, lead))),
+            Outcome::Stopped => return Ok(None),
+            Outcome::Again => {}
+        }
+    }
 }
 
 /// The thread that tells others who this box is.
@@ -233,7 +258,8 @@ impl<'a> Standby<'a> {
         boot::link_archive(&dir, config.journal.archive_dir.as_deref())
             .context("journal.archive_dir")?;
         let restored = restore(config)?;
-        let disk = UringDisk::open(dir, Durability::Fsync, None).context("journal")?;
+        let mut disk = UringDisk::open(dir, Durability::Fsync, None).context("journal")?;
+        disk.write_in_place();
         let bytes = config.journal.segment_mib << 20;
         let copy = Follower::resume(bytes, &restored.end, disk).context("journal")?;
         let standby = Self {
