@@ -92,14 +92,19 @@ module order_gate #(
   wire [5:0] fault_c = job[JOB_FAULT_C+:6];
   wire is_arp = job[JOB_IS_ARP];
 
-  wire is_new = template_id == TEMPLATE_NEW_ORDER;
-  wire is_replace = template_id == TEMPLATE_REPLACE;
-  wire is_reduce = template_id == TEMPLATE_REDUCE;
-  wire is_cancel = template_id == TEMPLATE_CANCEL;
-  wire is_mass = template_id == TEMPLATE_MASS_CANCEL;
+  // What hangs on the kind of request is picked in cycle 1, so that it meets the rows in cycle 2.
+  logic is_new, is_replace, is_reduce, is_cancel, is_mass;
+  logic [63:0] price, lots;
   wire [63:0] cl_ord_id = b[0];
-  wire [63:0] price = is_new ? b[1] : b[3];
-  wire [63:0] lots = is_new ? b[2] : is_replace ? b[4] : b[3];
+  always_ff @(posedge clk) begin
+    is_new <= template_id == TEMPLATE_NEW_ORDER;
+    is_replace <= template_id == TEMPLATE_REPLACE;
+    is_reduce <= template_id == TEMPLATE_REDUCE;
+    is_cancel <= template_id == TEMPLATE_CANCEL;
+    is_mass <= template_id == TEMPLATE_MASS_CANCEL;
+    price <= template_id == TEMPLATE_NEW_ORDER ? b[1] : b[3];
+    lots <= template_id == TEMPLATE_NEW_ORDER ? b[2] : template_id == TEMPLATE_REPLACE ? b[4] : b[3];
+  end
   wire [7:0] side = b[5][55:48], ord_type = b[5][63:56];
   wire [7:0] tif = b[6][7:0], flags = b[6][15:8], stp = b[6][23:16], mmp = b[6][31:24];
   wire [7:0] replace_flags = b[5][55:48];
