@@ -19,7 +19,7 @@ struct Sim {
     each: u64,
 }
 
-const SIMS: [Sim; 4] = [
+const SIMS: [Sim; 5] = [
     Sim {
         what: "venues",
         test: "--package matcher --test engine_properties -- --nocapture any_venue",
@@ -46,6 +46,13 @@ const SIMS: [Sim; 4] = [
         test: "--package hostd --test sim -- --nocapture whatever_happens",
         first: Some("SIM_SEED"),
         count: "SIM_SEEDS",
+        each: 1,
+    },
+    Sim {
+        what: "settlement contracts",
+        test: "--package l1 --test l1 -- --nocapture random_walks",
+        first: Some("L1_SEED"),
+        count: "L1_SEEDS",
         each: 1,
     },
 ];

@@ -195,14 +195,15 @@ impl Model {
     }
 }
 
-/// `DELTABOX_L1_WALKS` says how many.
+/// `L1_SEEDS` says how many, `L1_SEED` which is the first.
 #[tokio::test]
 async fn random_walks_keep_every_unit_accounted_for_and_end_with_everyone_out() {
-    let walks = std::env::var("DELTABOX_L1_WALKS").ok();
-    let walks = walks.and_then(|n| n.parse().ok()).unwrap_or(4u64);
-    for seed in 1..=walks {
-        println!("walk {seed}");
-        let mut rng = Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse().ok());
+    let first: u64 = number("L1_SEED").unwrap_or(1);
+    let walks: u64 = number("L1_SEEDS").unwrap_or(4);
+    for seed in first..first + walks {
+        println!("walk {seed}: L1_SEED={seed} L1_SEEDS=1 cargo test -p l1 random_walks");
+        let mut rng = Rng((seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mut model = Model::new().await;
         for _ in 0..25 {
             model.step(&mut rng).await;
