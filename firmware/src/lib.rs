@@ -9,6 +9,7 @@
 
 pub mod gate;
 pub mod limits;
+pub mod nic_gate;
 pub mod rate;
 pub mod reject;
 pub mod session;

@@ -15,6 +15,7 @@ pub mod frame;
 pub mod input;
 pub mod journal;
 pub mod mold;
+pub mod nic_link;
 pub mod order;
 pub mod quote;
 pub mod report;

@@ -494,10 +494,11 @@ impl Source {
     /// # Panics
     /// If no member has it.
     pub fn order(&mut self, suite: Suite) -> Vec<u8> {
-        let mut with = self.members.iter_mut();
-        let m = with
-            .find(|m| m.row.suite == suite && m.row.member > 1 && m.row.rates.is_some())
-            .expect("a member with this suite");
+        let passes = |m: &Member| {
+            let is_fast = m.row.rates.is_some_and(|r| r.requests_per_second > 1_000);
+            m.row.suite == suite && is_fast && !m.row.is_read_only
+        };
+        let m = (self.members.iter_mut().find(|m| passes(m))).expect("a member with this suite");
         (m.packet_no, m.cl_ord_id) = (m.packet_no + 1, m.cl_ord_id + 1);
         let (instrument, limits) = self.instruments[0];
         let order = Request::NewOrder(NewOrder {

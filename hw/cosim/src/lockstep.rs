@@ -14,9 +14,8 @@ use crate::map::{
     REG_PORT, REG_ROW, REG_VLAN, TABLE_ACCOUNT, TABLE_FLOW, TABLE_INSTRUMENT, TABLE_SESSION,
 };
 use crate::rows::{Row, SessionRow, flow_words, instrument_words};
-use crate::twin::{COUNTERS, Outcome, Twin};
+use crate::twin::{COUNTERS, Outcome, SESSIONS_LG, Twin};
 
-const SESSIONS_LG: u32 = 10;
 /// Nothing takes longer than this, cycles.
 const PATIENCE: u64 = 20_000;
 
@@ -92,7 +91,7 @@ impl Lockstep {
     pub fn new(source: Source, ports: Ports) -> Result<Self> {
         let mut pair = Self {
             dut: Dut::new(),
-            twin: Twin::new(SESSIONS_LG),
+            twin: Twin::new(),
             ports,
             time: 1_700_000_000_000_000_000,
             cycle: 0,
@@ -114,8 +113,7 @@ impl Lockstep {
         );
         let s = pair.source.clone();
         let [a, b, c, d, e, f] = s.station.mac.0;
-        pair.twin.station = s.station;
-        (pair.twin.ip, pair.twin.port) = (s.ip, s.port);
+        pair.twin.place(s.station, s.ip, s.port);
         pair.writes.extend([
             (REG_MAC_LOW, u32::from_le_bytes([a, b, c, d])),
             (REG_MAC_HIGH, u32::from(e) | u32::from(f) << 8),
