@@ -9,7 +9,8 @@ use crate::place::Place;
 use crate::report::{Row, TestTotals, excerpt, table};
 use crate::step::Step;
 use crate::{
-    contracts, demo, dpdk, fuzz, hw, interleavings, layers, miri, nics, nostd, readers, setup, tidy,
+    contracts, demo, dpdk, fuzz, hw, interleavings, layers, miri, nic, nics, nostd, readers, setup,
+    tidy,
 };
 
 /// One gate: what it looks at, how long it may take on two slow cores, and how it looks.
@@ -69,6 +70,12 @@ const GATES: &[Gate] = &[
         about: "firmware and matcher link without std, firmware without an allocator",
         minutes_max: 20,
         check: nostd::check,
+    },
+    Gate {
+        name: "nic",
+        about: "the bare-metal image of the NIC, in QEMU",
+        minutes_max: 20,
+        check: nic::check,
     },
     Gate {
         name: "loom",
@@ -241,7 +248,11 @@ fn show_failure(step: &Step<'_>, why: &str) {
 }
 
 fn fmt(step: &mut Step<'_>) -> Result<String> {
-    for workspace in ["Cargo.toml", "ci/fuzz/Cargo.toml"] {
+    for workspace in [
+        "Cargo.toml",
+        "ci/fuzz/Cargo.toml",
+        "firmware/nic/Cargo.toml",
+    ] {
         let mut command = step.place.cargo();
         command.args(["fmt", "--all", "--manifest-path", workspace]);
         step.run(command.args(["--check", "--", "--color=never"]))?;

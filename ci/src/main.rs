@@ -15,6 +15,7 @@ mod interleavings;
 mod layers;
 mod long;
 mod miri;
+mod nic;
 mod nics;
 mod nostd;
 mod place;

@@ -116,6 +116,7 @@ impl Card {
 pub(crate) fn buffers() -> [&'static mut Buffers; 2] {
     static mut ROOM: [Buffers; 2] = [[[0; BUFFER]; QUEUE]; 2];
     // SAFETY: called once, from the only hart, before anything else runs.
-    let [a, b] = unsafe { &mut *(&raw mut ROOM) };
+    let room = unsafe { (&raw mut ROOM).as_mut() };
+    let [a, b] = room.expect("a static is somewhere");
     [a, b]
 }

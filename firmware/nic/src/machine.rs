@@ -144,7 +144,10 @@ pub(crate) struct Dma;
 unsafe impl Hal for Dma {
     fn dma_alloc(pages: usize, _: BufferDirection) -> (PhysAddr, NonNull<u8>) {
         let first = TAKEN.fetch_add(pages, Ordering::Relaxed);
-        assert!(first + pages <= PAGES, "the pool holds what both cards need");
+        assert!(
+            first + pages <= PAGES,
+            "the pool holds what both cards need"
+        );
         // SAFETY: within the pool, as was just checked.
         let at = unsafe { POOL.0.get().cast::<u8>().add(first * PAGE) };
         let at = NonNull::new(at).expect("a static is somewhere");

@@ -50,7 +50,8 @@ struct Nic {
 #[unsafe(no_mangle)]
 extern "C" fn nic_main() -> ! {
     // SAFETY: the only hart takes it, once.
-    let gate = unsafe { &mut *(&raw mut GATE) };
+    let gate = unsafe { (&raw mut GATE).as_mut() };
+    let gate = gate.expect("a static is somewhere");
     let [host, cable] = cards::find(cards::buffers());
     let (Some(mut cable), Some(host)) = (cable, host) else {
         let _ = writeln!(Console, "nic: two virtio-net cards are needed");
@@ -67,7 +68,10 @@ extern "C" fn nic_main() -> ! {
         instructions_last: 0,
         out: [0; OUT],
     };
-    let _ = writeln!(Console, "nic: ready, protocol {PROTOCOL}, limits {LIMITS:#x}");
+    let _ = writeln!(
+        Console,
+        "nic: ready, protocol {PROTOCOL}, limits {LIMITS:#x}"
+    );
     loop {
         let heard = nic.listen();
         let judged = cable.receive(|frame| nic.judge(frame));

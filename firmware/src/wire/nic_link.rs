@@ -321,6 +321,9 @@ mod tests {
         frame[12] = 0x88;
         frame[14] = 77;
         assert_eq!(parse(&frame[..len]), None);
-        assert_eq!(write(&mut frame[..30], Kind::Account, 9, &[bytes(&account)]), None);
+        assert_eq!(
+            write(&mut frame[..30], Kind::Account, 9, &[bytes(&account)]),
+            None
+        );
     }
 }

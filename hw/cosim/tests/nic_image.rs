@@ -19,7 +19,7 @@ use firmware::wire::nic_link::{self as link, Kind};
 
 /// Instructions from a frame's arrival to its verdict, counted by the machine: exact, so any change of the gate's code
 /// shows here. Of a sound new order: without a tag, and with a SipHash tag.
-const INSTRUCTIONS: [u64; 2] = [0, 0];
+const INSTRUCTIONS: [u64; 2] = [2_356, 3_674];
 /// The deepest stack that the image may have used, bytes.
 const STACK_MAX: u64 = 24 << 10;
 /// An Ethernet frame is no shorter on a cable: the machine's network pads.
