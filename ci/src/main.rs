@@ -18,6 +18,7 @@ mod miri;
 mod nic;
 mod nics;
 mod nostd;
+mod panics;
 mod place;
 mod readers;
 mod report;

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 
+use crate::panics;
 use crate::setup;
 use crate::step::Step;
 
@@ -15,6 +16,9 @@ const LINT: &str =
 /// Code and constants that the image may have, bytes; an empty gate to start from is most of it. More means that
 /// somebody should look.
 const TEXT_MAX: u64 = 704 << 10;
+/// Calls of panic functions that the image may have, start-up and drivers included. A change that takes some away
+/// lowers it; a new one must be argued for.
+const PANIC_CALLS_MAX: usize = 52;
 
 pub(crate) fn check(step: &mut Step<'_>) -> Result<String> {
     if let Err(error) = setup::riscv_target(step) {
@@ -43,10 +47,16 @@ pub(crate) fn check(step: &mut Step<'_>) -> Result<String> {
         .join("nic")
         .join(TARGET)
         .join("release/nic");
-    let text = text_bytes(&std::fs::read(&image).context("the image was built")?)?;
+    let elf = std::fs::read(&image).context("the image was built")?;
+    let text = text_bytes(&elf)?;
     ensure!(
         text <= TEXT_MAX,
         "{text} bytes of code and constants, {TEXT_MAX} are thought enough"
+    );
+    let calls = panics::calls(&elf)?;
+    ensure!(
+        calls <= PANIC_CALLS_MAX,
+        "{calls} places can panic, {PANIC_CALLS_MAX} could before: a new panic path"
     );
     let mut cargo = step.place.cargo();
     step.run(cargo.args(LINT.split(' ')))?;
@@ -56,18 +66,13 @@ pub(crate) fn check(step: &mut Step<'_>) -> Result<String> {
     step.run(cargo.args(TESTS.split(' ')))?;
     ensure!(step.tests.passed >= before + 3, "the image did not run");
     Ok(format!(
-        "6,000 frames judged alike by image and firmware crate; {text} bytes of code and constants"
+        "6,000 frames judged alike by image and firmware crate; {text} bytes of code and constants; {calls} places can panic"
     ))
 }
 
 /// Bytes of all segments of a 64-bit little-endian ELF that are loaded and not written to.
 fn text_bytes(elf: &[u8]) -> Result<u64> {
-    let word = |at: usize, len: usize| -> Result<u64> {
-        let bytes = elf.get(at..at + len).context("the image is cut short")?;
-        let mut all = [0; 8];
-        all[..len].copy_from_slice(bytes);
-        Ok(u64::from_le_bytes(all))
-    };
+    let word = |at, len| panics::word(elf, at, len);
     ensure!(elf.starts_with(b"\x7fELF\x02\x01"), "the image is no ELF");
     let (table, size, count) = (word(0x20, 8)?, word(0x36, 2)?, word(0x38, 2)?);
     let mut sum = 0;
