@@ -308,6 +308,7 @@ const fn next_request(input: &Input<'_>) -> Option<u64> {
         | Input::OperatorCancel(_)
         | Input::DropCopy(_)
         | Input::Lock(_)
+        | Input::RiskRules(_)
         | Input::RiskTable(_) => return None,
     };
     Some(last + 1)

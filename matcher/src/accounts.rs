@@ -256,7 +256,8 @@ impl Account {
         assert!(*open >= 0, "open lots below zero");
     }
 
-    /// Books a fill: `cash_pico` is what the account receives, fee included.
+    /// Books a fill: `cash_pico` is what the account receives, fee included. What the lots have paid in funding
+    /// before is made up for: from here on they count as if they had been held since the listing.
     pub(crate) fn fill(
         &mut self,
         margin: &Margin,
@@ -270,6 +271,7 @@ impl Account {
         self.positions_open = self.positions_open + u16::from(*position != 0) - was_open;
         self.leaf.cash_pico += cash_pico;
         let column = margin.column(instrument);
+        self.leaf.cash_pico += i128::from(signed_lots * column.funding_micro) * PICO_PER_MICRO;
         self.value += signed_lots * column.mark_micro;
         let lots = i32::try_from(signed_lots).expect("a fill is no larger than an order");
         self.held.hold(lots, &column.values);
@@ -294,7 +296,9 @@ impl Account {
             return 0;
         }
         let worth = self.leaf.positions.iter().zip(&table.columns);
-        worth.map(|(p, c)| p * c.mark_micro).sum()
+        worth
+            .map(|(p, c)| p * (c.mark_micro - c.funding_micro))
+            .sum()
     }
 
     fn held_under(&self, table: &RiskTable) -> [i64; SCENARIOS] {
@@ -305,11 +309,67 @@ impl Account {
         for (p, c) in self.leaf.positions.iter().zip(&table.columns) {
             if *p != 0 {
                 for (h, v) in held.iter_mut().zip(&c.scenario_micro) {
-                    *h += p * v;
+                    *h += p * (v - c.funding_micro);
                 }
             }
         }
         held
+    }
+
+    /// Claim at the marks in force, in pico-units: exact.
+    pub(crate) const fn equity_pico(&self) -> Pico {
+        self.leaf.cash_pico + self.value as i128 * PICO_PER_MICRO
+    }
+
+    /// Equity in the worst scenario after `signed_lots` more of an instrument for `cash_pico`, funding left out.
+    pub(crate) fn worst_after_pico(
+        &self,
+        margin: &Margin,
+        instrument: usize,
+        signed_lots: i64,
+        cash_pico: Pico,
+    ) -> Pico {
+        let column = margin.column(instrument);
+        let mut held = self.held;
+        held.hold(signed_lots as i32, &column.values);
+        let funding = i128::from(signed_lots * column.funding_micro);
+        let held = i128::from(held.least()) + funding;
+        self.leaf.cash_pico + cash_pico + held * PICO_PER_MICRO
+    }
+
+    /// What a position loses from the mark to the account's worst scenario.
+    pub(crate) fn loss_of(&self, margin: &Margin, instrument: usize) -> i64 {
+        let column = margin.column(instrument);
+        let at = self.held.0.iter().position(|h| *h == self.held_least);
+        let value = column.values[at.unwrap_or_default()];
+        self.leaf.positions[instrument] * (column.mark_micro - i64::from(value))
+    }
+
+    /// Turns positions in settled instruments into cash; tells each to `tell` (instrument, lots, value of a lot).
+    pub(crate) fn fold(&mut self, table: &RiskTable, mut tell: impl FnMut(usize, i64, i64)) {
+        for (i, c) in table.columns.iter().enumerate() {
+            let lots = self.leaf.positions[i];
+            if c.is_settled == 0 || lots == 0 {
+                continue;
+            }
+            let value = c.mark_micro - c.funding_micro;
+            self.leaf.positions[i] = 0;
+            self.positions_open -= 1;
+            self.leaf.cash_pico += i128::from(lots * value) * PICO_PER_MICRO;
+            self.value -= lots * value;
+            // The same in all scenarios: what the worst one is does not change.
+            for lane in self.held.0.iter_mut().chain(&mut self.all.0) {
+                *lane -= lots * value;
+            }
+            self.held_least -= lots * value;
+            tell(i, lots, c.mark_micro);
+        }
+    }
+
+    /// Whether it holds lots of a settled instrument.
+    pub(crate) fn holds_settled(&self, table: &RiskTable) -> bool {
+        let held = self.leaf.positions.iter().zip(&table.columns);
+        self.has_position() && held.into_iter().any(|(p, c)| *p != 0 && c.is_settled != 0)
     }
 
     /// Equity in the worst scenario under another table, without orders.

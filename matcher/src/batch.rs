@@ -275,6 +275,8 @@ pub enum SealReason {
     TableChange = 2,
     /// An operator asked for it.
     Operator = 3,
+    /// A liquidation begins or ends.
+    Liquidation = 4,
 }
 
 /// A closed batch: everything that the prover needs, and nothing else.

@@ -34,23 +34,29 @@ macro_rules! cause {
     };
 }
 
+mod expiry;
+mod funding;
 mod groups;
 mod incoming;
+mod ladder;
 mod matching;
 mod money;
 mod orders;
 mod protect;
 mod queries;
 mod quotes;
+mod rules;
 mod snapshot;
 mod states;
 mod tracked;
+mod vault;
 mod venue;
 
 pub use money::DepositError;
+pub use rules::RulesError;
 
 use crate::accounts::{Accounts, Exposure};
-use crate::batch::{BatchBuilder, SealReason};
+use crate::batch::{BatchBuilder, SealReason, SlotKind};
 use crate::book::{BookError, BookLimits, Order, OrderBook};
 use crate::margin::Margin;
 use crate::memory::taken;
@@ -62,15 +68,19 @@ use crate::table::RiskTable;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytemuck::Zeroable;
-use firmware::limits::{INSTRUMENTS, MEMBERS, TIER_INSTRUMENTS};
+use expiry::Average;
+use firmware::limits::{MEMBERS, TIER_INSTRUMENTS};
 use firmware::units::{
     AccountId, InstrumentId, MemberId, OrderId, PICO_PER_MICRO, Pico, PriceTicks, Seq, TimeNs,
 };
 use firmware::wire::feed::{OrderDelete, OrderReduce};
 use firmware::wire::input::{InDomain, InInstrument, InRefused};
-use firmware::wire::report::{Canceled, NotApplied, Rejected};
+use firmware::wire::report::{Canceled, ExpiryReport, NotApplied, Rejected};
+use funding::Premium;
 use groups::Groups;
 use incoming::Marks;
+use ladder::Acting;
+use rules::Rules;
 use states::Clearing;
 use tracked::Orders;
 
@@ -89,7 +99,7 @@ pub struct EngineLimits {
     pub orders: u32,
     /// Member ids run up to this.
     pub members: u32,
-    /// Instrument ids run below this; at most [`INSTRUMENTS`].
+    /// Instrument ids run below this; at most [`firmware::limits::INSTRUMENTS`].
     pub instruments: u16,
 }
 
@@ -129,6 +139,10 @@ pub struct EngineCounters {
     pub withdrawals: u64,
     pub batches: u64,
     pub fill_rows: u64,
+    pub tables_refused: u64,
+    pub fundings: u64,
+    pub expiries: u64,
+    pub liquidation_steps: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -205,6 +219,20 @@ pub struct Engine<B> {
     quoted: Box<[[OrderId; 2]]>,
     /// When the first dead-man timer fires.
     next_dead_man: u64,
+    /// Rules of risk, in force and announced.
+    rules: Rules,
+    /// Premiums since the last funding, by instrument.
+    premiums: Box<[Premium]>,
+    /// When funding was last fixed.
+    funded_at: TimeNs,
+    /// Index before each expiry, by instrument.
+    averages: Box<[Average]>,
+    /// Until when the averages reach.
+    averaged_to: TimeNs,
+    /// Room for the table that comes next.
+    spare_table: Option<Box<RiskTable>>,
+    /// Who is being liquidated; nobody between two inputs.
+    acting: Option<Acting>,
 }
 
 impl<B: OrderBook> Engine<B> {
@@ -242,6 +270,13 @@ impl<B: OrderBook> Engine<B> {
             groups: Groups::new(MMP_GROUPS_MAX),
             quoted: alloc::vec![[OrderId(0); 2]; instruments].into(),
             next_dead_man: u64::MAX,
+            rules: Rules::default(),
+            premiums: alloc::vec![Premium::default(); instruments].into(),
+            funded_at: TimeNs(0),
+            averages: alloc::vec![Average::default(); instruments].into(),
+            averaged_to: TimeNs(0),
+            spare_table: Some(RiskTable::zeroed(TIER_INSTRUMENTS)),
+            acting: None,
         })
     }
 
@@ -304,6 +339,7 @@ impl<B: OrderBook> Engine<B> {
             Input::Domain(m) => self.domain = *m,
             Input::Instrument(m) => self.list(stamp, m, out),
             Input::RiskTable(m) => self.adopt(stamp, m, out),
+            Input::RiskRules(m) => self.announce(stamp, m, out),
         }
         out.finish();
     }
@@ -398,6 +434,7 @@ impl<B: OrderBook> Engine<B> {
         if self.settled.has_started() {
             self.settled.digest(&mut h);
         }
+        self.digest_risk(&mut h);
         for id in self.accounts.funded() {
             let a = &self.accounts.get(*id).expect("a funded account exists");
             h.update(&id.0.to_le_bytes())
@@ -475,12 +512,18 @@ impl<B: OrderBook> Engine<B> {
     /// # Panics
     /// When they are not: the box stops.
     pub fn assert_conserved(&self) {
-        assert_eq!(
-            self.accounts.contracts(),
-            [0; INSTRUMENTS],
-            "contracts do not sum to zero"
-        );
-        let claims = self.accounts.cash_pico() + self.fund_pico;
+        let mut claims = self.accounts.cash_pico() + self.fund_pico;
+        let contracts = self.accounts.contracts();
+        for (i, lots) in contracts.into_iter().enumerate() {
+            match self.table.columns.get(i) {
+                // Some holders have their cash already.
+                Some(c) if c.is_settled != 0 => {
+                    let value = c.mark_micro - c.funding_micro;
+                    claims += i128::from(lots * value) * PICO_PER_MICRO;
+                }
+                _ => assert_eq!(lots, 0, "contracts do not sum to zero"),
+            }
+        }
         assert_eq!(
             claims,
             i128::from(self.collateral_micro()) * PICO_PER_MICRO,
@@ -496,7 +539,10 @@ impl<B: OrderBook> Engine<B> {
         let accounts = &self.accounts;
         let touched_is_sound = |id: AccountId| {
             let a = accounts.get(id).expect("a touched account exists");
-            a.worst_micro() >= 0 || self.batch.only_deposited(id, &a.leaf)
+            let slot = self.batch.slot(id);
+            a.worst_micro() >= 0
+                || slot.is_some_and(|t| t.kind == SlotKind::Liquidated)
+                || self.batch.only_deposited(id, &a.leaf, &self.table)
         };
         assert!(
             self.batch.touched().all(touched_is_sound),
@@ -537,6 +583,33 @@ impl<B: OrderBook> Engine<B> {
             threshold_ppm: self.domain.delta_threshold_ppm,
             interval_ns: self.domain.settlement_interval_ns,
         }
+    }
+
+    /// Remembers the leaf as the batch found it, and what of it has been settled becomes cash.
+    fn touch(&mut self, stamp: &Stamp, id: AccountId, out: &mut Outbox) {
+        let account = self.accounts.at(id);
+        if !self.batch.touch(id, &account.leaf) {
+            return;
+        }
+        let member = account.member;
+        account.fold(&self.table, |i, lots, value_micro| {
+            if member.0 != 0 {
+                out.report(
+                    member,
+                    ExpiryReport {
+                        amount: lots * value_micro,
+                        position: lots,
+                        value_micro,
+                        engine_time: stamp.time.0,
+                        engine_seq: stamp.seq.0,
+                        account: id.0,
+                        instrument: i as u16,
+                        pad1: 0,
+                    },
+                );
+            }
+        });
+        self.batch.slot_mut(id).kind = self.kind_of(id);
     }
 
     fn listed(&self, instrument: usize) -> &Listed {

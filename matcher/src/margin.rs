@@ -62,6 +62,8 @@ pub(crate) struct Column {
     extremes: [i64; 2],
     /// Value of a lot at the mark.
     pub(crate) mark_micro: i64,
+    /// Funding of a long lot since the listing: all values here are less it.
+    pub(crate) funding_micro: i64,
     tick_value_micro: i64,
 }
 
@@ -89,6 +91,7 @@ impl Margin {
             values: [0; LANES],
             extremes: [0; 2],
             mark_micro: 0,
+            funding_micro: 0,
             tick_value_micro: 0,
         };
         Self {
@@ -104,19 +107,22 @@ impl Margin {
     pub(crate) fn adopt(&mut self, table: &RiskTable) {
         self.fee_ppm = table.taker_fee_ppm.max(table.maker_fee_ppm).into();
         for (to, from) in self.columns.iter_mut().zip(&table.columns) {
-            let values = &from.scenario_micro;
+            let funding_micro = from.funding_micro;
+            let values = &from.scenario_micro.map(|v| v - funding_micro);
+            let mark_micro = from.mark_micro - funding_micro;
             let (least, most) = values
                 .iter()
                 .fold((i64::MAX, i64::MIN), |(l, m), v| (l.min(*v), m.max(*v)));
             let bounded = |v: i64| (-LOT_VALUE_MICRO_MAX..=LOT_VALUE_MICRO_MAX).contains(&v);
             assert!(
-                bounded(least) && bounded(most) && bounded(from.mark_micro),
+                bounded(least) && bounded(most) && bounded(mark_micro),
                 "a lot is worth {least} to {most} micro-units, beyond the bound"
             );
             *to = Column {
                 values: Lanes::of(values).0.map(|v| v as i32),
                 extremes: [least, most],
-                mark_micro: from.mark_micro,
+                mark_micro,
+                funding_micro,
                 tick_value_micro: from.tick_value_micro.into(),
             };
         }
@@ -135,7 +141,7 @@ impl Margin {
         let price = i64::from(e.price.0) * column.tick_value_micro;
         let fee = (price * self.fee_ppm + 999_999) / 1_000_000;
         let sign = e.side.sign();
-        let base = price + sign * fee;
+        let base = price - column.funding_micro + sign * fee;
         // A sale at a price above every value loses in no scenario, however far above it is.
         let base = if sign < 0 { base.min(FAR) } else { base };
         LotRisk { column, sign, base }

@@ -11,7 +11,7 @@ use firmware::wire::input::{
     IN_RISK_TABLE, InAccount, InCancel, InDeadMan, InDeposit, InDomain, InDropCopy, InGap,
     InInstrument, InKillSwitch, InLock, InMassCancel, InMmpConfig, InMmpReset, InNewOrder,
     InOpenOrders, InOperatorCancel, InOracle, InPositions, InReduce, InRefused, InReplace,
-    InSession, InTimer, InTradingState, InWithdraw,
+    InRiskRules, InSession, InTimer, InTradingState, InWithdraw,
 };
 use firmware::wire::quote::{InMassQuote, QuoteRef};
 use firmware::wire::sbe::Message;
@@ -58,6 +58,7 @@ pub enum Input<'a> {
     OperatorCancel(&'a InOperatorCancel),
     DropCopy(&'a InDropCopy),
     Lock(&'a InLock),
+    RiskRules(&'a InRiskRules),
     RiskTable(&'a RiskTable),
 }
 
@@ -153,6 +154,7 @@ inputs! {
     OperatorCancel = InOperatorCancel, InOperatorCancel::TEMPLATE;
     DropCopy = InDropCopy, InDropCopy::TEMPLATE;
     Lock = InLock, InLock::TEMPLATE;
+    RiskRules = InRiskRules, InRiskRules::TEMPLATE;
 }
 
 impl<'a> From<&'a RiskTable> for Input<'a> {
@@ -302,6 +304,7 @@ impl Sequencer {
                     | Input::OperatorCancel(_)
                     | Input::DropCopy(_)
                     | Input::Lock(_)
+                    | Input::RiskRules(_)
                     | Input::Account(_)
                     | Input::Domain(_)
                     | Input::Instrument(_)

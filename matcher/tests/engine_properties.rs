@@ -220,7 +220,7 @@ fn operate(accounts: u8) -> impl Strategy<Value = Step> {
     ]
 }
 
-fn other(accounts: u8, wild: bool) -> impl Strategy<Value = Step> {
+fn other(accounts: u8, wild: bool, risk: bool) -> impl Strategy<Value = Step> {
     let who = move || 0..accounts;
     let side = proptest::option::of(any::<bool>());
     let mass = (
@@ -247,6 +247,8 @@ fn other(accounts: u8, wild: bool) -> impl Strategy<Value = Step> {
         20 => -3_000i64..=3_000,
         jumps => -25_000i64..=25_000,
         jumps => -150_000i64..=170_000,
+        // Beyond every scenario: some are bankrupt at once.
+        u32::from(risk) => -400_000i64..=500_000,
     ];
     let fees = prop_oneof![
         8 => Just(None),
@@ -281,7 +283,7 @@ fn other(accounts: u8, wild: bool) -> impl Strategy<Value = Step> {
 fn stream(mix: Mix) -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         mix.trading => trade(mix.accounts).boxed(),
-        20 => other(mix.accounts, mix.wild).boxed(),
+        20 => other(mix.accounts, mix.wild, mix.risk).boxed(),
     ];
     proptest::collection::vec(step, 1..mix.steps)
 }
@@ -352,6 +354,7 @@ fn any_mix(seed: u64) -> Mix {
         orders: [6, ORDERS, 100, 400][draw(4) as usize],
         steps: 400,
         cases: 3,
+        risk: seed.is_multiple_of(3),
     }
 }
 
@@ -374,6 +377,7 @@ fn streams_of_few_accounts_keep_every_promise() {
         orders: ORDERS,
         steps: 600,
         cases: 60,
+        risk: false,
     });
     let Some(met) = met else { return };
     assert!(met.fills > 1_000 && met.replaced > 500, "{met:?}");
@@ -404,6 +408,7 @@ fn streams_of_many_accounts_keep_every_promise() {
         orders: ORDERS,
         steps: 500,
         cases: 60,
+        risk: false,
     });
     let Some(met) = met else { return };
     for reason in [
@@ -417,7 +422,10 @@ fn streams_of_many_accounts_keep_every_promise() {
     ] {
         assert!(met.canceled[reason as usize] > 0, "{reason}: {met:?}");
     }
-    assert!(met.auditor.by_reason.iter().all(|n| *n > 20), "{met:?}");
+    assert!(
+        met.auditor.by_reason[..4].iter().all(|n| *n > 20),
+        "{met:?}"
+    );
     assert!(
         met.rejected.contains_key(&(RejectCode::OracleStale as u16)),
         "{met:?}"
@@ -434,6 +442,7 @@ fn streams_of_poor_accounts_in_a_wild_market_keep_every_promise() {
         orders: ORDERS,
         steps: 500,
         cases: 80,
+        risk: false,
     });
     let Some(met) = met else { return };
     for reason in [CANCEL_COLLAR, CANCEL_MARGIN, CANCEL_DISCONNECT] {
@@ -451,4 +460,25 @@ fn streams_of_poor_accounts_in_a_wild_market_keep_every_promise() {
     }
     assert!(met.settled.iter().all(|n| *n > 20), "{met:?}");
     assert!(met.auditor.waived > 0, "{met:?}");
+}
+
+#[test]
+fn streams_under_all_rules_of_risk_keep_every_promise() {
+    let met = all_streams(Mix {
+        accounts: 12,
+        stake: 9_000_000,
+        trading: 70,
+        wild: true,
+        orders: 2 * ORDERS,
+        steps: 500,
+        cases: 120,
+        risk: true,
+    });
+    let Some(met) = met else { return };
+    assert!(met.steps.iter().all(|n| *n > 0), "{met:?}");
+    assert!(
+        met.auditor.by_kind[2] > 20 && met.auditor.by_kind[3] > 0,
+        "{met:?}"
+    );
+    assert!(met.fundings > 20 && met.auditor.folded > 0, "{met:?}");
 }

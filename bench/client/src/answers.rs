@@ -24,6 +24,9 @@ pub const fn answered(report: &Report) -> Option<u64> {
         | Report::Filled(_)
         | Report::OpenOrder(_)
         | Report::QuoteStatus(_)
+        | Report::FundingReport(_)
+        | Report::ExpiryReport(_)
+        | Report::LiquidationReport(_)
         | Report::DepositReport(_)
         | Report::SettlementReport(_) => None,
     }

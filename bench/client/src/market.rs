@@ -93,7 +93,11 @@ impl Instrument {
             }
             FeedMessage::IndexUpdate(_)
             | FeedMessage::SettlementSummary(_)
-            | FeedMessage::BatchSealed(_) => {}
+            | FeedMessage::BatchSealed(_)
+            | FeedMessage::FundingRate(_)
+            | FeedMessage::InstrumentSettled(_)
+            | FeedMessage::LiquidationStep(_)
+            | FeedMessage::RiskRules(_) => {}
         }
         Ok(())
     }
@@ -135,7 +139,11 @@ const fn instrument_of(message: &FeedMessage) -> Option<u16> {
         FeedMessage::OrderExecuted(m) => m.instrument,
         FeedMessage::IndexUpdate(_)
         | FeedMessage::SettlementSummary(_)
-        | FeedMessage::BatchSealed(_) => return None,
+        | FeedMessage::BatchSealed(_)
+        | FeedMessage::FundingRate(_)
+        | FeedMessage::InstrumentSettled(_)
+        | FeedMessage::LiquidationStep(_)
+        | FeedMessage::RiskRules(_) => return None,
     })
 }
 

@@ -193,6 +193,7 @@ fuzz_target!(|data: &[u8]| {
         orders: [6, 24][bytes.below(2) as usize],
         steps: STEPS_MAX,
         cases: 1,
+        risk: false,
     };
     let mut steps = Vec::new();
     while !bytes.is_empty() && steps.len() < STEPS_MAX {

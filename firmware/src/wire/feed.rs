@@ -16,6 +16,16 @@ pub const STATE_CANCEL_ONLY: u8 = 3;
 pub const STATE_HALT: u8 = 4;
 /// [`TradingStatus::state`]: expired, waits for its settlement price; no orders rest.
 pub const STATE_SETTLE: u8 = 5;
+/// [`LiquidationStep::step`]: its orders were cancelled.
+pub const STEP_CANCEL: u8 = 0;
+/// [`LiquidationStep::step`]: part of a position was closed in the book.
+pub const STEP_CLOSE: u8 = 1;
+/// [`LiquidationStep::step`]: the insurance fund paid what was missing.
+pub const STEP_FUND: u8 = 2;
+/// [`LiquidationStep::step`]: the position was closed against others, by rank.
+pub const STEP_DELEVERAGE: u8 = 3;
+/// [`LiquidationStep::step`]: others paid what the fund could not.
+pub const STEP_CHARGE: u8 = 4;
 /// [`TradingStatus::state`]: settled for good; no orders rest.
 pub const STATE_DELIVERED: u8 = 6;
 
@@ -46,7 +56,7 @@ messages! {
         symbol: [u8; 16],
         /// Instrument.
         instrument: u16,
-        /// 0 perpetual, 1 call, 2 put.
+        /// 0 perpetual, 1 call, 2 put, 3 dated future, 4 everlasting call, 5 everlasting put, 6 power perpetual.
         kind: u8,
         /// Bit 0: last message of the event.
         flags: u8,
@@ -254,7 +264,7 @@ messages! {
         fill_rows: u32,
         /// Accounts touched.
         accounts: u32,
-        /// 0 full, 1 timer, 2 risk table changed, 3 operator.
+        /// 0 full, 1 timer, 2 risk table changed, 3 operator, 4 liquidation.
         reason: u8,
         /// Bit 0: last message of the event.
         flags: u8,
@@ -262,6 +272,102 @@ messages! {
         pad1: u16,
         /// Written as zero.
         pad2: u32,
+    }
+    /// Funding of an instrument was fixed: holders of a long lot paid `change`, those of a short one received it.
+    322 FundingRate {
+        /// Journal record.
+        engine_seq: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Paid by a long lot since it was listed, micro-units.
+        funding_micro: i64,
+        /// Paid by a long lot now, micro-units.
+        change: i64,
+        /// Mean premium of a lot that it was made from, after the clamp, micro-units.
+        premium_micro: i64,
+        /// Samples of the premium.
+        samples: u32,
+        /// Instrument.
+        instrument: u16,
+        /// Bit 0: last message of the event.
+        flags: u8,
+        /// Written as zero.
+        pad1: u8,
+    }
+    /// An instrument that has expired has its settlement price.
+    323 InstrumentSettled {
+        /// Journal record.
+        engine_seq: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Settlement price of one unit of underlying, micro-units.
+        price_micro: i64,
+        /// What a lot is worth for good, micro-units.
+        value_micro: i64,
+        /// Instrument.
+        instrument: u16,
+        /// Bit 0: last message of the event.
+        flags: u8,
+        /// Written as zero.
+        pad1: u8,
+        /// Written as zero.
+        pad2: u32,
+    }
+    /// A step of a liquidation; whose it is, is not told.
+    324 LiquidationStep {
+        /// Journal record.
+        engine_seq: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Penalty of a close, draw of the fund, or charge, micro-units, rounded down.
+        amount: i64,
+        /// Insurance fund after the step, micro-units, rounded down.
+        fund: i64,
+        /// Orders cancelled, or lots closed.
+        quantity: i64,
+        /// Instrument; null where there is none.
+        instrument: u16,
+        /// 0 orders cancelled, 1 closed in the book, 2 fund paid, 3 deleveraged, 4 charged.
+        step: u8,
+        /// Bit 0: last message of the event.
+        flags: u8,
+        /// Written as zero.
+        pad1: u32,
+    }
+    /// Rules of risk, announced or in force.
+    325 RiskRules {
+        /// Journal record.
+        engine_seq: u64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// In force from then on, ns.
+        effective_time: u64,
+        /// Time between two fundings, ns.
+        funding_interval: u64,
+        /// Time in which a premium is paid in full, ns.
+        funding_period: u64,
+        /// Time over which the settlement price is averaged, ns.
+        expiry_window: u64,
+        /// Lots whose mean price is the impact price of a side.
+        impact_lots: i64,
+        /// Largest premium that counts, ppm of the mark.
+        funding_clamp_ppm: u32,
+        /// Initial margin over maintenance margin, ppm of the latter.
+        initial_extra_ppm: u32,
+        /// A liquidation stops when so much of the maintenance margin is free, ppm of it.
+        exit_extra_ppm: u32,
+        /// Penalty, ppm of the notional that a liquidation closed.
+        liquidation_fee_ppm: u32,
+        /// Part of a position that one step of a liquidation closes, ppm.
+        slice_ppm: u32,
+        /// Bit 0 funding, bit 1 expiry, bit 2 liquidation.
+        switches: u8,
+        /// 0 announced, 1 in force.
+        in_force: u8,
+        /// Bit 0: last message of the event.
+        flags: u8,
+        /// Written as zero.
+        pad1: u8,
     }
     /// A cycle of snapshots begins: what follows up to the first header is as of `last_seq`.
     330 SnapshotCycle {
@@ -372,7 +478,7 @@ union! {
     /// What everybody is told.
     FeedMessage {
         InstrumentDefinition, TradingStatus, AuctionUpdate, IndexUpdate, MarkPrice, OrderAdd, OrderReduce, OrderDelete, OrderExecuted,
-        SettlementSummary, BatchSealed,
+        SettlementSummary, BatchSealed, FundingRate, InstrumentSettled, LiquidationStep, RiskRules,
     }
 }
 
@@ -406,6 +512,10 @@ impl FeedMessage {
             Self::OrderExecuted(m) => &mut m.flags,
             Self::SettlementSummary(m) => &mut m.flags,
             Self::BatchSealed(m) => &mut m.flags,
+            Self::FundingRate(m) => &mut m.flags,
+            Self::InstrumentSettled(m) => &mut m.flags,
+            Self::LiquidationStep(m) => &mut m.flags,
+            Self::RiskRules(m) => &mut m.flags,
         };
         *flags |= FLAG_LAST;
     }

@@ -346,9 +346,9 @@ messages! {
     }
     /// An instrument is listed.
     905 InInstrument {
-        /// Strike, micro-units; zero unless an option.
+        /// Strike, micro-units; the scale of a power perpetual; else zero.
         strike_micro: i64,
-        /// Expiry, ns; zero for a perpetual.
+        /// Expiry, ns; the period of an everlasting option; else zero.
         expiry: u64,
         /// Units of underlying in a lot x 1e9.
         lot_e9: i64,
@@ -370,7 +370,7 @@ messages! {
         tick2_multiple: u32,
         /// Instrument.
         instrument: u16,
-        /// 0 perpetual, 1 call, 2 put.
+        /// 0 perpetual, 1 call, 2 put, 3 dated future, 4 everlasting call, 5 everlasting put, 6 power perpetual.
         kind: u8,
         /// Volatility slot of the oracle reports.
         vol_slot: u8,
@@ -446,7 +446,63 @@ messages! {
         /// Written as zero.
         pad3: u32,
     }
+    /// Rules of risk: funding, expiry, liquidation, the hedging vault. In force from `effective_time` on; until
+    /// then the feed shows them as announced.
+    911 InRiskRules {
+        /// From when on, ns; not later than now: at once.
+        effective_time: u64,
+        /// Time between two fundings, ns; at least 1 where funding is on.
+        funding_interval_ns: u64,
+        /// Time in which a premium is paid in full, ns; at least 1 where funding is on.
+        funding_period_ns: u64,
+        /// The settlement price is the mean of the index over so much time before the expiry, ns; zero: the index.
+        expiry_window_ns: u64,
+        /// Lots whose mean price is the impact price of a side.
+        impact_lots: i64,
+        /// The vault hedges when its net delta is beyond this, units of underlying x 1e9.
+        vault_delta_e9: i64,
+        /// Largest premium that counts, ppm of the mark.
+        funding_clamp_ppm: u32,
+        /// Initial margin over maintenance margin, ppm of the latter.
+        initial_extra_ppm: u32,
+        /// A liquidation stops when so much of the maintenance margin is free, ppm of it.
+        exit_extra_ppm: u32,
+        /// Penalty, ppm of the notional that a liquidation closed; at most 100000.
+        liquidation_fee_ppm: u32,
+        /// Part of a position that one step of a liquidation closes, ppm; 1 to 1000000.
+        slice_ppm: u32,
+        /// Account of the vault; zero: none.
+        vault_account: u32,
+        /// Instrument that the vault hedges with.
+        vault_instrument: u16,
+        /// Bit 0 funding, bit 1 expiry, bit 2 liquidation.
+        switches: u8,
+        /// Written as zero.
+        pad1: u8,
+        /// Written as zero.
+        pad2: u32,
+    }
 }
+/// [`InRiskRules::switches`]: perpetuals and their like pay funding.
+pub const RISK_FUNDING: u8 = 1;
+/// [`InRiskRules::switches`]: what has expired is settled and delivered.
+pub const RISK_EXPIRY: u8 = 2;
+/// [`InRiskRules::switches`]: accounts below maintenance are liquidated.
+pub const RISK_LIQUIDATION: u8 = 4;
+/// [`InInstrument::kind`]: perpetual.
+pub const KIND_PERPETUAL: u8 = 0;
+/// [`InInstrument::kind`]: European call.
+pub const KIND_CALL: u8 = 1;
+/// [`InInstrument::kind`]: European put.
+pub const KIND_PUT: u8 = 2;
+/// [`InInstrument::kind`]: dated future.
+pub const KIND_FUTURE: u8 = 3;
+/// [`InInstrument::kind`]: everlasting call; `expiry` is the time between two payments.
+pub const KIND_EVERLASTING_CALL: u8 = 4;
+/// [`InInstrument::kind`]: everlasting put.
+pub const KIND_EVERLASTING_PUT: u8 = 5;
+/// [`InInstrument::kind`]: power perpetual of the second power; `strike_micro` is its scale.
+pub const KIND_POWER: u8 = 6;
 /// A risk table (body: `matcher::table::RiskTable`) is adopted.
 pub const IN_RISK_TABLE: u16 = 904;
 /// [`InSession::event`]: established.

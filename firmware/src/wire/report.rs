@@ -517,12 +517,73 @@ messages! {
         /// Written as zero.
         pad1: u32,
     }
+    /// Funding was paid or received.
+    220 FundingReport {
+        /// Received, micro-units; negative is paid.
+        amount: i64,
+        /// Position, lots.
+        position: i64,
+        /// Paid by a long lot since it was listed, micro-units.
+        funding_micro: i64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Journal record.
+        engine_seq: u64,
+        /// Account.
+        account: u32,
+        /// Instrument.
+        instrument: u16,
+        /// Written as zero.
+        pad1: u16,
+    }
+    /// A position in an expired instrument became cash.
+    221 ExpiryReport {
+        /// Received, micro-units; negative is paid.
+        amount: i64,
+        /// Lots that were held.
+        position: i64,
+        /// Settlement value of a lot, micro-units.
+        value_micro: i64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Journal record.
+        engine_seq: u64,
+        /// Account.
+        account: u32,
+        /// Instrument.
+        instrument: u16,
+        /// Written as zero.
+        pad1: u16,
+    }
+    /// A step of a liquidation touched the account.
+    222 LiquidationReport {
+        /// Paid for the step, micro-units, rounded up; negative is received.
+        amount: i64,
+        /// Orders cancelled, or lots closed.
+        quantity: i64,
+        /// Claim after, micro-units, rounded down.
+        equity: i64,
+        /// Maintenance margin after, micro-units.
+        maintenance: i64,
+        /// Time of the record, ns.
+        engine_time: u64,
+        /// Journal record.
+        engine_seq: u64,
+        /// Account.
+        account: u32,
+        /// Instrument; null where there is none.
+        instrument: u16,
+        /// 0 orders cancelled, 1 closed in the book, 2 fund paid, 3 deleveraged, 4 charged.
+        step: u8,
+        /// Whether the account is the one that is liquidated: 1, else 0.
+        is_own: u8,
+    }
 }
 
 union! {
     /// What a member is told.
     Report {
-        NotApplied, Accepted, Rejected, MassQuoteAck, Replaced, Canceled, Filled, MassCancelAck, MmpEvent, OpenOrder, PositionMargin, WithdrawReport, SettlementReport, DepositReport, KillSwitchAck, OpenOrdersEnd, DeadManReport, QuoteStatus,
+        NotApplied, Accepted, Rejected, MassQuoteAck, Replaced, Canceled, Filled, MassCancelAck, MmpEvent, OpenOrder, PositionMargin, WithdrawReport, SettlementReport, DepositReport, KillSwitchAck, OpenOrdersEnd, DeadManReport, QuoteStatus, FundingReport, ExpiryReport, LiquidationReport,
     }
 }
 
@@ -549,6 +610,9 @@ impl Report {
             Self::OpenOrdersEnd(m) => m.engine_seq,
             Self::DeadManReport(m) => m.engine_seq,
             Self::QuoteStatus(m) => m.engine_seq,
+            Self::FundingReport(m) => m.engine_seq,
+            Self::ExpiryReport(m) => m.engine_seq,
+            Self::LiquidationReport(m) => m.engine_seq,
         }
     }
 }

@@ -96,6 +96,11 @@ impl State {
                 self.batch = Some(*m);
                 m.engine_seq
             }
+            // Told once; marks and states, which a snapshot shows, follow from them.
+            FeedMessage::FundingRate(m) => m.engine_seq,
+            FeedMessage::InstrumentSettled(m) => m.engine_seq,
+            FeedMessage::LiquidationStep(m) => m.engine_seq,
+            FeedMessage::RiskRules(m) => m.engine_seq,
             FeedMessage::OrderAdd(m) => {
                 let order = SnapshotOrder {
                     order_id: m.order_id,

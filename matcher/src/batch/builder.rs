@@ -84,9 +84,8 @@ impl BatchBuilder {
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
-        self.batch.fills.is_empty()
-            && self.batch.deposits.is_empty()
-            && self.batch.withdrawals.is_empty()
+        // Whatever a batch does, it does to an account.
+        self.accounts.is_empty()
     }
 
     pub(crate) fn touched(&self) -> impl Iterator<Item = AccountId> + '_ {
@@ -108,12 +107,31 @@ impl BatchBuilder {
     }
 
     /// Whether the batch did nothing to the account but credit deposits: the circuit waives the margin then.
-    pub(crate) fn only_deposited(&self, account: AccountId, now: &Leaf) -> bool {
+    pub(crate) fn only_deposited(&self, account: AccountId, now: &Leaf, table: &RiskTable) -> bool {
         let traded = |f: &FillRow| f.maker == account || f.taker == account;
-        let old = self.batch.touched.iter().find(|t| t.account == account);
-        old.is_some_and(|t| t.old.positions == now.positions)
+        let Some(slot) = self.slot(account) else {
+            return false;
+        };
+        // What a settled instrument turned into cash does not count as a change.
+        let same = |((old, now), c): ((&i64, &i64), &crate::table::Column)| {
+            old == now || c.is_settled != 0
+        };
+        let positions = slot.old.positions.iter().zip(&now.positions);
+        positions.zip(&table.columns).all(same)
             && !self.batch.fills.iter().any(traded)
             && !self.batch.withdrawals.iter().any(|w| w.account == account)
+    }
+
+    /// What the batch says of an account that it touched.
+    pub(crate) fn slot(&self, account: AccountId) -> Option<&Touched> {
+        let at = self.accounts.iter().position(|a| *a == account)?;
+        Some(&self.batch.touched[at])
+    }
+
+    /// As [`Self::slot`], of an account that was touched.
+    pub(crate) fn slot_mut(&mut self, account: AccountId) -> &mut Touched {
+        let at = self.accounts.iter().position(|a| *a == account);
+        &mut self.batch.touched[at.expect("the account was touched")]
     }
 
     fn is_touched(&self, account: AccountId) -> bool {
@@ -123,7 +141,7 @@ impl BatchBuilder {
     }
 
     /// Whether the accounts fit beside those already touched.
-    fn accounts_fit(&self, accounts: &[AccountId]) -> bool {
+    pub(crate) fn accounts_fit(&self, accounts: &[AccountId]) -> bool {
         let fresh = accounts.iter().filter(|a| !self.is_touched(**a)).count();
         self.accounts.len() + fresh <= BATCH_ACCOUNTS
     }
@@ -172,8 +190,10 @@ impl BatchBuilder {
     ///
     /// # Panics
     /// When the tier is full: the caller asks `*_fits` first.
-    pub(crate) fn touch(&mut self, account: AccountId, leaf: &Leaf) {
-        if !self.is_touched(account) {
+    /// Says whether this is the first time.
+    pub(crate) fn touch(&mut self, account: AccountId, leaf: &Leaf) -> bool {
+        let is_first = !self.is_touched(account);
+        if is_first {
             let mut place = self
                 .spare
                 .pop()
@@ -187,6 +207,7 @@ impl BatchBuilder {
             self.accounts.push(account);
             self.batch.touched.push(place);
         }
+        is_first
     }
 
     pub(crate) fn add_fill(&mut self, fill: FillRow) {
@@ -289,9 +310,33 @@ impl BatchBuilder {
     fn assert_conserved(&self) {
         let b = &self.batch;
         let mut pico = b.fund_new_pico - b.fund_old_pico;
+        let (mut support, mut charges, mut penalties) = (0, 0, 0);
         for t in &b.touched {
             pico += t.new.cash_pico - t.old.cash_pico;
+            support += t.support_pico;
+            charges += t.charge_pico;
+            penalties += t.penalty_pico;
+            // Lots of settled instruments became cash; else only fills move lots, and those add up.
+            for (i, c) in b.table.columns.iter().enumerate() {
+                let folded = t.old.positions[i] - t.new.positions[i];
+                let value = c.mark_micro - c.funding_micro;
+                if c.is_settled != 0 {
+                    pico -= i128::from(folded * value) * PICO_PER_MICRO;
+                }
+            }
         }
+        let rates = i128::from(b.table.taker_fee_ppm) + i128::from(b.table.maker_fee_ppm);
+        let notional = |f: &FillRow| {
+            let column = &b.table.columns[usize::from(f.instrument.0)];
+            i128::from(f.lots) * i128::from(f.price.0) * i128::from(column.tick_value_micro)
+        };
+        let fees: i128 = b.fills.iter().map(notional).sum::<i128>() * rates;
+        let draw = b.fund_old_pico + fees + penalties - b.fund_new_pico;
+        assert!(
+            support == draw + charges && draw >= 0 && b.fund_new_pico >= 0,
+            "batch {}: support of {support} is not a draw of {draw} and charges of {charges}",
+            b.batch_no
+        );
         let paid_in: i128 = b.deposits.iter().map(|d| i128::from(d.amount_micro)).sum();
         let paid_out: i128 = (b.withdrawals.iter())
             .map(|w| i128::from(w.amount_micro))
@@ -302,7 +347,10 @@ impl BatchBuilder {
             "batch {} does not conserve money",
             b.batch_no
         );
-        for i in 0..b.table.columns.len() {
+        for (i, column) in b.table.columns.iter().enumerate() {
+            if column.is_settled != 0 {
+                continue;
+            }
             let moved = b
                 .touched
                 .iter()

@@ -209,6 +209,7 @@ const fn reason(value: u64) -> Result<SealReason, BatchError> {
         1 => SealReason::Timer,
         2 => SealReason::TableChange,
         3 => SealReason::Operator,
+        4 => SealReason::Liquidation,
         other => return Err(BatchError::Value(other)),
     })
 }

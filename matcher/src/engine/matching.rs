@@ -19,7 +19,7 @@ use firmware::wire::report::{
 
 /// Why matching ended before the order was filled.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     /// Nothing more to match with.
     Exhausted,
     /// Self-trade prevention stopped it.
@@ -32,7 +32,7 @@ enum End {
 
 /// What a fill did, for its reports.
 #[derive(Clone, Copy, Debug)]
-struct Booked {
+pub(super) struct Booked {
     trade_id: u64,
     price_e9: i64,
     maker_fee: i128,
@@ -41,14 +41,14 @@ struct Booked {
 
 /// One side of a fill, as its report tells it.
 #[derive(Clone, Copy, Debug)]
-struct Leg {
-    member: MemberId,
-    account: AccountId,
-    order_id: OrderId,
-    cl_ord_id: u64,
-    side: Side,
-    leaves: i64,
-    filled: i64,
+pub(super) struct Leg {
+    pub(super) member: MemberId,
+    pub(super) account: AccountId,
+    pub(super) order_id: OrderId,
+    pub(super) cl_ord_id: u64,
+    pub(super) side: Side,
+    pub(super) leaves: i64,
+    pub(super) filled: i64,
 }
 
 impl<B: OrderBook> Engine<B> {
@@ -155,7 +155,7 @@ impl<B: OrderBook> Engine<B> {
     }
 
     /// Trades at the makers' prices until the order is filled or must stop; returns the lots left open.
-    fn take(&mut self, stamp: &Stamp, n: &Incoming, out: &mut Outbox) -> (i64, End) {
+    pub(super) fn take(&mut self, stamp: &Stamp, n: &Incoming, out: &mut Outbox) -> (i64, End) {
         let other = n.side.opposite();
         let mut open = n.lots;
         for _ in 0..FILLS_PER_ORDER_MAX {
@@ -242,7 +242,7 @@ impl<B: OrderBook> Engine<B> {
         // A batch that this fill does not fit closes before the fill moves anything.
         self.make_room_for(stamp, &row, out);
         let leg = self.fill_resting(maker, lots);
-        let booked = self.book_fill(&row);
+        let booked = self.book_fill(stamp, &row, out);
         let taker = Leg {
             member: n.member,
             account: n.account,
@@ -297,7 +297,7 @@ impl<B: OrderBook> Engine<B> {
         self.make_room_for(stamp, &row, out);
         let maker_leg = self.fill_resting(maker, lots);
         let taker_leg = self.fill_resting(taker, lots);
-        let booked = self.book_fill(&row);
+        let booked = self.book_fill(stamp, &row, out);
         report_fill(stamp, &row, &booked, &taker_leg, 1, out);
         report_fill(stamp, &row, &booked, &maker_leg, 0, out);
         feed_fill(stamp, &row, &booked, &maker_leg, out);
@@ -360,7 +360,7 @@ impl<B: OrderBook> Engine<B> {
         true
     }
 
-    fn make_room_for(&mut self, stamp: &Stamp, row: &FillRow, out: &mut Outbox) {
+    pub(super) fn make_room_for(&mut self, stamp: &Stamp, row: &FillRow, out: &mut Outbox) {
         if !self.batch.fill_fits(row) {
             self.seal(stamp, SealReason::Full, out);
         }
@@ -392,7 +392,7 @@ impl<B: OrderBook> Engine<B> {
     }
 
     /// Moves contracts and cash, fees included, and writes the fill into the batch.
-    fn book_fill(&mut self, row: &FillRow) -> Booked {
+    pub(super) fn book_fill(&mut self, stamp: &Stamp, row: &FillRow, out: &mut Outbox) -> Booked {
         let i = row.instrument.0 as usize;
         let column = &self.table.columns[i];
         let offset = row.price.0 - column.collar_lo_ticks;
@@ -401,7 +401,7 @@ impl<B: OrderBook> Engine<B> {
             "a fill outside the collar"
         );
         for id in [row.maker, row.taker] {
-            self.batch.touch(id, &self.accounts.at(id).leaf);
+            self.touch(stamp, id, out);
         }
         self.batch.add_fill(*row);
 
@@ -434,7 +434,7 @@ impl<B: OrderBook> Engine<B> {
 
     /// Cuts an account's resting reduce-only orders back to what still reduces its position, the oldest
     /// first served.
-    fn trim_reduce_only(
+    pub(super) fn trim_reduce_only(
         &mut self,
         stamp: &Stamp,
         id: AccountId,
@@ -499,7 +499,7 @@ impl<B: OrderBook> Engine<B> {
     }
 }
 
-fn report_fill(
+pub(super) fn report_fill(
     stamp: &Stamp,
     row: &FillRow,
     booked: &Booked,

@@ -2,7 +2,7 @@
 
 use super::orders::reject;
 use super::{Engine, Stamp};
-use crate::batch::{DepositRow, SealReason, WithdrawalRow};
+use crate::batch::{DepositRow, SealReason, SlotKind, WithdrawalRow};
 use crate::book::OrderBook;
 use crate::outbox::Outbox;
 use crate::planted::{self, Bug};
@@ -76,7 +76,12 @@ impl<B: OrderBook> Engine<B> {
         if !self.batch.deposit_fits(id) {
             self.seal(stamp, SealReason::Full, out);
         }
-        self.batch.touch(id, &self.accounts.at(id).leaf);
+        // What a liquidation began must be seen to have begun below maintenance.
+        let is_liquidated = |t: &crate::batch::Touched| t.kind == SlotKind::Liquidated;
+        if self.batch.slot(id).is_some_and(is_liquidated) {
+            self.seal(stamp, SealReason::Liquidation, out);
+        }
+        self.touch(stamp, id, out);
         self.accounts.deposit(id, m.owner, &m.key, m.amount);
         let row = DepositRow {
             queue_index: m.queue_index,
@@ -124,8 +129,8 @@ impl<B: OrderBook> Engine<B> {
         if !self.batch.withdrawal_fits(id) {
             self.seal(stamp, SealReason::Full, out);
         }
+        self.touch(stamp, id, out);
         let account = self.accounts.at(id);
-        self.batch.touch(id, &account.leaf);
         account.leaf.cash_pico -= i128::from(m.amount) * PICO_PER_MICRO;
         account.leaf.nonce += 1;
         let (owner, cash) = (account.leaf.owner, account.cash_micro());
@@ -161,13 +166,7 @@ impl<B: OrderBook> Engine<B> {
         if account.is_below_maintenance() {
             return Err(RejectCode::BelowMaintenance);
         }
-        if !account.covers(
-            &self.margin,
-            None,
-            None,
-            m.amount,
-            self.domain.initial_extra_ppm,
-        ) {
+        if !account.covers(&self.margin, None, None, m.amount, self.initial_extra_ppm()) {
             return Err(RejectCode::InsufficientCollateral);
         }
         Ok(())

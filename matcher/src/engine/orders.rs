@@ -174,7 +174,7 @@ impl<B: OrderBook> Engine<B> {
         let initial_extra_ppm = if n.reduces() {
             0
         } else {
-            self.domain.initial_extra_ppm
+            self.initial_extra_ppm()
         };
         if !account.covers(&self.margin, extra, drop, 0, initial_extra_ppm) {
             return Err(RejectCode::InsufficientMargin);

@@ -19,6 +19,7 @@ const BEGIN: [u8; 4] = *b"ENGN";
 const TABLE: [u8; 4] = *b"RISK";
 const LISTED: [u8; 4] = *b"LIST";
 const MEMBERS: [u8; 4] = *b"MEMB";
+const RULES: [u8; 4] = *b"RULE";
 const END: [u8; 4] = *b"DONE";
 
 impl<B: OrderBook> Engine<B> {
@@ -45,10 +46,18 @@ impl<B: OrderBook> Engine<B> {
             counters,
             orders,
             groups,
+            rules,
+            premiums,
+            funded_at,
+            averages,
+            averaged_to,
             // Of the table.
             margin: _,
             // Empty between two inputs.
             quoted: _,
+            acting: _,
+            // Room.
+            spare_table: _,
             // Of the members.
             next_dead_man: _,
         } = self;
@@ -92,6 +101,14 @@ impl<B: OrderBook> Engine<B> {
         }
         groups.save(to);
         batch.save(to);
+        to.part(RULES);
+        rules.save(to);
+        to.pod(funded_at);
+        to.pod(averaged_to);
+        for i in 0..table.columns.len() {
+            premiums[i].save(to);
+            averages[i].save(to);
+        }
         to.part(END);
     }
 
@@ -141,6 +158,14 @@ impl<B: OrderBook> Engine<B> {
         self.groups.load(from)?;
         let (instruments, accounts) = (self.instruments.len(), self.accounts.count());
         self.batch.load(instruments, accounts, from)?;
+        from.part(RULES)?;
+        self.rules = super::Rules::load(from)?;
+        self.funded_at = from.pod()?;
+        self.averaged_to = from.pod()?;
+        for i in 0..self.table.columns.len() {
+            self.premiums[i] = super::Premium::load(from)?;
+            self.averages[i] = super::Average::load(from)?;
+        }
         from.part(END)?;
         self.margin.adopt(&self.table);
         self.rebase();
@@ -162,6 +187,10 @@ impl<B: OrderBook> Engine<B> {
         let sound = table.columns.iter().all(|c| {
             bounded(&c.mark_micro)
                 && c.scenario_micro.iter().all(bounded)
+                && c.funding_micro.abs() <= 2 * LOT_VALUE_MICRO_MAX
+                && (c.scenario_micro.iter().chain([&c.mark_micro]))
+                    .all(|v| bounded(&(v - c.funding_micro)))
+                && c.is_settled <= 1
                 && c.tick_value_micro < 1 << firmware::limits::TICK_VALUE_BITS
         });
         let fee = |ppm: i32| (-1_000_000..=1_000_000).contains(&ppm);
@@ -169,6 +198,7 @@ impl<B: OrderBook> Engine<B> {
             sound && fee(table.taker_fee_ppm) && fee(table.maker_fee_ppm),
             "risk table",
         )?;
+        self.spare_table = Some(RiskTable::zeroed(columns));
         self.table = table;
         Ok(())
     }
@@ -273,6 +303,10 @@ fn save_counters(counters: &EngineCounters, to: &mut impl Sink) {
         withdrawals,
         batches,
         fill_rows,
+        tables_refused,
+        fundings,
+        expiries,
+        liquidation_steps,
     } = *counters;
     to.pod(&[
         requests,
@@ -283,6 +317,10 @@ fn save_counters(counters: &EngineCounters, to: &mut impl Sink) {
         withdrawals,
         batches,
         fill_rows,
+        tables_refused,
+        fundings,
+        expiries,
+        liquidation_steps,
     ]);
 }
 
@@ -296,6 +334,10 @@ fn load_counters(from: &mut impl Source) -> Result<EngineCounters, SnapshotError
         withdrawals,
         batches,
         fill_rows,
+        tables_refused,
+        fundings,
+        expiries,
+        liquidation_steps,
     ] = from.pod()?;
     Ok(EngineCounters {
         requests,
@@ -306,6 +348,10 @@ fn load_counters(from: &mut impl Source) -> Result<EngineCounters, SnapshotError
         withdrawals,
         batches,
         fill_rows,
+        tables_refused,
+        fundings,
+        expiries,
+        liquidation_steps,
     })
 }
 

@@ -33,7 +33,7 @@ impl<B: OrderBook> Engine<B> {
     pub(super) fn trading_state(&mut self, stamp: &Stamp, m: &InTradingState, out: &mut Outbox) {
         for i in 0..self.instruments.len() {
             let wanted = m.instrument == ID16_NULL || usize::from(m.instrument) == i;
-            if wanted && self.instruments[i].is_some() {
+            if wanted && self.instruments[i].is_some() && !self.has_expired(stamp, i) {
                 self.enter(stamp, InstrumentId(i as u16), m.state, out);
             }
         }

@@ -68,7 +68,7 @@ impl<B: OrderBook> Engine<B> {
         out.feed(InstrumentDefinition {
             engine_seq: stamp.seq.0,
             engine_time: stamp.time.0,
-            strike: if m.kind == 0 {
+            strike: if m.strike_micro == 0 {
                 firmware::wire::sbe::PRICE_NULL
             } else {
                 m.strike_micro * 1_000
@@ -101,13 +101,19 @@ impl<B: OrderBook> Engine<B> {
         if columns > self.table.columns.len() {
             self.seal(stamp, SealReason::Operator, out);
             self.table = self.table.widened(columns);
+            self.spare_table = Some(RiskTable::zeroed(columns));
             self.batch.widen(columns);
         }
     }
 
     pub(super) fn timer(&mut self, stamp: &Stamp, m: &InTimer, out: &mut Outbox) {
+        self.advance_rules(stamp, out);
+        self.advance_expiries(stamp, out);
         self.expire(stamp, out);
         self.show_auctions(stamp, out);
+        self.sample_premiums();
+        self.liquidate(stamp, out);
+        self.fold_holders(stamp, out);
         self.settle_if_due(stamp, out);
         if m.flags & TIMER_SEAL != 0 {
             let operator = m.flags & TIMER_OPERATOR != 0;
@@ -129,23 +135,44 @@ impl<B: OrderBook> Engine<B> {
             self.table.columns.len(),
             "a table is as wide as the listed instruments ask for"
         );
-        if !self.batch_allows(table) {
-            self.seal(stamp, SealReason::TableChange, out);
+        self.advance_rules(stamp, out);
+        self.advance_expiries(stamp, out);
+        let mut next = self.spare_table.take().expect("there is room for a table");
+        next.adopt(table);
+        let taken = self.complete(stamp, &mut next);
+        if taken {
+            if !self.batch_allows(&next) {
+                self.seal(stamp, SealReason::TableChange, out);
+            }
+            core::mem::swap(&mut self.table, &mut next);
         }
-        self.table.adopt(table);
-        self.margin.adopt(table);
+        self.spare_table = Some(next);
+        if !taken {
+            // The table in force stays, under the next number: those that follow can be adopted.
+            self.table.epoch = table.epoch;
+            self.counters.tables_refused += 1;
+            return;
+        }
+        self.margin.adopt(&self.table);
         self.has_table = true;
         self.rebase();
         self.tell_table(stamp, out);
+        self.tell_funding(stamp, out);
+        self.tell_settled(stamp, out);
         self.cancel_outside_collar(stamp, out);
         for at in 0..self.accounts.funded().len() {
             let id = self.accounts.funded()[at];
             // Accounts are few and orders are many: most are decided by their bound.
             let may_be_short = self.accounts.at(id).bound_with_orders_micro() < 0;
             if may_be_short && self.worst_with_orders_micro(id).is_some_and(|w| w < 0) {
-                self.sweep_account(stamp, id, Cause::of(CANCEL_MARGIN), |_| true, out);
+                let cause = Cause::of(CANCEL_MARGIN);
+                let count = self.sweep_account(stamp, id, cause, |_| true, out);
+                if self.accounts.at(id).is_below_maintenance() {
+                    self.tell_canceled_all(stamp, id, count, out);
+                }
             }
         }
+        self.liquidate(stamp, out);
         if !self.settled.has_started() {
             self.settled.start(0, stamp.time, &self.table);
         }
@@ -183,6 +210,13 @@ impl<B: OrderBook> Engine<B> {
     /// other table, so it also takes fees and notionals from it.
     fn batch_allows(&self, table: &RiskTable) -> bool {
         let fees = |t: &RiskTable| (t.taker_fee_ppm, t.maker_fee_ppm);
+        let newly_settled = table.columns.iter().zip(&self.table.columns);
+        if newly_settled
+            .into_iter()
+            .any(|(c, now)| c.is_settled != now.is_settled)
+        {
+            return false;
+        }
         let filled = self.batch.prices().iter().any(Option::is_some);
         if filled && fees(table) != fees(&self.table) {
             return false;
@@ -196,6 +230,7 @@ impl<B: OrderBook> Engine<B> {
                 lo.0 >= c.collar_lo_ticks
                     && hi.0 < c.collar_lo_ticks + c.collar_width_ticks
                     && c.tick_value_micro == now.tick_value_micro
+                    && c.funding_micro == now.funding_micro
             })
         };
         self.batch.touched().all(healthy)
@@ -330,5 +365,6 @@ impl<B: OrderBook> Engine<B> {
         self.counters.settlements += 1;
         self.settled.start(no, stamp.time, &self.table);
         self.assert_conserved();
+        self.hedge_vault(stamp, out);
     }
 }

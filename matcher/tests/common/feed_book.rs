@@ -3,7 +3,7 @@
 use firmware::units::{InstrumentId, PriceTicks, Side};
 use firmware::wire::feed::{
     FeedMessage, OrderAdd, OrderExecuted, STATE_AUCTION, STATE_OPEN, STATE_PRE_OPEN, STATE_SETTLE,
-    TradingStatus,
+    STEP_DELEVERAGE, TradingStatus,
 };
 use matcher::book::OrderBook;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +53,10 @@ impl FeedBook {
             FeedMessage::OrderDelete(m) => self.drop(m.instrument, m.side, m.order_id),
             FeedMessage::OrderExecuted(m) => self.execute(m),
             FeedMessage::TradingStatus(m) => self.turn(m),
+            // A trade between two accounts without an order of either.
+            FeedMessage::LiquidationStep(m) => {
+                self.last_trade += u64::from(m.step == STEP_DELEVERAGE);
+            }
             _ => {}
         }
     }

@@ -15,6 +15,7 @@ use firmware::wire::order::{
 use firmware::wire::quote::{MassQuote, QUANTITY_NULL, QuoteEntry};
 use firmware::wire::report::Report;
 use firmware::wire::sbe::{BYTE_NULL, ID16_NULL, ID32_NULL};
+use matcher::accounts::Account;
 use matcher::book::{LadderBook, OrderBook};
 use matcher::engine::{Engine, EngineLimits};
 use matcher::outbox::{Outbox, Outcome};
@@ -181,6 +182,8 @@ pub(crate) struct Mix {
     pub(crate) orders: u32,
     pub(crate) steps: usize,
     pub(crate) cases: u32,
+    /// Funding, expiry and liquidation are on, and the call is about to expire.
+    pub(crate) risk: bool,
 }
 
 /// A stream on one kind of book.
@@ -190,6 +193,7 @@ pub(crate) struct Run<B> {
     /// Client's name, venue's name and instrument of every order that rested, by account.
     orders: Vec<Vec<(u64, u64, u16)>>,
     cl_ord_id: u64,
+    liquidates: bool,
 }
 
 impl<B: OrderBook> Run<B> {
@@ -202,7 +206,11 @@ impl<B: OrderBook> Run<B> {
             watch,
             orders: vec![Vec::new(); usize::from(mix.accounts)],
             cl_ord_id: 0,
+            liquidates: mix.risk,
         };
+        if mix.risk {
+            run.venue.now = super::T0 + 30 * super::DAY - 100 * SECOND;
+        }
         for who in 0..mix.accounts {
             run.venue.bind(account(who), member(who));
             let deposited = run.venue.deposit(account(who), mix.stake);
@@ -212,6 +220,10 @@ impl<B: OrderBook> Run<B> {
         run.venue.adopt();
         run.venue.oracle();
         run.watch.check(&run.venue);
+        if mix.risk {
+            run.venue.venue(&super::RULES);
+            run.watch.check(&run.venue);
+        }
         run
     }
 
@@ -485,7 +497,28 @@ impl<B: OrderBook> Run<B> {
             }
         }
         self.watch.check(&self.venue);
+        if self.liquidates && matches!(step, Step::Table { .. } | Step::Timer { .. }) {
+            self.nobody_is_left_below_zero();
+        }
         self.learn();
+    }
+
+    /// A claim below zero stays only where neither the fund nor any holder has anything to give.
+    fn nobody_is_left_below_zero(&self) {
+        let engine = &self.venue.engine;
+        let all = || {
+            let funded = engine.accounts().funded().iter();
+            funded.map(|id| engine.accounts().get(*id).expect("it exists"))
+        };
+        let can_pay = |a: &Account| a.has_position() && a.worst_micro() > 0;
+        let is_dry = engine.fund_pico() == 0 && !all().any(can_pay);
+        for account in all() {
+            let equity = account.equity_micro();
+            assert!(
+                equity >= 0 || is_dry,
+                "a claim of {equity} is left as it is"
+            );
+        }
     }
 
     fn next_name(&mut self) -> u64 {

@@ -14,7 +14,8 @@ use firmware::limits::{MEMBERS, TIER_INSTRUMENTS};
 use firmware::units::{AccountId, InstrumentId, MemberId, PriceTicks, TimeNs};
 use firmware::wire::feed::STATE_OPEN;
 use firmware::wire::input::{
-    InAccount, InDeposit, InDomain, InGap, InInstrument, InOracle, InSession, InTimer,
+    InAccount, InDeposit, InDomain, InGap, InInstrument, InOracle, InRiskRules, InSession, InTimer,
+    RISK_EXPIRY, RISK_FUNDING, RISK_LIQUIDATION,
 };
 use firmware::wire::order::Request;
 use firmware::wire::quote::{MassQuote, QuoteEntry, QuoteView, encode_quote};
@@ -45,7 +46,7 @@ pub(crate) const STALE: u64 = 10 * SECOND;
 /// A settlement runs when so much time has passed.
 pub(crate) const INTERVAL: u64 = 60 * SECOND;
 /// Accounts of the domain.
-pub(crate) const ACCOUNTS: usize = 24;
+pub(crate) const ACCOUNTS: usize = 160;
 
 /// A tick of the perpetual is 0.1 and of the options 0.01; a lot is 0.01 of the underlying.
 pub(crate) fn specs() -> [InstrumentSpec; 3] {
@@ -144,6 +145,26 @@ pub(crate) const DOMAIN: InDomain = InDomain {
     accounts: ACCOUNTS as u32,
     members: MEMBERS as u32,
     instruments: TIER_INSTRUMENTS as u32,
+};
+
+/// Rules of risk with everything on: funding each ten seconds, slices of a quarter.
+pub(crate) const RULES: InRiskRules = InRiskRules {
+    effective_time: 0,
+    funding_interval_ns: 10 * SECOND,
+    funding_period_ns: 60 * SECOND,
+    expiry_window_ns: 60 * SECOND,
+    impact_lots: 2,
+    vault_delta_e9: 0,
+    funding_clamp_ppm: 5_000,
+    initial_extra_ppm: 200_000,
+    exit_extra_ppm: 50_000,
+    liquidation_fee_ppm: 5_000,
+    slice_ppm: 250_000,
+    vault_account: 0,
+    vault_instrument: 0,
+    switches: RISK_FUNDING | RISK_EXPIRY | RISK_LIQUIDATION,
+    pad1: 0,
+    pad2: 0,
 };
 
 /// One record of the journal, its body aligned as the journal's reader aligns it.

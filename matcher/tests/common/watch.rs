@@ -24,6 +24,9 @@ pub(crate) struct Watch {
     pub(crate) settled: [u64; 2],
     pub(crate) fills: u64,
     pub(crate) replaced: u64,
+    /// Steps of liquidations.
+    pub(crate) steps: [u64; 5],
+    pub(crate) fundings: u64,
 }
 
 impl Watch {
@@ -55,6 +58,11 @@ impl Watch {
                 i + 1 == messages.len(),
                 "the last flag of {m:?}"
             );
+            match m {
+                FeedMessage::LiquidationStep(m) => self.steps[m.step as usize] += 1,
+                FeedMessage::FundingRate(m) => self.fundings += u64::from(m.change != 0),
+                _ => {}
+            }
             self.feed.take(m);
         }
         self.feed.assert_equals(venue.engine.book());
@@ -92,6 +100,9 @@ impl Watch {
                 Report::SettlementReport(m) => self.settled[m.trigger as usize] += 1,
                 Report::Filled(m) => self.fills += u64::from(m.liquidity),
                 Report::NotApplied(_)
+                | Report::FundingReport(_)
+                | Report::ExpiryReport(_)
+                | Report::LiquidationReport(_)
                 | Report::DepositReport(_)
                 | Report::OpenOrder(_)
                 | Report::QuoteStatus(_) => {}
@@ -135,10 +146,18 @@ fn lots_are_accounted_for(outcomes: &[Outcome]) {
 fn money<B: OrderBook>(venue: &Venue<B>) {
     let engine = &venue.engine;
     let (paid_in, paid_out) = engine.flows_micro();
-    let cash = engine.accounts().cash_pico() + engine.fund_pico();
+    let mut cash = engine.accounts().cash_pico() + engine.fund_pico();
+    for (i, lots) in engine.accounts().contracts().iter().enumerate() {
+        let column = engine.table().and_then(|t| t.columns.get(i));
+        if let Some(c) = column.filter(|c| c.is_settled != 0) {
+            let value = i128::from(c.mark_micro - c.funding_micro);
+            cash += i128::from(*lots) * value * PICO_PER_MICRO;
+        } else {
+            assert_eq!(*lots, 0, "contracts of instrument {i}");
+        }
+    }
     let held = i128::from(paid_in.wrapping_sub(paid_out));
     assert_eq!(cash, held * PICO_PER_MICRO, "money is conserved");
-    assert!(engine.accounts().contracts().iter().all(|c| *c == 0));
 }
 
 /// Equity of every account is reckoned anew from its leaf, its open orders and the table.
@@ -161,13 +180,13 @@ fn margins<B: OrderBook>(venue: &Venue<B>) {
         let alone = worst_micro(&account.leaf, table);
         assert_eq!(i128::from(account.worst_micro()), alone, "account {id}");
         let value: i64 = (account.leaf.positions.iter().zip(&table.columns))
-            .map(|(p, c)| p * c.mark_micro)
+            .map(|(p, c)| p * (c.mark_micro - c.funding_micro))
             .sum();
         let equity = account.cash_micro() + value;
         assert_eq!(account.equity_micro(), equity, "equity of account {id}");
         let worst = (0..SCENARIOS).map(|s| {
             let held: i128 = (account.leaf.positions.iter().zip(&table.columns))
-                .map(|(p, c)| i128::from(*p) * i128::from(c.scenario_micro[s]))
+                .map(|(p, c)| i128::from(*p) * i128::from(c.scenario_micro[s] - c.funding_micro))
                 .sum();
             held + orders.iter().map(|o| worst_of(o, table, s)).sum::<i128>()
         });
@@ -210,6 +229,10 @@ impl Watch {
         sum(&mut self.canceled, &other.canceled);
         sum(&mut self.settled, &other.settled);
         sum(&mut self.auditor.by_reason, &other.auditor.by_reason);
+        sum(&mut self.auditor.by_kind, &other.auditor.by_kind);
+        sum(&mut self.steps, &other.steps);
+        self.fundings += other.fundings;
+        self.auditor.folded += other.auditor.folded;
         self.auditor.waived += other.auditor.waived;
         self.auditor.rows += other.auditor.rows;
         self.fills += other.fills;

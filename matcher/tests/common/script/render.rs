@@ -136,6 +136,30 @@ impl<B: OrderBook> Run<B> {
                 };
                 (format!("mass-canceled {}", m.count), whose)
             }
+            Report::FundingReport(m) => (
+                format!("funding {} {}", name_of(m.instrument), decimal(m.amount)),
+                m.account,
+            ),
+            Report::ExpiryReport(m) => (
+                format!(
+                    "expired {} {} lots at {} for {}",
+                    name_of(m.instrument),
+                    m.position,
+                    decimal(m.value_micro),
+                    decimal(m.amount)
+                ),
+                m.account,
+            ),
+            Report::LiquidationReport(m) => (
+                format!(
+                    "liquidation step {} {} pays {} equity {}",
+                    m.step,
+                    m.quantity,
+                    decimal(m.amount),
+                    decimal(m.equity)
+                ),
+                m.account,
+            ),
             Report::DepositReport(m) => (
                 format!(
                     "deposited {} number {} cash {}",
@@ -282,6 +306,34 @@ impl<B: OrderBook> Run<B> {
                 reason_name(m.reason),
                 m.fill_rows,
                 m.accounts
+            ),
+            FeedMessage::FundingRate(m) => format!(
+                "feed funding {} {} in all {}",
+                name_of(m.instrument),
+                decimal(m.change),
+                decimal(m.funding_micro)
+            ),
+            FeedMessage::InstrumentSettled(m) => format!(
+                "feed settled {} at {} for {}",
+                name_of(m.instrument),
+                decimal(m.price_micro),
+                decimal(m.value_micro)
+            ),
+            FeedMessage::LiquidationStep(m) => format!(
+                "feed liquidation step {} {} of {} fund {}",
+                m.step,
+                m.quantity,
+                decimal(m.amount),
+                decimal(m.fund)
+            ),
+            FeedMessage::RiskRules(m) => format!(
+                "feed rules {} switches {}",
+                if m.in_force == 1 {
+                    "in force"
+                } else {
+                    "announced"
+                },
+                m.switches
             ),
             _ if !self.feed => return None,
             FeedMessage::OrderAdd(m) => format!(
