@@ -3,141 +3,18 @@
 
 mod common;
 
-use bytemuck::Zeroable;
 use common::audit::equity_pico;
-use common::watch::Watch;
-use common::{ALL, CALL, DAY, INDEX, PERP, RULES, SECOND, T0, Venue, specs};
+use common::day::{Day, MICRO, e9};
+use common::{ALL, CALL, DAY, INDEX, PERP, RULES, SECOND, T0};
 use firmware::units::{AccountId, InstrumentId};
 use firmware::wire::feed::{
     FeedMessage, STATE_DELIVERED, STEP_CHARGE, STEP_CLOSE, STEP_DELEVERAGE, STEP_FUND,
 };
-use firmware::wire::input::{InRiskRules, TIMER_SEAL};
-use firmware::wire::order::{NewOrder, ORD_LIMIT, TIF_GTC};
+use firmware::wire::input::InRiskRules;
 use firmware::wire::report::Report;
-use matcher::book::{LadderBook, OrderBook};
-use matcher::engine::{DepositError, RulesError};
+use matcher::book::OrderBook;
+use matcher::engine::RulesError;
 use matcher::outbox::Outcome;
-
-const MICRO: i64 = 1_000_000;
-
-/// A venue that is watched after every event.
-struct Day {
-    venue: Venue<LadderBook>,
-    watch: Watch,
-    names: u64,
-    /// All that was told.
-    told: Vec<Outcome>,
-}
-
-impl Day {
-    /// Accounts from 1 on, each with its stake in whole units; account `n` is traded for by member `n % 40 + 1`.
-    fn new(now: u64, stakes: &[i64], rules: &InRiskRules) -> Self {
-        let mut watch = Watch::default();
-        watch.list(&specs());
-        let mut day = Self {
-            venue: Venue::new(10_000),
-            watch,
-            names: 0,
-            told: Vec::new(),
-        };
-        day.venue.now = now;
-        for (at, stake) in stakes.iter().enumerate() {
-            let account = at as u32 + 1;
-            day.venue.bind(account, member(account));
-            let paid: Result<(), DepositError> = day.venue.deposit(account, (stake * MICRO) as u64);
-            paid.expect("a deposit that follows");
-            day.check();
-        }
-        day.venue.venue(rules);
-        day.check();
-        day.index(INDEX);
-        day
-    }
-
-    fn check(&mut self) {
-        self.watch.check(&self.venue);
-        self.told.extend_from_slice(self.venue.out.outcomes());
-    }
-
-    fn order(&mut self, account: u32, instrument: u16, signed_lots: i64, price_e9: i64) {
-        self.names += 1;
-        let order = NewOrder {
-            cl_ord_id: self.names,
-            price: price_e9,
-            quantity: signed_lots.abs(),
-            account,
-            instrument,
-            side: u8::from(signed_lots < 0),
-            ord_type: ORD_LIMIT,
-            time_in_force: TIF_GTC,
-            ..NewOrder::zeroed()
-        };
-        self.venue.request(member(account), order);
-        let refused = self.venue.out.outcomes().iter().find_map(|o| match o {
-            Outcome::Report(_, Report::Rejected(m)) => Some(m.reason),
-            _ => None,
-        });
-        assert_eq!(
-            refused, None,
-            "account {account} {signed_lots} @ {price_e9}"
-        );
-        self.check();
-    }
-
-    /// The seller quotes, the buyer takes.
-    fn trade(&mut self, buyer: u32, seller: u32, instrument: u16, lots: i64, price_e9: i64) {
-        self.order(seller, instrument, -lots, price_e9);
-        self.order(buyer, instrument, lots, price_e9);
-    }
-
-    fn index(&mut self, index_micro: i64) {
-        self.venue.market.index_micro = index_micro;
-        self.venue.oracle();
-        self.check();
-        self.venue.adopt();
-        self.check();
-    }
-
-    fn timer(&mut self, seconds: u64) {
-        self.venue.now += seconds * SECOND;
-        self.venue.timer(0);
-        self.check();
-    }
-
-    fn equity(&self, account: u32) -> i64 {
-        let found = self.venue.engine.accounts().get(AccountId(account));
-        found.expect("it exists").equity_micro()
-    }
-
-    fn position(&self, account: u32, instrument: u16) -> i64 {
-        let found = self.venue.engine.accounts().get(AccountId(account));
-        found.expect("it exists").leaf.positions[usize::from(instrument)]
-    }
-
-    fn steps(&self, step: u8) -> usize {
-        let is_it = |o: &&Outcome| matches!(o, Outcome::Feed(FeedMessage::LiquidationStep(m)) if m.step == step);
-        self.told.iter().filter(is_it).count()
-    }
-
-    /// Ends the day: everything is sealed, and the auditor's leaves are the engine's.
-    fn end(mut self) -> Watch {
-        self.venue.timer(TIMER_SEAL);
-        self.check();
-        let engine = &self.venue.engine;
-        self.watch
-            .auditor
-            .assert_equals(engine.accounts(), engine.fund_pico());
-        self.watch
-    }
-}
-
-const fn member(account: u32) -> u32 {
-    account % 40 + 1
-}
-
-const fn e9(tenths: i64) -> i64 {
-    tenths * 100_000_000
-}
 
 #[test]
 fn a_gap_of_thirty_percent_in_one_tick_ends_solvent() {

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod audit;
+pub(crate) mod day;
 pub(crate) mod feed_book;
 pub(crate) mod machine;
 pub(crate) mod script;

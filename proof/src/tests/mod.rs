@@ -1,6 +1,7 @@
 //! Tests of the statement as a whole.
 
 mod circuit;
+mod engine;
 mod forgeries;
 mod native;
 mod proof;
