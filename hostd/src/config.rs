@@ -1,9 +1,11 @@
 //! The configuration: one TOML file, typed, checked once at boot. Unknown keys are refused.
 
 mod dpdk;
+mod risk;
 mod xdp;
 
 pub use dpdk::DpdkSection;
+pub use risk::RiskSection;
 pub use xdp::{CopyMode, Mode, XDP_QUEUES_MAX, XdpSection};
 
 use crate::capacity::Capacity;
@@ -63,6 +65,8 @@ pub struct Config {
     pub memory: Memory,
     /// Rules of the risk domain.
     pub domain: Domain,
+    /// Funding, expiry, liquidation.
+    pub risk: Option<RiskSection>,
     /// When the oracles' reports count, and when they agree.
     #[serde(default)]
     pub oracle_panel: OraclePanel,
@@ -459,6 +463,25 @@ impl Config {
         }
     }
 
+    fn check_risk(&self) -> Result<(), String> {
+        let Some(risk) = &self.risk else {
+            return Ok(());
+        };
+        matcher::engine::check_rules(&risk.rules(self.domain.initial_extra_ppm))
+            .map_err(|e| format!("risk: {e}"))?;
+        let (account, instrument) = (risk.vault_account, risk.vault_instrument);
+        let is_bound = self.members.iter().any(|m| m.accounts.contains(&account));
+        let is_listed = self.instruments.iter().any(|i| i.id == instrument);
+        if account != 0 && !(is_bound && is_listed && risk.vault_delta_e9 >= 0) {
+            return Err(format!(
+                "risk: the vault needs an account of [[members]], an instrument of [[instruments]] and a \
+                 vault_delta_e9 of at least 0, not {account}, {instrument} and {}",
+                risk.vault_delta_e9
+            ));
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), String> {
         self.feed.check()?;
         if self.net.spin_us > 10_000 {
@@ -496,6 +519,7 @@ impl Config {
             return Err("venue.allow_untagged needs order ports on loopback".into());
         }
         self.check_backend()?;
+        self.check_risk()?;
         self.capacity.check()?;
         self.check_members()?;
         for o in &self.oracles {

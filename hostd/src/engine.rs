@@ -22,7 +22,9 @@ use firmware::gate::{Command, QuoteCommand, refuse_malformed};
 use firmware::limits::DATAGRAM_MAX;
 use firmware::units::{MemberId, TimeNs};
 use firmware::wire::datagram;
-use firmware::wire::input::{InSession, InTimer, SESSION_LOST, TIMER_OPERATOR, TIMER_SEAL};
+use firmware::wire::input::{
+    InRiskRules, InSession, InTimer, SESSION_LOST, TIMER_OPERATOR, TIMER_SEAL,
+};
 use firmware::wire::quote::Asked;
 use lane::{Consumer, GaugesReader, Producer, Waker, WatermarkReader};
 use matcher::sequencer::{Input, Sequenced};
@@ -130,6 +132,16 @@ impl EngineStage {
         }
         for c in &listing.drop_copies {
             self.venue(c, now, out);
+        }
+        if let Some((rules, notice_ns)) = &listing.risk_rules {
+            let rules = InRiskRules {
+                effective_time: match notice_ns {
+                    0 => 0,
+                    notice => now.0 + notice,
+                },
+                ..*rules
+            };
+            self.venue(&rules, now, out);
         }
         self.end_sessions_of_before(now, out);
         self.lanes.journal_waker.wake();

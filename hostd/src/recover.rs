@@ -8,7 +8,7 @@ use crate::snapshot::{self, Beginner, Start};
 use crate::spool::SpoolFiles;
 use crate::{admin, log};
 use anyhow::{Context, bail, ensure};
-use firmware::wire::input::{InAccount, InDomain, InDropCopy, InInstrument};
+use firmware::wire::input::{InAccount, InDomain, InDropCopy, InInstrument, InRiskRules};
 use journal::{End, Mark, Reader, Tail};
 use matcher::planted::{self, Bug};
 use std::path::Path;
@@ -312,6 +312,8 @@ pub struct Listing {
     pub accounts: Vec<InAccount>,
     /// New receivers of copies.
     pub drop_copies: Vec<InDropCopy>,
+    /// Rules of risk that are not the journal's, and from when on they are in force, ns from now.
+    pub risk_rules: Option<(InRiskRules, u64)>,
 }
 
 /// Compares the configuration with what the journal holds.
@@ -359,7 +361,24 @@ pub fn missing(config: &Config, core: &Core) -> anyhow::Result<Listing> {
         }
     }
     drop_copies(config, core, &mut listing)?;
+    listing.risk_rules = risk_rules(config, core);
     Ok(listing)
+}
+
+/// The first rules of a day are in force at once; a change is announced. Rules that the configuration no longer has stay.
+fn risk_rules(config: &Config, core: &Core) -> Option<(InRiskRules, u64)> {
+    let risk = config.risk.as_ref()?;
+    let wanted = risk.rules(config.domain.initial_extra_ppm);
+    match core.engine.risk_rules() {
+        None => Some((wanted, 0)),
+        Some(held) => {
+            let held = InRiskRules {
+                effective_time: 0,
+                ..held
+            };
+            (held != wanted).then_some((wanted, risk.notice_ns()))
+        }
+    }
 }
 
 fn check_domain(config: &Config, core: &Core) -> anyhow::Result<()> {

@@ -53,7 +53,7 @@ mod vault;
 mod venue;
 
 pub use money::DepositError;
-pub use rules::RulesError;
+pub use rules::{RulesError, check_rules};
 
 use crate::accounts::{Accounts, Exposure};
 use crate::batch::{BatchBuilder, SealReason, SlotKind};

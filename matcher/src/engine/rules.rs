@@ -94,10 +94,10 @@ impl Rules {
     pub(super) fn load(from: &mut impl Source) -> Result<Self, SnapshotError> {
         let are_set = from.flag("rules of risk")?;
         let now: InRiskRules = from.pod()?;
-        ensure(!are_set || check(&now).is_ok(), "rules of risk")?;
+        ensure(!are_set || check_rules(&now).is_ok(), "rules of risk")?;
         let next = if from.flag("announced rules")? {
             let next: InRiskRules = from.pod()?;
-            ensure(check(&next).is_ok(), "announced rules")?;
+            ensure(check_rules(&next).is_ok(), "announced rules")?;
             Some(next)
         } else {
             None
@@ -114,7 +114,11 @@ impl Rules {
     }
 }
 
-fn check(m: &InRiskRules) -> Result<(), RulesError> {
+/// Whether the values of rules are in range, whatever is listed.
+///
+/// # Errors
+/// See [`RulesError`].
+pub fn check_rules(m: &InRiskRules) -> Result<(), RulesError> {
     if m.switches & !(RISK_FUNDING | RISK_EXPIRY | RISK_LIQUIDATION) != 0 {
         return Err(RulesError::Switches(m.switches));
     }
@@ -142,7 +146,7 @@ impl<B: OrderBook> Engine<B> {
     /// # Errors
     /// See [`RulesError`].
     pub fn check_rules(&self, m: &InRiskRules) -> Result<(), RulesError> {
-        check(m)?;
+        check_rules(m)?;
         let (account, instrument) = (m.vault_account, m.vault_instrument);
         let listed = self.instruments.get(usize::from(instrument));
         let is_there = self.accounts.get(AccountId(account)).is_some()
@@ -155,6 +159,13 @@ impl<B: OrderBook> Engine<B> {
             });
         }
         Ok(())
+    }
+
+    /// The rules that were sequenced last, in force or announced; none yet.
+    #[must_use]
+    pub fn risk_rules(&self) -> Option<InRiskRules> {
+        let in_force = self.rules.are_set.then_some(self.rules.now);
+        self.rules.next.or(in_force)
     }
 
     /// Initial margin over maintenance margin, ppm of the latter.
