@@ -9,7 +9,7 @@ use crate::spool::SpoolFiles;
 use crate::{admin, log};
 use anyhow::{Context, bail, ensure};
 use firmware::wire::input::{InAccount, InDomain, InDropCopy, InInstrument, InRiskRules};
-use journal::{End, Mark, Reader, Tail};
+use journal::{End, Mark, ReadAhead, Reader, Tail};
 use matcher::planted::{self, Bug};
 use std::path::Path;
 use std::time::Instant;
@@ -123,26 +123,23 @@ pub fn recover(
     mut follow: impl FnMut(&Core) -> anyhow::Result<()>,
 ) -> anyhow::Result<Recovered> {
     let mut records = 0;
-    let mut reader = Reader::open_at(dir, mark)
+    let reader = Reader::open_at(dir, mark)
         .with_context(|| format!("cannot read the journal in {}", dir.display()))?;
-    let last = if planted::is(Bug::RecoversHalf) {
-        half(dir)?
-    } else {
-        u64::MAX
-    };
     let first_segment = reader.end().segment;
+    let mut source = match until {
+        None if planted::is(Bug::RecoversHalf) => Source::Live(Box::new(reader), half(dir)?),
+        None => Source::AtRest(ReadAhead::start(reader).context("read-ahead")?),
+        Some(until) => Source::Live(Box::new(reader), until),
+    };
     loop {
-        let next = match until {
-            None => reader.next(),
-            Some(until) => reader.next_until(until),
+        let next = match &mut source {
+            Source::AtRest(ahead) => ahead.next(),
+            Source::Live(reader, until) => reader.next_until(*until),
         };
         let Some(view) = next.context("journal")? else {
             break;
         };
         let seq = view.header.seq;
-        if seq > last {
-            break;
-        }
         core.replay(&view)
             .with_context(|| format!("journal record {seq}"))?;
         records += 1;
@@ -153,24 +150,52 @@ pub fn recover(
             }
         }
     }
-    if let Tail::Torn { .. } = reader.end().tail
+    let (mark, end) = source.finish();
+    if let Tail::Torn { .. } = end.tail
         && planted::is(Bug::RefusesTornTails)
     {
         bail!("the journal ends with a cut write");
     }
     if let (Some(batches), None) = (batches, until) {
-        check_batches(batches, reader.next_seq())?;
+        check_batches(batches, mark.seq + 1)?;
     }
     Ok(Recovered {
         core,
-        end: reader.end().clone(),
-        mark: Mark {
-            seq: reader.next_seq() - 1,
-            chain: reader.chain(),
-        },
+        end,
+        mark,
         first_segment,
         records,
     })
+}
+
+/// Where records come from: a journal that nobody writes is read ahead.
+enum Source {
+    AtRest(ReadAhead),
+    /// Up to a record.
+    Live(Box<Reader>, u64),
+}
+
+impl Source {
+    /// The place behind the last record, and where the journal ends.
+    fn finish(self) -> (Mark, End) {
+        match self {
+            Self::AtRest(ahead) => {
+                let mark = mark(ahead.next_seq(), ahead.chain());
+                (mark, ahead.end())
+            }
+            Self::Live(reader, _) => (
+                mark(reader.next_seq(), reader.chain()),
+                reader.end().clone(),
+            ),
+        }
+    }
+}
+
+const fn mark(next_seq: u64, chain: journal::Chain) -> Mark {
+    Mark {
+        seq: next_seq - 1,
+        chain,
+    }
 }
 
 /// For [`Bug::RecoversHalf`].

@@ -30,6 +30,7 @@
 //!
 //! What may never enter: a clock, a retry of a failed write, an allocation after start on the write side.
 
+mod ahead;
 mod archive;
 mod commit;
 mod dir;
@@ -45,6 +46,7 @@ mod tail;
 mod window;
 mod writer;
 
+pub use ahead::ReadAhead;
 pub use archive::archive;
 pub use commit::{Disk, GroupCommit};
 pub use dir::{

@@ -58,7 +58,15 @@ pub struct ChainAt<'a> {
     pub(crate) hashed: &'a [u8],
 }
 
-impl ChainAt<'_> {
+impl<'a> ChainAt<'a> {
+    pub(crate) const fn of(hashed: &'a [u8]) -> Self {
+        Self { hashed }
+    }
+
+    pub(crate) const fn bytes(&self) -> &'a [u8] {
+        self.hashed
+    }
+
     /// The hash.
     #[must_use]
     pub fn hash(&self) -> Chain {
@@ -231,6 +239,12 @@ impl Reader {
         }
         let read = (self.cursor - self.batch.offset) as usize;
         chain_after(self.window.held(self.batch.offset, read))
+    }
+
+    /// What is hashed of the batch at hand, up to and with the record that was read last.
+    pub(crate) fn last_hashed(&self) -> &[u8] {
+        let read = (self.cursor - self.batch.offset) as usize;
+        &self.window.held(self.batch.offset, read)[CHAINED_FROM..]
     }
 
     /// The batch of the record that was read last; one without records before the first.
