@@ -131,6 +131,7 @@ struct Config {
     topology: TopologySection,
     admin: AdminSection,
     domain: DomainSection,
+    risk: RiskSection,
     members: Vec<MemberSection>,
     oracles: Vec<OracleSection>,
     instruments: Vec<InstrumentSection>,
@@ -187,6 +188,18 @@ struct DomainSection {
     batch_interval_ms: u64,
     risk_epoch_ms: u64,
     oracle_stale_ms: u64,
+}
+
+/// Funding every few seconds, so that a demo has some; liquidation and expiry as at a venue.
+#[derive(Serialize)]
+struct RiskSection {
+    funding: bool,
+    funding_interval_s: u64,
+    funding_period_s: u64,
+    impact_lots: u64,
+    expiry: bool,
+    liquidation: bool,
+    notice_s: u64,
 }
 
 #[derive(Serialize)]
@@ -320,6 +333,15 @@ fn config(
             batch_interval_ms: BATCH_INTERVAL_MS,
             risk_epoch_ms: 250,
             oracle_stale_ms: 5_000,
+        },
+        risk: RiskSection {
+            funding: true,
+            funding_interval_s: 10,
+            funding_period_s: 3_600,
+            impact_lots: 1,
+            expiry: true,
+            liquidation: true,
+            notice_s: 0,
         },
         members: scenario
             .members
