@@ -160,7 +160,7 @@ fn a_flipped_byte_of_a_batch_file_or_of_the_journal_is_named() {
     fs::write(&journal, &bent).expect("written");
     let error = follow(data).expect_err("bent");
     assert!(error.starts_with("batch 1: journal in "), "{error}");
-    let place = "journal-00000001.seg offset 0x3040: record 3: crc mismatch";
+    let place = "journal-00000001.seg offset 0x3048: record 3: crc mismatch";
     assert!(error.contains(place), "{error}");
     fs::write(&journal, &sound).expect("written");
     follow(data).expect("whole again");
