@@ -1,7 +1,7 @@
 //! What a reading of each clock costs: `cargo run --release -p hostd --example clock_cost`.
 
 use firmware::units::TimeNs;
-use hostd::clock::{Clock, RealClock};
+use hostd::machine::clock::{Clock, RealClock};
 use rustix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
 use std::time::Instant;

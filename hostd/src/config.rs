@@ -9,11 +9,11 @@ pub use risk::RiskSection;
 pub use xdp::{CopyMode, Mode, XDP_QUEUES_MAX, XdpSection};
 
 use crate::capacity::Capacity;
-use crate::data_dir::DataDir;
 use crate::feed::config::FeedSection;
-use crate::memory::Memory;
+use crate::machine::memory::Memory;
 use crate::replication::ReplicationSection;
-use crate::topology::{TopologyName, plan};
+use crate::storage::data_dir::DataDir;
+use crate::tiles::topology::{TopologyName, plan};
 use bytemuck::Zeroable;
 use firmware::gate::Rates;
 use firmware::limits::{DOMAIN_LOTS_MAX, INSTRUMENTS, TIER_INSTRUMENTS};

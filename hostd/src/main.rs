@@ -2,13 +2,13 @@
 
 use clap::{Parser, Subcommand};
 use hostd::config::Config;
-use hostd::data_dir::DataDir;
-use hostd::doctor::{self, Depth, Level, Subject};
-use hostd::journal_cmd::JournalCommand;
-use hostd::replay::{self, From};
+use hostd::machine::doctor::{self, Depth, Level, Subject};
 use hostd::replication::control::ask_to_lead;
 use hostd::replication::standby;
-use hostd::snapshot::command::{self as snapshot, Asked};
+use hostd::storage::data_dir::DataDir;
+use hostd::storage::journal_cmd::JournalCommand;
+use hostd::storage::replay::{self, From};
+use hostd::storage::snapshot::command::{self as snapshot, Asked};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -119,7 +119,7 @@ enum Command {
 fn main() -> ExitCode {
     let command = Cli::parse().command;
     if let Command::Journal { command } = &command {
-        return hostd::journal_cmd::run(command);
+        return hostd::storage::journal_cmd::run(command);
     }
     match run(command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -132,7 +132,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Run { config } => hostd::topology::run(&Config::load(&config)?),
+        Command::Run { config } => hostd::tiles::topology::run(&Config::load(&config)?),
         Command::Standby { config } => standby::run(&Config::load(&config)?),
         Command::Promote {
             config,
@@ -144,7 +144,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             println!("epoch {epoch}");
             Ok(())
         }
-        Command::Echo { config } => hostd::echo::run(&Config::load(&config)?),
+        Command::Echo { config } => hostd::machine::echo::run(&Config::load(&config)?),
         Command::CheckConfig { config } => {
             Config::load(&config)?;
             println!("{}: ok", config.display());
@@ -178,7 +178,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         }),
         Command::Keygen { out } => {
             let key = handshake::SecretKey::generate_file(&out)?;
-            println!("{}", hostd::admin::hex(&key.public().to_bytes()));
+            println!("{}", hostd::ops::admin::hex(&key.public().to_bytes()));
             Ok(())
         }
     }

@@ -11,12 +11,12 @@ use firmware::wire::order::{Cancel, NewOrder, ORD_LIMIT, Request, TIF_GTC, TIF_I
 use firmware::wire::report::Report;
 use hostd::capacity::{TICK_BYTES, resident_bytes};
 use hostd::config::{Config, spec};
-use hostd::core::Core;
-use hostd::egress::{Egress, FeedEgress};
 use hostd::feed::PACKETS_DEPTH;
-use hostd::gateway::Flows;
-use hostd::meters::LaneMeter;
-use hostd::recover::missing;
+use hostd::storage::recover::missing;
+use hostd::tiles::core::Core;
+use hostd::tiles::egress::{Egress, FeedEgress};
+use hostd::tiles::gateway::Flows;
+use hostd::tiles::meters::LaneMeter;
 use lane::bounded;
 use matcher::batch::Touched;
 use matcher::book::OrderBook;

@@ -1,6 +1,6 @@
 //! The journal over the real disk: restarts, crashes, a full disk, failing writes.
 
-use hostd::disk::{Durability, UringDisk};
+use hostd::storage::disk::{Durability, UringDisk};
 use journal::{
     Config, DiskError, End, Full, GroupCommit, JournalDir, Reader, Record, Tail, segment_name,
 };

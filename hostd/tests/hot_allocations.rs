@@ -5,9 +5,9 @@ mod lab;
 
 use client::{OrderIds, Side, cancel, limit_order, mass_cancel, parse_e9};
 use firmware::wire::input::InDropCopy;
-use hostd::lanes::ToEngine;
-use hostd::recover::Listing;
-use hostd::topology::TopologyName;
+use hostd::storage::recover::Listing;
+use hostd::tiles::lanes::ToEngine;
+use hostd::tiles::topology::TopologyName;
 use lab::{Faults, IN_TILE, Lab, MS, Rng};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

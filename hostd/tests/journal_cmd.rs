@@ -138,7 +138,7 @@ fn a_whole_journal_is_verified_over_segments_and_archive() {
         (Some(4), Some(2))
     );
     assert_eq!(v["bytes"].as_u64(), Some((50 + 4) * BLOCK_LEN as u64));
-    assert_eq!(v["journal_hash"], hostd::admin::hex(&reader.chain()));
+    assert_eq!(v["journal_hash"], hostd::ops::admin::hex(&reader.chain()));
     assert_eq!(v["tail"], "clean");
     assert!(v["records_per_s"].as_f64().unwrap() > 0.0);
     let said = on(dir.path(), &["verify"]);

@@ -5,7 +5,7 @@ mod world;
 
 use client::{Report, Session, Side, cancel, limit_order, parse_e9};
 use firmware::reject::RejectCode;
-use hostd::disk::{Durability, UringDisk};
+use hostd::storage::disk::{Durability, UringDisk};
 use journal::{Config, DiskError, End, GroupCommit, JournalDir, Reader, Record};
 use std::io::Write;
 use std::path::{Path, PathBuf};

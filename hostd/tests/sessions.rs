@@ -20,7 +20,7 @@ use firmware::wire::report::CANCEL_DISCONNECT;
 use firmware::wire::session::{
     Establish, RetransmitReject, RetransmitRequest, SessionMessage, Terminate,
 };
-use hostd::egress::{ORDERS, ORDERS_B};
+use hostd::tiles::egress::{ORDERS, ORDERS_B};
 use lab::raw::{Raw, reason};
 use lab::{Faults, Lab, MS, Rng, address};
 

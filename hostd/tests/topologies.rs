@@ -5,9 +5,9 @@ mod lab;
 use client::{OrderIds, Report, Side, cancel, limit_order, mass_cancel, parse_e9};
 use firmware::reject::RejectCode;
 use firmware::wire::order::{FLAG_REDUCE_ONLY, NewOrder, ReduceQty};
-use hostd::engine::HighWater;
-use hostd::topology::TopologyName::{self, Pinned, Shared};
-use hostd::wiring::HIGH_WATER;
+use hostd::tiles::engine::HighWater;
+use hostd::tiles::topology::TopologyName::{self, Pinned, Shared};
+use hostd::tiles::wiring::HIGH_WATER;
 use lab::{Lab, MS, Place, Rng};
 
 fn order(id: u64, account: u32, side: Side, price: u64) -> NewOrder {

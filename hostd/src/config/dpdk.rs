@@ -1,6 +1,6 @@
 //! `[net.dpdk]` of the configuration.
 
-use crate::ipv4_net::Ipv4Net;
+use crate::machine::ipv4_net::Ipv4Net;
 use firmware::wire::frame::{Mac, VLAN_MAX};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! `[feed]` of the configuration.
 
-use crate::ipv4_net::Ipv4Net;
+use crate::machine::ipv4_net::Ipv4Net;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::net::SocketAddrV4;

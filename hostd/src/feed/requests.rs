@@ -2,7 +2,7 @@
 
 use super::store::Store;
 use super::{FeedCounters, PacketBuilder};
-use crate::ipv4_net::Ipv4Net;
+use crate::machine::ipv4_net::Ipv4Net;
 use crate::nic::Endpoint;
 use firmware::limits::FEED_PAYLOAD_MAX;
 use firmware::rate::TokenBucket;

@@ -1,6 +1,6 @@
 //! The day's messages on disk, by number. It is a copy of what the journal says: a start from the first record
 //! makes it anew, and a start from a snapshot goes on behind the part that the snapshot made durable. Whoever
-//! replays the journal writes the same bytes to the same places; see [`crate::spool`].
+//! replays the journal writes the same bytes to the same places; see [`crate::tiles::spool`].
 
 use anyhow::{Context, ensure};
 use handshake::FeedHash;

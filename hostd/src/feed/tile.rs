@@ -3,9 +3,9 @@
 use super::FeedPacket;
 use super::day::SealedNote;
 use super::desk::{Desk, FeedCounters};
-use crate::clock::Clock;
+use crate::machine::clock::Clock;
 use crate::nic::{Nic, RxBurst};
-use crate::tile::Pace;
+use crate::tiles::tile::Pace;
 use anyhow::Context;
 use firmware::units::TimeNs;
 use lane::{Consumer, Parker};

@@ -3,7 +3,7 @@
 use super::xdp::{self, XdpNic};
 use super::{Endpoint, Nic, NicCounters, RxBurst, TxFull, UringNic};
 use crate::config::{Backend, Net, Polling};
-use crate::log;
+use crate::machine::log;
 use lane::Parker;
 use std::io;
 use std::time::Duration;

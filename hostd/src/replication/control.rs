@@ -113,7 +113,7 @@ impl Control {
                     .await
             });
             if let Err(e) = served {
-                crate::log::event("admin_stopped", &[("reason", &e)]);
+                crate::machine::log::event("admin_stopped", &[("reason", &e)]);
             }
         })?;
         Ok(Self {

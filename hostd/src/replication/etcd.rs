@@ -10,7 +10,7 @@
 //! its own renews the lease, and the replication thread reads what that thread has found.
 
 use super::config::{EtcdSection, ReplicationSection, Wait};
-use crate::log;
+use crate::machine::log;
 use anyhow::{Context, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;

@@ -40,6 +40,6 @@ pub use tee::Tee;
 /// the system allows it.
 fn go_first() {
     if let Err(e) = rustix::process::nice(-15) {
-        crate::log::event("no_priority", &[("reason", &e)]);
+        crate::machine::log::event("no_priority", &[("reason", &e)]);
     }
 }

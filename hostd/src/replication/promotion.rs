@@ -5,7 +5,7 @@ use super::link::Link;
 use super::term::Term;
 use super::wire::{Ask, Kind, State};
 use crate::config::Config;
-use crate::log;
+use crate::machine::log;
 use anyhow::{bail, ensure};
 use journal::End;
 use std::time::Duration;

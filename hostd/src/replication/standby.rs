@@ -8,14 +8,16 @@ use super::status::{ReplicationStatus, Shared};
 use super::term::{Began, Term, fork};
 use super::wire::{Hello, Kind, Refusal, State, Welcome, numbers, read_piece};
 use super::{etcd, go_first, peer};
-use crate::admin::hex;
 use crate::config::Config;
-use crate::core::Core;
-use crate::disk::{Durability, UringDisk};
 use crate::feed::FeedDay;
-use crate::recover::{Restored, hold_batches, restore, write_missing};
-use crate::spool::SpoolFiles;
-use crate::{boot, log, snapshot};
+use crate::machine::log;
+use crate::ops::admin::hex;
+use crate::storage::disk::{Durability, UringDisk};
+use crate::storage::recover::{Restored, hold_batches, restore, write_missing};
+use crate::storage::snapshot;
+use crate::tiles::boot;
+use crate::tiles::core::Core;
+use crate::tiles::spool::SpoolFiles;
 use anyhow::{Context, bail, ensure};
 use journal::{End, FollowError, Follower, JournalDir, Mark, Pieces};
 use std::net::{TcpListener, TcpStream};
@@ -551,7 +553,7 @@ impl<'a> Standby<'a> {
         let dir = JournalDir::open(data.journal()).context("journal")?;
         // First what is counted on after the cut, so that a crash in between leaves nothing ahead of the journal.
         snapshot::drop_after(&data, seq)?;
-        crate::recover::drop_batches_after(&data.batches(), seq)?;
+        crate::storage::recover::drop_batches_after(&data.batches(), seq)?;
         dir.cut_after(&to).context("journal")?;
         Ok(Outcome::Again)
     }

@@ -2,20 +2,20 @@
 //! if the test brings one.
 
 use firmware::wire::feed::FeedMessage;
-use hostd::clock::Clock;
-use hostd::core::Core;
-use hostd::egress::FeedEgress;
-use hostd::engine::{EngineLanes, EngineStage, HighWater};
-use hostd::gateway::{Flows, GatewayLanes, GatewayStage, SpoolLink};
-use hostd::hot::{HotLanes, HotTile};
-use hostd::journal_tile::JournalStage;
-use hostd::lanes::WireCounters;
-use hostd::logs::Log;
+use hostd::machine::clock::Clock;
+use hostd::machine::logs::Log;
 use hostd::nic::Nic;
-use hostd::pinned::{EngineTile, GatewayTile};
-use hostd::recover::Listing;
-use hostd::tile::Tile;
-use hostd::wiring::HotWiring;
+use hostd::storage::recover::Listing;
+use hostd::tiles::core::Core;
+use hostd::tiles::egress::FeedEgress;
+use hostd::tiles::engine::{EngineLanes, EngineStage, HighWater};
+use hostd::tiles::gateway::{Flows, GatewayLanes, GatewayStage, SpoolLink};
+use hostd::tiles::hot::{HotLanes, HotTile};
+use hostd::tiles::journal_tile::JournalStage;
+use hostd::tiles::lanes::WireCounters;
+use hostd::tiles::pinned::{EngineTile, GatewayTile};
+use hostd::tiles::tile::Tile;
+use hostd::tiles::wiring::HotWiring;
 use journal::Disk;
 
 /// What the tiles are made of, beside NIC, clock and core.

@@ -8,7 +8,7 @@ use firmware::units::TimeNs;
 use firmware::wire::datagram::{self, DatagramBuilder, DatagramHeader, KIND_CONTROL};
 use firmware::wire::session::{Establish, RetransmitReject, RetransmitRequest, SessionMessage};
 use handshake::{ClientLogin, LoggedIn, LoginStep};
-use hostd::egress::ORDERS;
+use hostd::tiles::egress::ORDERS;
 
 /// A client that says what it is told to, right or wrong.
 pub(crate) struct Raw {

@@ -263,12 +263,12 @@ fn it_counts_what_the_system_refuses_to_send<N: Nic, P: Peer>(bed: &mut Bed<N, P
 }
 
 fn it_stamps_the_time_of_arrival<N: Nic, P: Peer>(bed: &mut Bed<N, P>) {
-    let before = hostd::clock::wall_clock();
+    let before = hostd::machine::clock::wall_clock();
     bed.tell(FEED, b"a");
     bed.tell(FEED, b"b");
     let mut times = Vec::new();
     bed.take(2, |_, frame| times.push(frame.rx_time));
-    let after = hostd::clock::wall_clock();
+    let after = hostd::machine::clock::wall_clock();
     assert!(before <= times[0] && times[0] <= times[1] && times[1] <= after);
 }
 

@@ -24,7 +24,7 @@ impl Peer for Simulated {
     }
 
     fn tell(&self, to: Endpoint, payload: &[u8]) {
-        self.0.advance_to(hostd::clock::wall_clock());
+        self.0.advance_to(hostd::machine::clock::wall_clock());
         self.1.send(0, to, payload);
     }
 
@@ -77,7 +77,7 @@ fn io_uring_conforms_on_a_cable() {
 #[test]
 fn the_network_in_memory_conforms() {
     conformance(|locals| {
-        let net = SimNet::new(1, hostd::clock::wall_clock());
+        let net = SimNet::new(1, hostd::machine::clock::wall_clock());
         let nic = SimNic::open(&net, locals).unwrap();
         let other = SimPeer::open(&net, &locals[..1]).unwrap();
         let locals = [nic.local(ORDERS), nic.local(FEED)];

@@ -20,10 +20,10 @@ use firmware::wire::order::{
     FLAG_CANCEL_ON_DISCONNECT, FLAG_POST_ONLY, FLAG_REDUCE_ONLY, MmpConfig, MmpReset, NewOrder,
     Replace, TIF_FOK, TIF_GTD, TIF_IOC, Withdraw,
 };
-use hostd::core::Core;
-use hostd::egress::{ORDERS, ORDERS_B};
 use hostd::nic::Endpoint;
 use hostd::nic::sim::{Rng, SimNet, SimPeer};
+use hostd::tiles::core::Core;
+use hostd::tiles::egress::{ORDERS, ORDERS_B};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 

@@ -1,10 +1,10 @@
 //! What a seed stands for. Each run has some kinds of fault and not others, so that one does not hide another.
 
 use firmware::units::TimeNs;
-use hostd::engine::HighWater;
 use hostd::nic::sim::{Faults, Rng};
-use hostd::topology::TopologyName;
-use hostd::wiring::HIGH_WATER;
+use hostd::tiles::engine::HighWater;
+use hostd::tiles::topology::TopologyName;
+use hostd::tiles::wiring::HIGH_WATER;
 
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const START: TimeNs = TimeNs(1_800_000_000_000_000_000);

@@ -4,12 +4,12 @@
 use crate::invariant::hold;
 use crate::tally::Tally;
 use crate::venue::World;
-use hostd::journal_tile::SealedFile;
 use hostd::replication::Wait;
 use hostd::replication::primary::hand_on;
 use hostd::replication::quorum::Rule;
 use hostd::replication::tee::{TeeEnds, Written};
 use hostd::replication::term::{Began, Term, fork};
+use hostd::tiles::journal_tile::SealedFile;
 use journal::faults::{Behaviour, FaultDisk, Medium};
 use journal::{End, Follower, JournalDir, Mark, Piece, Pieces, Reader};
 use lane::{Watermark, WatermarkReader};
@@ -39,7 +39,7 @@ fn end_of(journal: &Path) -> End {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    hostd::admin::hex(bytes)
+    hostd::ops::admin::hex(bytes)
 }
 
 impl Standby {

@@ -12,28 +12,28 @@ use firmware::tag::SuiteSet;
 use firmware::units::TimeNs;
 use firmware::wire::feed::FeedMessage;
 use handshake::{PublicKey, SecretKey, VenueLogin};
-use hostd::admin::AdminRequest;
-use hostd::clock::Clock;
 use hostd::config::Config;
-use hostd::control::{ControlTile, Desk as ControlDesk};
-use hostd::core::Core;
-use hostd::egress::FeedEgress;
-use hostd::engine::HighWater;
 use hostd::feed::{Desk as FeedDesk, FeedCounters, FeedDay, FeedTile};
-use hostd::journal_tile::{JournalStage, JournalStats, SealTile, Taken};
-use hostd::logins::LoginDesk;
-use hostd::meters::{Machine, TileMeter};
+use hostd::machine::clock::Clock;
 use hostd::nic::sim::{SimNet, SimNic};
 use hostd::nic::{Endpoint, RxBurst};
-use hostd::operator::Roll;
-use hostd::oracle_desk::OracleDesk;
-use hostd::recover::{missing, recover};
+use hostd::ops::admin::AdminRequest;
+use hostd::ops::operator::Roll;
+use hostd::ops::status::Stages;
 use hostd::replication::Tee;
-use hostd::spool::{SpoolFiles, SpoolTile};
-use hostd::status::Stages;
-use hostd::tile::{Pace, Wait};
-use hostd::topology::TopologyName;
-use hostd::wiring::Wiring;
+use hostd::storage::recover::{missing, recover};
+use hostd::tiles::control::{ControlTile, Desk as ControlDesk};
+use hostd::tiles::core::Core;
+use hostd::tiles::egress::FeedEgress;
+use hostd::tiles::engine::HighWater;
+use hostd::tiles::journal_tile::{JournalStage, JournalStats, SealTile, Taken};
+use hostd::tiles::logins::LoginDesk;
+use hostd::tiles::meters::{Machine, TileMeter};
+use hostd::tiles::oracle_desk::OracleDesk;
+use hostd::tiles::spool::{SpoolFiles, SpoolTile};
+use hostd::tiles::tile::{Pace, Wait};
+use hostd::tiles::topology::TopologyName;
+use hostd::tiles::wiring::Wiring;
 use journal::faults::{FaultDisk, Medium};
 use journal::{GroupCommit, JournalDir, Tail};
 use lane::Parker;
@@ -171,7 +171,14 @@ pub(crate) struct World {
 
 impl World {
     /// Replays what is on disk, as a start does; damage or a contradiction is a violation.
-    pub(crate) fn recover(&self) -> (hostd::recover::Recovered, History, SpoolFiles, FeedDay) {
+    pub(crate) fn recover(
+        &self,
+    ) -> (
+        hostd::storage::recover::Recovered,
+        History,
+        SpoolFiles,
+        FeedDay,
+    ) {
         let config = &self.config;
         let mut core = Core::new(&config.capacity);
         for m in &config.members {
@@ -197,7 +204,7 @@ impl World {
         let recovered = recover(
             &config.data().journal(),
             core,
-            &hostd::snapshot::genesis(),
+            &hostd::storage::snapshot::genesis(),
             None,
             Some(&batches),
             follow,

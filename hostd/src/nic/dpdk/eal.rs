@@ -1,7 +1,7 @@
 //! DPDK's environment: begun once in a process, and kept from what is ours: signals, standard output, cores.
 
 use super::DpdkError;
-use crate::log;
+use crate::machine::log;
 use rustix::process::getpid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::ffi::{CStr, CString, c_char, c_int};

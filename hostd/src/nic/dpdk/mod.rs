@@ -10,7 +10,7 @@ mod watch;
 use super::Endpoint;
 use super::raw::{Finder, Host, NoRoom, RawNic, Route, Routes, TooManyRoutes, Way};
 use crate::config::DpdkSection;
-use crate::ipv4_net::Ipv4Net;
+use crate::machine::ipv4_net::Ipv4Net;
 use firmware::wire::frame::Station;
 
 pub use port::Port;

@@ -3,9 +3,9 @@
 use super::DpdkError;
 use super::eal;
 use super::watch::Watch;
-use crate::clock::wall_clock;
 use crate::config::DpdkSection;
-use crate::log;
+use crate::machine::clock::wall_clock;
+use crate::machine::log;
 use crate::nic::raw::FramePort;
 use crate::nic::{BURST, TxFull};
 use dpdk_sys::{

@@ -2,7 +2,7 @@
 //! device microseconds.
 
 use super::eal;
-use crate::log;
+use crate::machine::log;
 use lane::{Consumer, bounded};
 use std::mem::MaybeUninit;
 use std::sync::mpsc::{self, RecvTimeoutError};

@@ -15,7 +15,7 @@ mod waiting;
 pub use routes::{Hop, ROUTES_MAX, Route, Routes, TooManyRoutes, Way};
 
 use super::{BURST, Endpoint, Nic, NicCounters, RxBurst, TxFull};
-use crate::clock::monotonic_ns;
+use crate::machine::clock::monotonic_ns;
 use firmware::limits::DATAGRAM_MAX;
 use firmware::units::TimeNs;
 use firmware::wire::frame::{

@@ -1,6 +1,6 @@
 //! Which way a datagram leaves: to a neighbour, by a gateway, to a group, or not from here.
 
-use crate::ipv4_net::Ipv4Net;
+use crate::machine::ipv4_net::Ipv4Net;
 use firmware::wire::frame::is_host;
 use std::net::Ipv4Addr;
 

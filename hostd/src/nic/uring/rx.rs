@@ -1,6 +1,6 @@
 //! Receiving: buffers that the kernel fills again and again, and what it writes into them.
 
-use crate::clock::wall_clock;
+use crate::machine::clock::wall_clock;
 use crate::nic::Endpoint;
 use firmware::limits::DATAGRAM_MAX;
 use firmware::units::TimeNs;
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn without_a_stamp_it_is_the_time_of_reading() {
-        let before = crate::clock::wall_clock();
+        let before = crate::machine::clock::wall_clock();
         for bytes in [
             Vec::new(),
             control(libc::SCM_TIMESTAMPING, [0, 0, NOW]),
@@ -214,7 +214,7 @@ mod tests {
         ] {
             let RxTime { at, is_hardware } = read_time(&bytes);
             assert!(
-                before <= at && at <= crate::clock::wall_clock(),
+                before <= at && at <= crate::machine::clock::wall_clock(),
                 "{bytes:?}"
             );
             assert!(!is_hardware);

@@ -3,7 +3,7 @@
 use super::XdpError;
 use super::netlink::Netlink;
 use crate::config::XdpSection;
-use crate::ipv4_net::Ipv4Net;
+use crate::machine::ipv4_net::Ipv4Net;
 use crate::nic::Endpoint;
 use crate::nic::raw::{Route, Routes, TooManyRoutes, Way};
 use firmware::limits::DATAGRAM_MAX;

@@ -11,7 +11,7 @@
 //! between the two.
 
 use super::XdpError;
-use crate::clock::wall_clock;
+use crate::machine::clock::wall_clock;
 use crate::nic::TxFull;
 use firmware::units::TimeNs;
 use firmware::wire::frame::FRAME_MAX;

@@ -4,7 +4,7 @@
 use super::XdpError;
 use super::interface::{Interface, routes};
 use super::netlink::Netlink;
-use crate::log;
+use crate::machine::log;
 use crate::nic::raw::{News, Routes};
 use firmware::wire::frame::Mac;
 use lane::{Consumer, Parker, Producer, Waker, bounded};
