@@ -332,8 +332,8 @@ impl<B: OrderBook> Engine<B> {
             Input::TradingState(m) => self.trading_state(stamp, m, out),
             Input::OperatorCancel(m) => self.operator_cancel(stamp, m, out),
             Input::Lock(m) => self.operator_lock(stamp, m, out),
-            // Whom reports are copied to is settled where reports are numbered.
-            Input::DropCopy(_) => {}
+            // Whom reports are copied to is settled where reports are numbered, rates in the gate.
+            Input::DropCopy(_) | Input::OperatorAct(_) | Input::MemberLimits(_) => {}
             Input::Timer(m) => self.timer(stamp, m, out),
             Input::Account(m) => self.bind_account(m),
             Input::Domain(m) => self.domain = *m,

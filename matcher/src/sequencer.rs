@@ -9,9 +9,9 @@ use firmware::gate::{Admitted, AdmittedBody, AdmittedQuote};
 use firmware::units::{MemberId, Seq, TimeNs};
 use firmware::wire::input::{
     IN_RISK_TABLE, InAccount, InCancel, InDeadMan, InDeposit, InDomain, InDropCopy, InGap,
-    InInstrument, InKillSwitch, InLock, InMassCancel, InMmpConfig, InMmpReset, InNewOrder,
-    InOpenOrders, InOperatorCancel, InOracle, InPositions, InReduce, InRefused, InReplace,
-    InRiskRules, InSession, InTimer, InTradingState, InWithdraw,
+    InInstrument, InKillSwitch, InLock, InMassCancel, InMemberLimits, InMmpConfig, InMmpReset,
+    InNewOrder, InOpenOrders, InOperatorAct, InOperatorCancel, InOracle, InPositions, InReduce,
+    InRefused, InReplace, InRiskRules, InSession, InTimer, InTradingState, InWithdraw,
 };
 use firmware::wire::quote::{InMassQuote, QuoteRef};
 use firmware::wire::sbe::Message;
@@ -59,6 +59,8 @@ pub enum Input<'a> {
     DropCopy(&'a InDropCopy),
     Lock(&'a InLock),
     RiskRules(&'a InRiskRules),
+    OperatorAct(&'a InOperatorAct),
+    MemberLimits(&'a InMemberLimits),
     RiskTable(&'a RiskTable),
 }
 
@@ -155,6 +157,8 @@ inputs! {
     DropCopy = InDropCopy, InDropCopy::TEMPLATE;
     Lock = InLock, InLock::TEMPLATE;
     RiskRules = InRiskRules, InRiskRules::TEMPLATE;
+    OperatorAct = InOperatorAct, InOperatorAct::TEMPLATE;
+    MemberLimits = InMemberLimits, InMemberLimits::TEMPLATE;
 }
 
 impl<'a> From<&'a RiskTable> for Input<'a> {
@@ -305,6 +309,8 @@ impl Sequencer {
                     | Input::DropCopy(_)
                     | Input::Lock(_)
                     | Input::RiskRules(_)
+                    | Input::OperatorAct(_)
+                    | Input::MemberLimits(_)
                     | Input::Account(_)
                     | Input::Domain(_)
                     | Input::Instrument(_)

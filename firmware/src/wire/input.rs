@@ -482,6 +482,34 @@ messages! {
         /// Written as zero.
         pad2: u32,
     }
+    /// An operator acts. It changes nothing; what it is about comes right after, if the journal has a record of its own
+    /// for that.
+    920 InOperatorAct {
+        /// First eight bytes, little-endian, of the BLAKE3 hash of the act's idempotency key, which the audit log has.
+        request: u64,
+        /// Unix user that asked.
+        uid: u32,
+        /// Unix user that approved, or 4294967295: nobody had to.
+        approver: u32,
+        /// Member, account or instrument that it is about, or 4294967295.
+        subject: u32,
+        /// 1 state, 2 lock, 3 cancel, 4 kick, 5 limits, 6 seal, 7 drain, 8 stop, 9 reload, 10 price override,
+        /// 11 end of the override, 12 key, 13 list, 14 delist.
+        act: u16,
+        /// Written as zero.
+        pad1: u16,
+    }
+    /// The operator sets a member's rates; they stay until they are set again, whatever the configuration says.
+    921 InMemberLimits {
+        /// Member.
+        member: u32,
+        /// Requests a second; cancels are not counted.
+        orders_per_second: u32,
+        /// Entries of mass quotes a second.
+        quotes_per_second: u32,
+        /// Written as zero.
+        pad1: u32,
+    }
 }
 /// [`InRiskRules::switches`]: perpetuals and their like pay funding.
 pub const RISK_FUNDING: u8 = 1;

@@ -7,7 +7,7 @@ use crate::capacity::Capacity;
 use firmware::gate::{Gate, GateInstrument, Rates};
 use firmware::units::{AccountId, InstrumentId, MemberId, PriceTicks};
 use firmware::wire::feed::FeedMessage;
-use firmware::wire::input::{InDomain, InInstrument, SESSION_ESTABLISHED};
+use firmware::wire::input::{InDomain, InInstrument, InMemberLimits, SESSION_ESTABLISHED};
 use firmware::wire::report::Report;
 use journal::RecordView;
 use matcher::book::LadderBook;
@@ -63,6 +63,8 @@ pub struct Core {
     pub accounts: BTreeMap<u32, u32>,
     /// Who gets copies in the journal, and whose reports they are.
     pub drop_copies: BTreeSet<(u32, u32)>,
+    /// Rates that the operator set, by member: they go before the configuration's.
+    pub limits: BTreeMap<u32, InMemberLimits>,
     /// The journal's domain record.
     pub domain: Option<InDomain>,
 }
@@ -88,6 +90,7 @@ impl Core {
             listings: BTreeMap::new(),
             accounts: BTreeMap::new(),
             drop_copies: BTreeSet::new(),
+            limits: BTreeMap::new(),
             domain: None,
         }
     }
@@ -117,8 +120,10 @@ impl Core {
         self.capacity = capacity;
     }
 
-    /// Registers a member; its rates can be set again later.
+    /// Registers a member; its rates can be set again later. Those that the operator set in the journal go before these.
     pub fn add_member(&mut self, member: MemberId, rates: Rates) {
+        let set = self.limits.get(&member.0).map(self::rates);
+        let rates = set.unwrap_or(rates);
         assert!(
             self.gate.add_member(member, rates),
             "member ids are checked with the configuration"
@@ -215,6 +220,10 @@ impl Core {
                     self.add_member(MemberId(m.member), RATES_UNTIL_CONFIGURED);
                 }
             }
+            Input::MemberLimits(m) => {
+                self.limits.insert(m.member, *m);
+                self.add_member(MemberId(m.member), rates(m));
+            }
             Input::DropCopy(m) => self.copy_reports(MemberId(m.member), MemberId(m.of)),
             Input::Instrument(m) => {
                 assert!(
@@ -247,6 +256,14 @@ impl Core {
                 Outcome::Feed(_) => self.next_feed += 1,
             }
         }
+    }
+}
+
+/// The rates that the operator set.
+const fn rates(m: &InMemberLimits) -> Rates {
+    Rates {
+        requests_per_second: m.orders_per_second,
+        quotes_per_second: m.quotes_per_second,
     }
 }
 
@@ -309,6 +326,8 @@ const fn next_request(input: &Input<'_>) -> Option<u64> {
         | Input::DropCopy(_)
         | Input::Lock(_)
         | Input::RiskRules(_)
+        | Input::OperatorAct(_)
+        | Input::MemberLimits(_)
         | Input::RiskTable(_) => return None,
     };
     Some(last + 1)

@@ -7,7 +7,7 @@ use crate::capacity::Capacity;
 use firmware::limits::{ACCOUNTS, INSTRUMENTS};
 use firmware::session::SEQ_NO_MAX;
 use firmware::units::{AccountId, InstrumentId, MemberId};
-use firmware::wire::input::{InDomain, InInstrument};
+use firmware::wire::input::{InDomain, InInstrument, InMemberLimits};
 use matcher::engine::Engine;
 use matcher::sequencer::Sequencer;
 use matcher::snapshot::{Sink, SnapshotError, Source};
@@ -22,6 +22,7 @@ impl Core {
             listings,
             accounts,
             drop_copies,
+            limits,
             rejects,
             members,
             next_feed,
@@ -41,6 +42,8 @@ impl Core {
         accounts.iter().for_each(|(a, m)| to.pod(&[*a, *m]));
         to.count(drop_copies.len());
         drop_copies.iter().for_each(|(m, of)| to.pod(&[*m, *of]));
+        to.count(limits.len());
+        limits.values().for_each(|l| to.pod(l));
         to.pod(rejects);
         for (id, flow) in members.iter().enumerate() {
             to.pod(&u8::from(flow.is_some()));
@@ -93,6 +96,10 @@ impl Core {
         for _ in 0..from.below(members * members, "number of drop copies")? {
             let [member, of] = from.pod()?;
             core.drop_copies.insert((member, of));
+        }
+        for _ in 0..from.below(members, "number of limits")? {
+            let limits: InMemberLimits = from.pod()?;
+            core.limits.insert(limits.member, limits);
         }
         core.rejects = from.pod()?;
         for id in 0..members {
