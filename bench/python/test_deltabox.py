@@ -85,7 +85,7 @@ class Venue:
         changes = {
             'data_dir = "run"': f'data_dir = "{self.path / "run"}"',
             "keys/venue.key": str(key_file),
-            "run/admin.sock": str(self.path / "admin.sock"),
+            '\ndir = "run"': f'\ndir = "{self.path}"',
         }
         self.ports = {port: free_port() for port in sorted(map(int, re.findall(r"127\.0\.0\.1:(\d+)", config)))}
         changes |= {f"127.0.0.1:{old}": f"127.0.0.1:{new}" for old, new in self.ports.items()}

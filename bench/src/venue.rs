@@ -175,7 +175,7 @@ struct TopologySection {
 
 #[derive(Serialize)]
 struct AdminSection {
-    socket: PathBuf,
+    dir: PathBuf,
 }
 
 #[derive(Serialize)]
@@ -322,7 +322,7 @@ fn config(
         },
         topology: TopologySection { name: "shared" },
         admin: AdminSection {
-            socket: layout.socket(),
+            dir: layout.root.clone(),
         },
         domain: DomainSection {
             delta_threshold_ppm: 500,

@@ -233,6 +233,12 @@ impl KeepAlive {
         self.last_heard = now;
     }
 
+    /// When that was last.
+    #[must_use]
+    pub const fn last_heard(&self) -> TimeNs {
+        self.last_heard
+    }
+
     /// Whether a heartbeat is due: nothing was sent for our interval.
     #[must_use]
     pub const fn heartbeat_due(&self, now: TimeNs) -> bool {

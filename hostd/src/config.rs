@@ -1,9 +1,11 @@
 //! The configuration: one TOML file, typed, checked once at boot. Unknown keys are refused.
 
+mod admin;
 mod dpdk;
 mod risk;
 mod xdp;
 
+pub use admin::{Admin, Group};
 pub use dpdk::DpdkSection;
 pub use risk::RiskSection;
 pub use xdp::{CopyMode, Mode, XDP_QUEUES_MAX, XdpSection};
@@ -40,6 +42,9 @@ pub struct ConfigError {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// Where it was read, and the text.
+    #[serde(skip)]
+    pub source: Source,
     /// Who we are.
     pub venue: Venue,
     /// Addresses and NIC backend.
@@ -55,7 +60,7 @@ pub struct Config {
     pub snapshot: SnapshotSection,
     /// Which tiles share a core.
     pub topology: TopologySection,
-    /// Admin socket.
+    /// The operators' sockets.
     pub admin: Admin,
     /// How much the box holds.
     #[serde(default)]
@@ -79,6 +84,15 @@ pub struct Config {
     /// What is listed at the start of the day.
     #[serde(default)]
     pub instruments: Vec<Instrument>,
+}
+
+/// Where a configuration came from.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The file; empty for a text without one.
+    pub path: PathBuf,
+    /// All of it.
+    pub text: String,
 }
 
 /// `[venue]`
@@ -241,14 +255,6 @@ impl TopologySection {
         let hot = planned.iter().filter(|p| p.tile.is_hot());
         hot.filter_map(|p| p.core).collect()
     }
-}
-
-/// `[admin]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Admin {
-    /// Unix socket, made with mode 0600.
-    pub socket: PathBuf,
 }
 
 /// `[domain]`
@@ -436,7 +442,9 @@ impl Config {
             what,
         };
         let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
-        Self::parse(&text).map_err(fail)
+        let mut config = Self::parse(&text).map_err(fail)?;
+        path.clone_into(&mut config.source.path);
+        Ok(config)
     }
 
     /// Parses and checks a text.
@@ -444,7 +452,8 @@ impl Config {
     /// # Errors
     /// What is wrong, and where.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let config: Self = toml::from_str(text).map_err(|e| one_line(&e.to_string()))?;
+        let mut config: Self = toml::from_str(text).map_err(|e| one_line(&e.to_string()))?;
+        text.clone_into(&mut config.source.text);
         config.check()?;
         Ok(config)
     }
@@ -520,6 +529,7 @@ impl Config {
         }
         self.check_backend()?;
         self.check_risk()?;
+        self.admin.check()?;
         self.capacity.check()?;
         self.check_members()?;
         for o in &self.oracles {

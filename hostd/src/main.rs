@@ -3,11 +3,12 @@
 use clap::{Parser, Subcommand};
 use hostd::config::Config;
 use hostd::machine::doctor::{self, Depth, Level, Subject};
+use hostd::ops::role::Role;
 use hostd::replication::control::ask_to_lead;
 use hostd::replication::standby;
 use hostd::storage::data_dir::DataDir;
 use hostd::storage::journal_cmd::JournalCommand;
-use hostd::storage::replay::{self, From};
+use hostd::storage::replay::{self, Extent, From};
 use hostd::storage::snapshot::command::{self as snapshot, Asked};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -83,6 +84,12 @@ enum Command {
         /// differ.
         #[arg(long)]
         from_snapshot: bool,
+        /// Record to stop at. With it the journal of a running box can be replayed, up to what is durable.
+        #[arg(long)]
+        until: Option<u64>,
+        /// Say on standard error which record it has come to.
+        #[arg(long)]
+        progress: bool,
         /// JSON instead of lines.
         #[arg(long)]
         json: bool,
@@ -139,7 +146,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             alone,
             force,
         } => {
-            let socket = Config::load(&config)?.admin.socket;
+            let socket = Config::load(&config)?.admin.socket(Role::Admin);
             let epoch = ask_to_lead(&socket, alone, force)?;
             println!("epoch {epoch}");
             Ok(())
@@ -156,6 +163,8 @@ fn run(command: Command) -> anyhow::Result<()> {
             data,
             from_genesis,
             from_snapshot,
+            until,
+            progress,
             json,
         } => {
             let from = match (from_genesis, from_snapshot) {
@@ -163,7 +172,11 @@ fn run(command: Command) -> anyhow::Result<()> {
                 (false, true) => From::Snapshot,
                 _ => From::Genesis,
             };
-            replay::run(&DataDir::new(data), from, json)
+            let extent = Extent {
+                until,
+                shows_progress: progress,
+            };
+            replay::run(&DataDir::new(data), from, extent, json)
         }
         Command::Snapshot {
             config,

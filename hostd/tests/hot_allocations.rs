@@ -5,6 +5,7 @@ mod lab;
 
 use client::{OrderIds, Side, cancel, limit_order, mass_cancel, parse_e9};
 use firmware::wire::input::InDropCopy;
+use hostd::ops::operator::OperatorInput;
 use hostd::storage::recover::Listing;
 use hostd::tiles::lanes::ToEngine;
 use hostd::tiles::topology::TopologyName;
@@ -136,7 +137,16 @@ fn takes_no_memory(topology: TopologyName) {
     ] {
         assert!(now > was + 5, "{name}: {now} after {was}");
     }
-    assert!(lab.venue.control.to_engine.push(ToEngine::Seal).is_ok());
+    assert!(
+        lab.venue
+            .control
+            .to_engine
+            .push(ToEngine::Operator(
+                bytemuck::Zeroable::zeroed(),
+                Some(OperatorInput::Seal)
+            ))
+            .is_ok()
+    );
     lab.step();
     assert!(
         TAKEN.get() > before,

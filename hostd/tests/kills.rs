@@ -232,8 +232,13 @@ fn nothing_that_a_client_was_told_is_lost_however_often_the_box_is_killed() {
             std::thread::spawn(move || {
                 use std::io::Write;
                 let stream = std::os::unix::net::UnixStream::connect(socket);
-                let text = b"POST /v1/seal HTTP/1.1\r\nHost: hostd\r\nContent-Length: 0\r\n\r\n";
-                stream.and_then(|mut s| s.write_all(text))
+                let body = "{\"reason\": \"a test\"}";
+                let text = format!(
+                    "POST /v1/seal HTTP/1.1\r\nHost: hostd\r\nIdempotency-Key: kill-{}\r\nContent-Length: {}\r\n\r\n{body}",
+                    client::now().0,
+                    body.len()
+                );
+                stream.and_then(|mut s| s.write_all(text.as_bytes()))
             });
             std::thread::sleep(Duration::from_micros(rng.below(2_000)));
         }

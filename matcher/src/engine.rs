@@ -51,6 +51,7 @@ mod states;
 mod tracked;
 mod vault;
 mod venue;
+mod view;
 
 pub use money::DepositError;
 pub use rules::{RulesError, check_rules};

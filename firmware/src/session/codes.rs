@@ -74,6 +74,7 @@ reasons! {
         3 Replaced "A newer login of the member took the session over.",
         4 VenueStops "The venue stops.",
         5 KeysUsedUp "The keys have sealed as many datagrams as they may: log in again.",
+        6 Kicked "The venue's operator ended the session; the member may log in again.",
     }
 }
 

@@ -485,7 +485,7 @@ messages! {
     /// An operator acts. It changes nothing; what it is about comes right after, if the journal has a record of its own
     /// for that.
     920 InOperatorAct {
-        /// First eight bytes, little-endian, of the BLAKE3 hash of the act's idempotency key, which the audit log has.
+        /// First eight bytes, little-endian, of the hash of the audit log's entry of the request; zero: of the box itself.
         request: u64,
         /// Unix user that asked.
         uid: u32,

@@ -1,5 +1,8 @@
-//! What operators use: sockets, commands, and what is shown.
+//! What operators use: sockets by role, commands, what is shown, the audit log, and the command line over it all.
 
 pub mod admin;
+pub mod audit;
 pub mod operator;
+pub mod role;
+pub mod server;
 pub mod status;

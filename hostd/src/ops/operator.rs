@@ -9,9 +9,12 @@ use firmware::wire::feed::{
     STATE_AUCTION, STATE_CANCEL_ONLY, STATE_DELIVERED, STATE_HALT, STATE_OPEN, STATE_PRE_OPEN,
     STATE_SETTLE,
 };
-use firmware::wire::input::{InLock, InOperatorCancel, InTradingState};
+use firmware::wire::input::{
+    InLock, InMemberLimits, InOperatorAct, InOperatorCancel, InRiskRules, InTradingState,
+};
 use firmware::wire::order::{KILL_LOCK, KILL_UNLOCK};
 use firmware::wire::sbe::{ID16_NULL, ID32_NULL};
+use matcher::engine::check_rules;
 use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +28,13 @@ const STATES: [(&str, u8); 7] = [
     ("settle", STATE_SETTLE),
     ("delivered", STATE_DELIVERED),
 ];
+
+/// The word of a trading state.
+#[must_use]
+pub fn state_word(state: u8) -> &'static str {
+    let word = STATES.iter().find(|(_, number)| *number == state);
+    word.map_or("unknown", |(word, _)| word)
+}
 
 /// An id, or `"all"`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,7 +59,7 @@ impl<'de> Deserialize<'de> for Which {
     }
 }
 
-/// A command as the admin socket reads it.
+/// A command as the operators' sockets read it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
     /// Moves instruments to a trading state.
@@ -58,6 +68,102 @@ pub enum Command {
     Lock(LockBody),
     /// Cancels orders.
     Cancel(CancelBody),
+    /// Ends a member's session.
+    Kick(KickBody),
+    /// Sets a member's rates.
+    Limits(LimitsBody),
+    /// Closes the open batch.
+    Seal,
+    /// Refuses logins, and orders that may add risk.
+    Drain,
+    /// Stops the box when everything is durable.
+    Stop,
+    /// The prices are the operator's, not the oracles'.
+    Override(OverrideBody),
+    /// The prices are the oracles' again.
+    Release,
+    /// Adds or revokes a key of a member.
+    Key(KeyBody),
+    /// Other rules of risk, after so much notice, ns.
+    Rules(InRiskRules, u64),
+}
+
+impl Command {
+    /// Its number in the journal.
+    #[must_use]
+    pub const fn act(&self) -> u16 {
+        match self {
+            Self::State(_) => 1,
+            Self::Lock(_) => 2,
+            Self::Cancel(_) => 3,
+            Self::Kick(_) => 4,
+            Self::Limits(_) => 5,
+            Self::Seal => 6,
+            Self::Drain => 7,
+            Self::Stop => 8,
+            Self::Rules(..) => 9,
+            Self::Override(_) => 10,
+            Self::Release => 11,
+            Self::Key(_) => 12,
+        }
+    }
+
+    /// Member, account or instrument that it is about, or the null value.
+    #[must_use]
+    pub fn subject(&self) -> u32 {
+        let one = |which: Which| match which {
+            Which::All => None,
+            Which::One(id) => Some(id),
+        };
+        let subject = match self {
+            Self::State(b) => one(b.instrument),
+            Self::Lock(b) => Some(b.member),
+            Self::Cancel(b) => b.account.or(b.member).or(b.instrument.map(Into::into)),
+            Self::Kick(b) => Some(b.member),
+            Self::Limits(b) => Some(b.member),
+            Self::Key(b) => Some(b.member),
+            Self::Seal
+            | Self::Drain
+            | Self::Stop
+            | Self::Override(_)
+            | Self::Release
+            | Self::Rules(..) => None,
+        };
+        subject.unwrap_or(ID32_NULL)
+    }
+}
+
+/// Who asks for a command: what the journal keeps of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct By {
+    /// See [`InOperatorAct::request`].
+    pub request: u64,
+    /// Unix user that asked.
+    pub uid: u32,
+    /// Unix user that approved.
+    pub approver: Option<u32>,
+}
+
+impl By {
+    /// The box itself.
+    pub const BOX: Self = Self {
+        request: 0,
+        uid: 0,
+        approver: None,
+    };
+
+    /// The record that comes before the command's own.
+    #[must_use]
+    pub fn record(&self, command: &Command) -> InOperatorAct {
+        InOperatorAct {
+            request: self.request,
+            uid: self.uid,
+            approver: self.approver.unwrap_or(ID32_NULL),
+            subject: command.subject(),
+            act: command.act(),
+            pad1: 0,
+        }
+    }
 }
 
 /// `POST /v1/state`
@@ -94,6 +200,48 @@ pub struct CancelBody {
     pub instrument: Option<u16>,
 }
 
+/// `POST /v1/kick`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KickBody {
+    /// Whose session.
+    pub member: u32,
+}
+
+/// `POST /v1/limits`: what is left out stays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsBody {
+    /// Whose.
+    pub member: u32,
+    /// Requests a second.
+    pub orders_per_second: Option<u32>,
+    /// Entries of mass quotes a second.
+    pub quotes_per_second: Option<u32>,
+}
+
+/// `POST /v1/oracle/override`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverrideBody {
+    /// Index, micro-units.
+    pub index_micro: i64,
+    /// Volatilities of the four slots, scaled by 1e9.
+    pub vols_e9: [i64; 4],
+}
+
+/// `POST /v1/keys`
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyBody {
+    /// Whose.
+    pub member: u32,
+    /// Number of the key, 1 to 255; the configuration's key is 1.
+    pub key_id: u32,
+    /// Ed25519, hex; left out: the key is revoked.
+    pub public_key: Option<String>,
+}
+
 /// A command that passed the checks.
 #[derive(Clone, Copy, Debug)]
 pub enum OperatorInput {
@@ -103,6 +251,12 @@ pub enum OperatorInput {
     Lock(InLock),
     /// Cancel.
     Cancel(InOperatorCancel),
+    /// Rates of a member.
+    Limits(InMemberLimits),
+    /// Rules of risk, after so much notice, ns.
+    Rules(InRiskRules, u64),
+    /// Close the open batch.
+    Seal,
 }
 
 /// Why a command is refused: nothing was changed.
@@ -138,7 +292,39 @@ pub enum CommandRefused {
     /// Not an action.
     #[error("'{0}' is neither lock nor unlock")]
     Action(String),
+    /// Nothing to end.
+    #[error("member {0} has no session")]
+    NoSession(u32),
+    /// Beyond what a rate can be.
+    #[error("{key}: {got} must be in 1..={RATE_MAX}")]
+    Rate {
+        /// Which.
+        key: &'static str,
+        /// Asked for.
+        got: u32,
+    },
+    /// No rate was named.
+    #[error("neither orders_per_second nor quotes_per_second is named")]
+    NoRate,
+    /// No price.
+    #[error("{0}")]
+    Price(String),
+    /// The oracles rule already.
+    #[error("no override of the prices is in force")]
+    NoOverride,
+    /// No rules.
+    #[error("risk: {0}")]
+    Rules(String),
+    /// Not a key.
+    #[error("{0}")]
+    Key(String),
+    /// The box is full of other requests.
+    #[error("the engine has no room for a command now: ask again")]
+    Busy,
 }
+
+/// Highest rate that can be set.
+pub const RATE_MAX: u32 = 1_000_000;
 
 impl CommandRefused {
     /// Word for programs.
@@ -152,6 +338,13 @@ impl CommandRefused {
             Self::NoAccounts(_) => "no_accounts",
             Self::State(_) => "unknown_state",
             Self::Action(_) => "unknown_action",
+            Self::NoSession(_) => "no_session",
+            Self::Rate { .. } | Self::NoRate => "bad_rate",
+            Self::Price(_) => "bad_price",
+            Self::NoOverride => "no_override",
+            Self::Rules(_) => "bad_rules",
+            Self::Key(_) => "bad_key",
+            Self::Busy => "busy",
         }
     }
 
@@ -159,20 +352,29 @@ impl CommandRefused {
     #[must_use]
     pub const fn status(&self) -> u16 {
         match self {
-            Self::Instrument(_) | Self::Member(_) | Self::Account(_) => 404,
-            Self::AccountOfAnother { .. } | Self::NoAccounts(_) => 409,
-            Self::State(_) | Self::Action(_) => 422,
+            Self::Instrument(_) | Self::Member(_) | Self::Account(_) | Self::NoSession(_) => 404,
+            Self::AccountOfAnother { .. } | Self::NoAccounts(_) | Self::NoOverride => 409,
+            Self::State(_)
+            | Self::Action(_)
+            | Self::Rate { .. }
+            | Self::NoRate
+            | Self::Price(_)
+            | Self::Rules(_)
+            | Self::Key(_) => 422,
+            Self::Busy => 503,
         }
     }
 }
 
-/// Who and what the day knows; it does not change while the box runs.
+/// Who and what the day knows.
 #[derive(Clone, Debug, Default)]
 pub struct Roll {
     instruments: BTreeSet<u32>,
     members: BTreeSet<u32>,
     /// Account to member.
     accounts: BTreeMap<u32, u32>,
+    /// Requests and quotes a second, by member.
+    rates: BTreeMap<u32, (u32, u32)>,
 }
 
 impl Roll {
@@ -185,23 +387,111 @@ impl Roll {
             .chain(listing.accounts.iter().map(|a| (a.account, a.member)))
             .collect();
         let configured = config.members.iter().map(|m| m.id);
+        let rates =
+            (config.members.iter()).map(|m| (m.id, (m.orders_per_second, m.quotes_per_second)));
+        let set =
+            (core.limits.values()).map(|l| (l.member, (l.orders_per_second, l.quotes_per_second)));
         Self {
             instruments: listed.map(|l| l.instrument.into()).collect(),
             members: configured.chain(accounts.values().copied()).collect(),
             accounts,
+            rates: rates.chain(set).collect(),
         }
+    }
+
+    /// Members, with the accounts that they trade for and their rates: requests and quotes a second.
+    pub fn members(&self) -> impl Iterator<Item = (u32, Vec<u32>, Option<(u32, u32)>)> + '_ {
+        self.members.iter().map(|m| {
+            let own = self.accounts.iter().filter(|(_, owner)| *owner == m);
+            (
+                *m,
+                own.map(|(a, _)| *a).collect(),
+                self.rates.get(m).copied(),
+            )
+        })
+    }
+
+    /// Notes what a command changed.
+    pub fn note(&mut self, input: &OperatorInput) {
+        if let OperatorInput::Limits(m) = input {
+            let rates = (m.orders_per_second, m.quotes_per_second);
+            self.rates.insert(m.member, rates);
+        }
+    }
+
+    /// Accounts that a cancel or a lock is about.
+    #[must_use]
+    pub fn accounts_of(&self, command: &Command) -> Vec<u32> {
+        let (member, account) = match command {
+            Command::Lock(b) => match b.account {
+                Which::All => (Some(b.member), None),
+                Which::One(id) => (Some(b.member), Some(id)),
+            },
+            Command::Cancel(b) => (b.member, b.account),
+            Command::Kick(b) => (Some(b.member), None),
+            _ => return Vec::new(),
+        };
+        let is_meant = |a: u32, m: u32| {
+            member.is_none_or(|member| member == m) && account.is_none_or(|account| account == a)
+        };
+        let all = self.accounts.iter().filter(|(a, m)| is_meant(**a, **m));
+        all.map(|(a, _)| *a).collect()
     }
 
     /// Checks a command.
     ///
     /// # Errors
     /// Why it is refused.
-    pub fn check(&self, command: &Command) -> Result<OperatorInput, CommandRefused> {
-        match command {
-            Command::State(body) => self.state(body).map(OperatorInput::State),
-            Command::Lock(body) => self.lock(body).map(OperatorInput::Lock),
-            Command::Cancel(body) => self.cancel(body).map(OperatorInput::Cancel),
+    pub fn check(&self, command: &Command) -> Result<Option<OperatorInput>, CommandRefused> {
+        Ok(Some(match command {
+            Command::State(body) => OperatorInput::State(self.state(body)?),
+            Command::Lock(body) => OperatorInput::Lock(self.lock(body)?),
+            Command::Cancel(body) => OperatorInput::Cancel(self.cancel(body)?),
+            Command::Limits(body) => OperatorInput::Limits(self.limits(body)?),
+            Command::Rules(rules, notice_ns) => {
+                check_rules(rules).map_err(|e| CommandRefused::Rules(e.to_string()))?;
+                OperatorInput::Rules(*rules, *notice_ns)
+            }
+            Command::Seal => OperatorInput::Seal,
+            Command::Drain => OperatorInput::State(InTradingState {
+                instrument: ID16_NULL,
+                state: STATE_CANCEL_ONLY,
+                ..InTradingState::zeroed()
+            }),
+            Command::Kick(body) => {
+                self.member(body.member)?;
+                return Ok(None);
+            }
+            Command::Key(body) => {
+                self.member(body.member)?;
+                return Ok(None);
+            }
+            Command::Stop | Command::Override(_) | Command::Release => return Ok(None),
+        }))
+    }
+
+    fn limits(&self, body: &LimitsBody) -> Result<InMemberLimits, CommandRefused> {
+        self.member(body.member)?;
+        let LimitsBody {
+            member,
+            orders_per_second,
+            quotes_per_second,
+        } = *body;
+        if orders_per_second.is_none() && quotes_per_second.is_none() {
+            return Err(CommandRefused::NoRate);
         }
+        let held = self.rates.get(&member).copied().unwrap_or((1, 1));
+        let rate = |key, asked: Option<u32>, held| match asked {
+            Some(got) if !(1..=RATE_MAX).contains(&got) => Err(CommandRefused::Rate { key, got }),
+            Some(rate) => Ok(rate),
+            None => Ok(held),
+        };
+        Ok(InMemberLimits {
+            member,
+            orders_per_second: rate("orders_per_second", orders_per_second, held.0)?,
+            quotes_per_second: rate("quotes_per_second", quotes_per_second, held.1)?,
+            pad1: 0,
+        })
     }
 
     fn state(&self, body: &StateBody) -> Result<InTradingState, CommandRefused> {
@@ -293,6 +583,7 @@ mod tests {
             instruments: [0, 3].into(),
             members: [1, 2, 9].into(),
             accounts: [(1, 1), (7, 2)].into(),
+            rates: [(1, (1_000, 10_000))].into(),
         }
     }
 

@@ -4,6 +4,7 @@ use crate::capacity::resident_bytes;
 use crate::feed::FeedCounters;
 use crate::machine::clock::ClockHealth;
 use crate::nic::NicCounters;
+use crate::ops::admin::ProofReport;
 use crate::tiles::journal_tile::JournalStats;
 use crate::tiles::lanes::{EngineSnapshot, GatewaySnapshot, StageTimes, WireCounters};
 use crate::tiles::logins::LoginCounters;
@@ -127,6 +128,8 @@ pub struct ControlCounts {
     pub logins: LoginCounters,
     /// Control datagrams that are none.
     pub bad_control: u64,
+    /// What the prover told last.
+    pub proofs: Option<ProofReport>,
 }
 
 /// What gateway, engine, tiles and lanes showed of themselves last.
@@ -166,6 +169,8 @@ pub struct Status {
     logins: LoginCounters,
     feed: FeedCounters,
     bad_control: u64,
+    /// What the prover told last.
+    proofs: Option<ProofReport>,
     oracle: OracleStatus,
     clock: ClockHealth,
     stage_ns: BTreeMap<&'static str, Percentiles>,
@@ -173,6 +178,12 @@ pub struct Status {
 }
 
 impl Status {
+    /// Last record that is on disk.
+    #[must_use]
+    pub const fn durable_seq(&self) -> u64 {
+        self.durable_seq
+    }
+
     /// Puts the pieces together.
     #[must_use]
     pub fn new(
@@ -227,6 +238,7 @@ impl Status {
             logins: control.logins,
             feed,
             bad_control: control.bad_control,
+            proofs: control.proofs,
             oracle,
             clock: s.map(|s| s.clock).unwrap_or_default(),
             stage_ns: stages

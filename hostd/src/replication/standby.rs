@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::feed::FeedDay;
 use crate::machine::log;
 use crate::ops::admin::hex;
+use crate::ops::role::Role;
 use crate::storage::disk::{Durability, UringDisk};
 use crate::storage::recover::{Restored, hold_batches, restore, write_missing};
 use crate::storage::snapshot;
@@ -70,7 +71,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         ..ReplicationStatus::default()
     }));
     let promise = Arc::new(Mutex::new(term));
-    let control = Control::serve(&config.admin.socket, Arc::clone(&shared))?;
+    let control = Control::serve(&config.admin.socket(Role::Admin), Arc::clone(&shared))?;
     let answering = Answering::start(section, key, data.path().into(), &promise, &shared)?;
     // A thread of its own goes first, and what it becomes at a promotion does not inherit that.
     let followed = std::thread::scope(|scope| {

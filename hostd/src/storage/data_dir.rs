@@ -43,6 +43,12 @@ impl DataDir {
         self.0.join("spool")
     }
 
+    /// The audit log.
+    #[must_use]
+    pub fn audit(&self) -> PathBuf {
+        self.0.join("audit.jsonl")
+    }
+
     /// Directory of the snapshots.
     #[must_use]
     pub fn snapshots(&self) -> PathBuf {

@@ -22,15 +22,27 @@ pub enum From {
     Both,
 }
 
+/// How far a replay goes, and what it says on the way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Extent {
+    /// Record to stop at; the journal may then be one that is being written.
+    pub until: Option<u64>,
+    /// Says on standard error where it is.
+    pub shows_progress: bool,
+}
+
+/// Records between two lines of progress.
+const PROGRESS: u64 = 1 << 16;
+
 /// Replays the journal in `data` and prints the state that it leads to.
 ///
 /// # Errors
 /// When journal or snapshot are damaged, or two replays differ.
-pub fn run(data: &DataDir, from: From, as_json: bool) -> anyhow::Result<()> {
+pub fn run(data: &DataDir, from: From, extent: Extent, as_json: bool) -> anyhow::Result<()> {
     let ends = match from {
-        From::Genesis => vec![from_genesis(data)?],
-        From::Snapshot => vec![from_snapshot(data)?],
-        From::Both => vec![from_genesis(data)?, from_snapshot(data)?],
+        From::Genesis => vec![from_genesis(data, extent)?],
+        From::Snapshot => vec![from_snapshot(data, extent)?],
+        From::Both => vec![from_genesis(data, extent)?, from_snapshot(data, extent)?],
     };
     for end in &ends {
         if as_json {
@@ -58,14 +70,14 @@ struct End {
     seconds: f64,
 }
 
-fn from_genesis(data: &DataDir) -> anyhow::Result<End> {
+fn from_genesis(data: &DataDir, extent: Extent) -> anyhow::Result<End> {
     let mark = snapshot::genesis();
-    follow(data, Core::default(), &mark, FeedHash::new(), None)
+    follow(data, Core::default(), &mark, FeedHash::new(), None, extent)
 }
 
-fn from_snapshot(data: &DataDir) -> anyhow::Result<End> {
+fn from_snapshot(data: &DataDir, extent: Extent) -> anyhow::Result<End> {
     let (core, mark, feed, name) = snapshot::newest(data)?;
-    follow(data, core, &mark, feed, Some(name))
+    follow(data, core, &mark, feed, Some(name), extent)
 }
 
 fn follow(
@@ -74,11 +86,16 @@ fn follow(
     mark: &journal::Mark,
     mut feed: FeedHash,
     from: Option<String>,
+    extent: Extent,
 ) -> anyhow::Result<End> {
     let dir = data.journal();
     ensure!(dir.is_dir(), "{}: no journal there", dir.display());
     let begun = Instant::now();
-    let recovered = recover(&dir, core, mark, None, None, |core| {
+    let recovered = recover(&dir, core, mark, extent.until, None, |core| {
+        let seq = core.engine.last_seq().0;
+        if extent.shows_progress && seq.is_multiple_of(PROGRESS) {
+            eprintln!("at {seq}");
+        }
         for outcome in core.outbox.outcomes() {
             if let matcher::outbox::Outcome::Feed(m) = outcome {
                 feed.push_parts(m.header(), m.block());

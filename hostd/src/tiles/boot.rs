@@ -6,8 +6,9 @@ use crate::machine::clock::{Clock, RealClock};
 use crate::machine::doctor::{self, Depth, Subject};
 use crate::machine::{log, memory};
 use crate::nic::{AnyNic, UringNic};
-use crate::ops::admin;
-use crate::ops::operator::Roll;
+use crate::ops::audit::{AuditLog, Entry, Outcome};
+use crate::ops::operator::{KeyBody, Roll};
+use crate::ops::server::Server;
 use crate::ops::status::Stages;
 use crate::replication::Tee;
 use crate::replication::etcd::Lead;
@@ -37,7 +38,7 @@ use handshake::{PublicKey, SecretKey, VenueLogin};
 use journal::{GroupCommit, JournalDir};
 use lane::{Consumer, Gauges, Parker, Producer, Watermark, WatermarkReader};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -272,9 +273,12 @@ pub(crate) fn run_restored(
 
     let (planned, meter) = plan.take(Stage::Control);
     let pace = Pace::new(clock, meter, planned.wait);
+    let audit = AuditLog::open(&config.data().audit()).context("audit log")?;
+    let mut logins = login(config, key)?;
+    set_keys(&mut logins, &audit.1);
     let tile = ControlTile {
         lanes: control,
-        logins: login(config, key)?,
+        logins,
         oracle,
         roll,
         stages: Stages::new(),
@@ -287,7 +291,7 @@ pub(crate) fn run_restored(
     };
     // The control tile runs on the process's first thread, after all others began on cores of their own.
     settle(&planned)?;
-    let ended = control_loop(config, tile);
+    let ended = control_loop(config, tile, audit);
     let tiles = Tiles {
         hot,
         journal,
@@ -496,21 +500,43 @@ fn login(config: &Config, key: SecretKey) -> anyhow::Result<LoginDesk> {
     Ok(LoginDesk::new(login, locked.map(|m| m.member()).collect()))
 }
 
-fn control_loop(config: &Config, control: ControlTile<RealClock>) -> anyhow::Result<Ended> {
+/// Keys that operators set go before the configuration's.
+fn set_keys(logins: &mut LoginDesk, entries: &[Entry]) {
+    let mut asked = std::collections::BTreeMap::new();
+    for draft in entries.iter().map(|e| &e.draft) {
+        if draft.act != "key" {
+            continue;
+        }
+        match draft.outcome {
+            Outcome::Asked | Outcome::Approved => drop(asked.insert(&draft.key, &draft.args)),
+            Outcome::Done => {
+                let args = asked.get(&draft.key).copied();
+                if let Some(Ok(body)) = args.map(|a| serde_json::from_value::<KeyBody>(a.clone())) {
+                    logins.set_key(&body);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn control_loop(
+    config: &Config,
+    control: ControlTile<RealClock>,
+    audit: (AuditLog, Vec<Entry>),
+) -> anyhow::Result<Ended> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let socket: PathBuf = config.admin.socket.clone();
     runtime.block_on(async move {
         let (desk, requests) = tokio::sync::mpsc::channel(depth::ADMIN);
-        admin::serve(&socket, desk)?;
+        let server = Server::start(config, desk, audit)?;
         let signal = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         memory::settle(&config.memory)?;
         println!("hostd: ready");
         let ended = control.run(requests, signal).await;
-        // The answer to the shutdown request is on its way out.
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let _ = std::fs::remove_file(&socket);
+        // The answer to the request to stop goes out before the sockets close.
+        drop(server);
         ended
     })
 }

@@ -3,19 +3,21 @@
 
 use crate::feed::FeedCounters;
 use crate::machine::clock::Clock;
+use crate::ops::admin::{Acted, Done, ProofReport, Scope};
 use crate::ops::admin::{AdminRequest, DepositBody};
-use crate::ops::operator::{CommandRefused, Roll};
+use crate::ops::operator::{By, Command, CommandRefused, OperatorInput, Roll};
 use crate::ops::status::{ControlCounts, HotStatus, Stages, Status};
 use crate::tiles::journal_tile::JournalStats;
 use crate::tiles::lanes::{
-    ControlDatagram, EngineSnapshot, FromEngine, FromGateway, GatewaySnapshot, StageTimes, Stopped,
-    ToEngine, ToGateway,
+    ControlDatagram, EngineSnapshot, FromEngine, FromGateway, GatewaySnapshot, Look, SessionRow,
+    StageTimes, ToEngine, ToGateway,
 };
 use crate::tiles::logins::LoginDesk;
 use crate::tiles::meters::Machine;
 use crate::tiles::oracle_desk::OracleDesk;
 use crate::tiles::tile::Pace;
 use firmware::session::read_control;
+use firmware::units::MemberId;
 use firmware::wire::input::InDeposit;
 use firmware::wire::session::{Negotiate, SessionMessage};
 use lane::{Consumer, Parker, Producer, Waker};
@@ -26,6 +28,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
+
+/// Sessions that are shown at most.
+const SESSION_ROWS: usize = 4_096;
 
 /// Ends of the lanes that the control tile holds.
 pub struct ControlLanes {
@@ -82,9 +87,11 @@ pub struct Desk {
     gateway: Option<GatewaySnapshot>,
     engine: Option<EngineSnapshot>,
     deposits: VecDeque<oneshot::Sender<Result<u64, DepositError>>>,
-    seals: VecDeque<oneshot::Sender<u64>>,
-    commands: VecDeque<oneshot::Sender<Result<u64, CommandRefused>>>,
-    stop: Option<oneshot::Sender<Stopped>>,
+    acts: VecDeque<(Command, oneshot::Sender<Acted>)>,
+    looks: VecDeque<oneshot::Sender<Box<Look>>>,
+    sessions: VecDeque<oneshot::Sender<Vec<SessionRow>>>,
+    stop: Option<oneshot::Sender<Acted>>,
+    proofs: Option<ProofReport>,
     bad_control: u64,
 }
 
@@ -96,9 +103,11 @@ impl Desk {
             gateway: None,
             engine: None,
             deposits: VecDeque::new(),
-            seals: VecDeque::new(),
-            commands: VecDeque::new(),
+            acts: VecDeque::new(),
+            looks: VecDeque::new(),
+            sessions: VecDeque::new(),
             stop: None,
+            proofs: None,
             bad_control: 0,
         }
     }
@@ -230,26 +239,66 @@ impl<C: Clock> ControlTile<C> {
                     let _ = reply.send(answer);
                 }
             }
-            FromEngine::Operated(seq) => {
-                if let Some(reply) = self.desk.commands.pop_front() {
-                    let _ = reply.send(Ok(seq));
+            FromEngine::Operated { seq, batch_no } => {
+                if let Some((command, reply)) = self.desk.acts.pop_front() {
+                    self.acted(&command, seq, batch_no, reply);
                 }
             }
-            FromEngine::Sealed(batch_no) => {
-                if let Some(reply) = self.desk.seals.pop_front() {
-                    let _ = reply.send(batch_no);
+            FromEngine::Looked(look) => {
+                if let Some(reply) = self.desk.looks.pop_front() {
+                    let _ = reply.send(look);
                 }
             }
         }
+    }
+
+    /// Does what is not the engine's part of a command that stands in the journal, and answers.
+    fn acted(&mut self, command: &Command, seq: u64, batch_no: u64, reply: oneshot::Sender<Acted>) {
+        let mut done = Done {
+            engine_seq: Some(seq),
+            batch_no: None,
+            stopped: None,
+        };
+        match command {
+            Command::Kick(body) => {
+                // Without room the session stays, and the operator sees it there.
+                let _ = (self.lanes.to_gateway).push(ToGateway::Kick(MemberId(body.member)));
+                self.lanes.gateway.wake();
+            }
+            Command::Drain => self.logins.stop(),
+            Command::Seal => done.batch_no = Some(batch_no),
+            Command::Override(body) => self.oracle.override_with(body),
+            Command::Release => self.oracle.release(),
+            Command::Key(body) => self.logins.set_key(body),
+            Command::Stop => {
+                self.desk.stop = Some(reply);
+                return self.stop();
+            }
+            Command::State(_)
+            | Command::Lock(_)
+            | Command::Cancel(_)
+            | Command::Limits(_)
+            | Command::Rules(..) => {}
+        }
+        let _ = reply.send(Ok(done));
     }
 
     /// Returns whether the box has stopped.
     fn on_gateway(&mut self, message: FromGateway) -> bool {
         match message {
             FromGateway::Control(d) => self.on_control(&d),
+            FromGateway::Looked(rows) => {
+                if let Some(reply) = self.desk.sessions.pop_front() {
+                    let _ = reply.send(rows);
+                }
+            }
             FromGateway::Stopped(stopped) => {
                 if let Some(reply) = self.desk.stop.take() {
-                    let _ = reply.send(stopped);
+                    let _ = reply.send(Ok(Done {
+                        engine_seq: Some(stopped.engine_seq),
+                        batch_no: None,
+                        stopped: Some(stopped),
+                    }));
                 }
                 return true;
             }
@@ -287,24 +336,51 @@ impl<C: Clock> ControlTile<C> {
                 self.desk.deposits.push_back(reply);
                 self.send(ToEngine::Deposit(deposit_input(&body)));
             }
-            AdminRequest::Operate(command, reply) => match self.roll.check(&command) {
-                Ok(input) => {
-                    // Without room the asker hears that the box does not answer.
-                    if self.send(ToEngine::Operator(input)) {
-                        self.desk.commands.push_back(reply);
-                    }
+            AdminRequest::Act(command, by, reply) => self.act(command, by, reply),
+            AdminRequest::Check(command, reply) => {
+                let _ = reply.send(self.check(&command).map(|_| Scope {
+                    accounts: self.roll.accounts_of(&command),
+                }));
+            }
+            AdminRequest::Roll(reply) => drop(reply.send(Box::new(self.roll.clone()))),
+            AdminRequest::Look(look, reply) => {
+                if self.send(ToEngine::Look(look)) {
+                    self.desk.looks.push_back(reply);
                 }
-                Err(why) => drop(reply.send(Err(why))),
-            },
-            AdminRequest::Seal(reply) => {
-                self.desk.seals.push_back(reply);
-                self.send(ToEngine::Seal);
             }
-            AdminRequest::Shutdown(reply) => {
-                self.desk.stop = Some(reply);
-                self.stop();
+            AdminRequest::Sessions(reply) => {
+                let rows = Vec::with_capacity(SESSION_ROWS);
+                if self.lanes.to_gateway.push(ToGateway::Look(rows)).is_ok() {
+                    self.desk.sessions.push_back(reply);
+                }
+                self.lanes.gateway.wake();
             }
+            AdminRequest::Proofs(report) => self.desk.proofs = Some(report),
         }
+    }
+
+    fn check(&self, command: &Command) -> Result<Option<OperatorInput>, CommandRefused> {
+        match command {
+            Command::Override(body) => self.oracle.check_override(body)?,
+            Command::Release if !self.oracle.is_overridden() => {
+                return Err(CommandRefused::NoOverride);
+            }
+            Command::Key(body) => LoginDesk::check_key(body)?,
+            _ => {}
+        }
+        self.roll.check(command)
+    }
+
+    fn act(&mut self, command: Command, by: By, reply: oneshot::Sender<Acted>) {
+        let input = match self.check(&command) {
+            Ok(input) => input,
+            Err(why) => return drop(reply.send(Err(why))),
+        };
+        if !self.send(ToEngine::Operator(by.record(&command), input)) {
+            return drop(reply.send(Err(CommandRefused::Busy)));
+        }
+        input.iter().for_each(|input| self.roll.note(input));
+        self.desk.acts.push_back((command, reply));
     }
 
     fn status(&self) -> Status {
@@ -326,6 +402,7 @@ impl<C: Clock> ControlTile<C> {
             ControlCounts {
                 logins: self.logins.counters,
                 bad_control: self.desk.bad_control,
+                proofs: self.desk.proofs,
             },
         )
     }

@@ -1,6 +1,7 @@
 //! Everything right of the sequencer, and the gate: the part of the daemon that is a function of the
 //! journal. The live box and a replay run the same code.
 
+mod look;
 mod snapshot;
 
 use crate::capacity::Capacity;

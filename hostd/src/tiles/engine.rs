@@ -268,17 +268,34 @@ impl EngineStage {
                 });
                 self.answer(FromEngine::Deposit(answer));
             }
-            ToEngine::Operator(command) => {
+            ToEngine::Operator(act, command) => {
+                self.venue(&act, now, out);
                 match &command {
-                    OperatorInput::State(m) => self.venue(m, now, out),
-                    OperatorInput::Lock(m) => self.venue(m, now, out),
-                    OperatorInput::Cancel(m) => self.venue(m, now, out),
+                    None => {}
+                    Some(OperatorInput::State(m)) => self.venue(m, now, out),
+                    Some(OperatorInput::Lock(m)) => self.venue(m, now, out),
+                    Some(OperatorInput::Cancel(m)) => self.venue(m, now, out),
+                    Some(OperatorInput::Limits(m)) => self.venue(m, now, out),
+                    Some(OperatorInput::Rules(m, notice_ns)) => {
+                        let rules = InRiskRules {
+                            effective_time: now.0 + notice_ns,
+                            ..*m
+                        };
+                        self.venue(&rules, now, out);
+                    }
+                    Some(OperatorInput::Seal) => {
+                        self.pass_time(TIMER_SEAL | TIMER_OPERATOR, now, out);
+                    }
                 }
-                self.answer(FromEngine::Operated(self.core.engine.last_seq().0));
+                let engine = &self.core.engine;
+                self.answer(FromEngine::Operated {
+                    seq: engine.last_seq().0,
+                    batch_no: engine.batch_no() - 1,
+                });
             }
-            ToEngine::Seal => {
-                self.pass_time(TIMER_SEAL | TIMER_OPERATOR, now, out);
-                self.answer(FromEngine::Sealed(self.core.engine.batch_no() - 1));
+            ToEngine::Look(mut look) => {
+                self.core.look(&mut look);
+                self.answer(FromEngine::Looked(look));
             }
         }
     }

@@ -18,8 +18,8 @@ use crate::machine::logs::FeedLog;
 use crate::nic::{BURST, Nic, RxBurst};
 use crate::tiles::egress::{Egress, FeedEgress, ORDERS, ORDERS_B};
 use crate::tiles::lanes::{
-    Arrival, ArrivalsIn, ControlDatagram, FromGateway, GatewaySnapshot, StageTimes, Stopped,
-    ToGateway, Told, WireCounters,
+    Arrival, ArrivalsIn, ControlDatagram, FromGateway, GatewaySnapshot, SessionRow, StageTimes,
+    Stopped, ToGateway, Told, WireCounters,
 };
 use crate::tiles::meters::LaneMeter;
 use crate::tiles::outlet::Outlet;
@@ -288,6 +288,10 @@ impl<N: Nic> GatewayStage<N> {
 
     fn take_control(&mut self, now: TimeNs) -> usize {
         for taken in 0..CONTROL_BURST {
+            // A session that the operator ends is the engine's to hear of.
+            if !self.lanes.arrivals.has_room(ARRIVALS_ROOM) {
+                return taken;
+            }
             match self.lanes.control_in.pop() {
                 None => return taken,
                 Some(ToGateway::Login(session, peer)) => {
@@ -299,10 +303,28 @@ impl<N: Nic> GatewayStage<N> {
                 Some(ToGateway::Send(d)) => {
                     self.io.egress.control(&mut self.nic, d.peer, d.payload());
                 }
+                Some(ToGateway::Kick(member)) => self.kick(member, now),
+                Some(ToGateway::Look(rows)) => self.show_sessions(rows, now),
                 Some(ToGateway::Stop) => self.is_stopping = true,
             }
         }
         CONTROL_BURST
+    }
+
+    fn show_sessions(&mut self, mut rows: Vec<SessionRow>, now: TimeNs) {
+        let room = rows.capacity();
+        let live = self.io.connections.live_rows();
+        rows.extend(live.take(room).map(|(member, c)| SessionRow {
+            member: member.0,
+            session_id: c.session_id,
+            peer: c.peer.address,
+            silent_ns: now.0.saturating_sub(c.keep_alive.last_heard().0),
+            next_report: c.next_report,
+        }));
+        // The control tile asked for it and has room for the answer.
+        let sent = self.lanes.control_out.push(FromGateway::Looked(rows));
+        assert!(sent.is_ok(), "the control tile has room for what it asked");
+        self.lanes.control.wake();
     }
 
     /// Hands the engine what came in. There is room: it was looked at before a burst was taken.

@@ -7,7 +7,7 @@ use crate::tiles::sessions::Peer;
 use firmware::units::{MemberId, TimeNs};
 use firmware::wire::datagram::BODY_MAX;
 use firmware::wire::feed::FeedMessage;
-use firmware::wire::input::{InDeposit, InGap, InOracle, InSession};
+use firmware::wire::input::{InDeposit, InGap, InOperatorAct, InOracle, InSession};
 use firmware::wire::report::Report;
 use handshake::NewSession;
 use lane::{FRAME_HEAD, FrameConsumer, FrameProducer, frames};
@@ -61,6 +61,10 @@ pub enum ToGateway {
     Login(Box<NewSession>, Peer),
     /// A control datagram to send.
     Send(ControlDatagram),
+    /// A member's session ends.
+    Kick(MemberId),
+    /// Who has a session? The list has room for all.
+    Look(Vec<SessionRow>),
     /// Take nothing in any more, let everything become durable, answer with [`FromGateway::Stopped`].
     Stop,
 }
@@ -74,8 +78,25 @@ pub enum ToGateway {
 pub enum FromGateway {
     /// A control datagram that came in.
     Control(ControlDatagram),
+    /// Answer to a look.
+    Looked(Vec<SessionRow>),
     /// Everything is durable and sent.
     Stopped(Stopped),
+}
+
+/// A member's session.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct SessionRow {
+    /// Whose.
+    pub member: u32,
+    /// The client's number of it.
+    pub session_id: u64,
+    /// Where the last authentic datagram came from.
+    pub peer: std::net::SocketAddrV4,
+    /// Since when nothing came, ns.
+    pub silent_ns: u64,
+    /// Number of the next report.
+    pub next_report: u64,
 }
 
 /// Control tile to engine.
@@ -87,10 +108,92 @@ pub enum ToEngine {
     RiskTable(Box<RiskTable>),
     /// A deposit that is final on L1.
     Deposit(InDeposit),
-    /// A command of the operator.
-    Operator(OperatorInput),
-    /// The operator asks for a seal.
-    Seal,
+    /// A command of an operator: who acts, and the command's own record where it has one.
+    Operator(InOperatorAct, Option<OperatorInput>),
+    /// A look at the engine; see [`Look`].
+    Look(Box<Look>),
+}
+
+/// What somebody wants to see of the engine. The lists have room for what may be told; the engine takes no memory.
+#[derive(Debug)]
+pub enum Look {
+    /// One account.
+    Account(AccountLook),
+    /// All instruments.
+    Instruments(Vec<InstrumentRow>),
+}
+
+/// One account as the engine sees it.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct AccountLook {
+    /// Which.
+    pub account: u32,
+    /// Whose; zero: nobody's.
+    pub member: u32,
+    /// Whether a deposit ever came.
+    pub is_funded: bool,
+    /// Locked by its member or by the venue.
+    pub is_locked: bool,
+    /// Cash, micro-units.
+    pub cash_micro: i64,
+    /// Cash and positions at the marks, micro-units.
+    pub equity_micro: i64,
+    /// Equity in the worst scenario, micro-units; below zero it is liquidated.
+    pub worst_micro: i64,
+    /// Loss from the mark to the worst scenario, micro-units.
+    pub maintenance_micro: i64,
+    /// Positions: instrument and lots.
+    pub positions: Vec<(u16, i64)>,
+    /// Orders that rest, in all.
+    pub orders_open: u32,
+    /// The oldest of them.
+    pub orders: Vec<OrderRow>,
+}
+
+/// One resting order.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct OrderRow {
+    /// The venue's name of it.
+    pub order_id: u64,
+    /// The client's.
+    pub cl_ord_id: u64,
+    /// Instrument.
+    pub instrument: u16,
+    /// `buy` or `sell`.
+    pub side: &'static str,
+    /// Price, ticks.
+    pub price_ticks: i32,
+    /// Open lots.
+    pub lots: i64,
+    /// Lots filled before.
+    pub filled: i64,
+    /// Part of a mass quote.
+    pub is_quote: bool,
+}
+
+/// One instrument as the engine sees it.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct InstrumentRow {
+    /// Which.
+    pub instrument: u16,
+    /// Its name, padded with zero bytes.
+    #[serde(serialize_with = "symbol")]
+    pub symbol: [u8; 16],
+    /// Trading state, by its word.
+    pub state: &'static str,
+    /// Highest bid, ticks.
+    pub bid_ticks: Option<i32>,
+    /// Lowest offer, ticks.
+    pub ask_ticks: Option<i32>,
+    /// Tick, micro-units.
+    pub tick_micro: i64,
+    /// Mark of one lot, micro-units.
+    pub lot_mark_micro: Option<i64>,
+}
+
+fn symbol<S: serde::Serializer>(name: &[u8; 16], to: S) -> Result<S::Ok, S::Error> {
+    let len = name.iter().position(|b| *b == 0).unwrap_or(name.len());
+    to.serialize_str(&String::from_utf8_lossy(&name[..len]))
 }
 
 /// Engine to control tile.
@@ -98,10 +201,15 @@ pub enum ToEngine {
 pub enum FromEngine {
     /// Answer to a deposit: the next place in the queue, or why not.
     Deposit(Result<u64, DepositError>),
-    /// Answer to a command of the operator: its number in the journal.
-    Operated(u64),
-    /// Answer to a seal: the number of the batch that was sealed last.
-    Sealed(u64),
+    /// Answer to a command of an operator.
+    Operated {
+        /// The command's number in the journal.
+        seq: u64,
+        /// The batch that was sealed last.
+        batch_no: u64,
+    },
+    /// Answer to a look.
+    Looked(Box<Look>),
 }
 
 /// Where the engine stood when it stopped.

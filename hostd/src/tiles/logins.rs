@@ -1,18 +1,21 @@
 //! Logins: what the control tile does with a Negotiate. Nothing here grows with what comes in.
 
+use crate::ops::operator::{CommandRefused, KeyBody};
 use crate::tiles::lanes::{ControlDatagram, ToGateway};
 use crate::tiles::sessions::{LOGINS_MAX, Peer, conn_id};
 use firmware::session::SessionReject;
 use firmware::units::{MemberId, TimeNs};
 use firmware::wire::datagram::DatagramBuilder;
 use firmware::wire::session::Negotiate;
-use handshake::{SilentReason, SourceLimiter, VenueLogin, VenueReply};
+use handshake::{PublicKey, SilentReason, SourceLimiter, VenueLogin, VenueReply};
 use lane::Producer;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 /// Logins a second from one address. A login takes two requests, and twice as many over two order ports.
 const LOGINS_PER_SECOND: u32 = 20;
+/// Highest number of a member's key.
+pub const KEY_ID_MAX: u32 = 255;
 /// Addresses whose rates are told apart.
 const LIMITER_SLOTS: usize = 1 << 10;
 
@@ -65,6 +68,34 @@ impl LoginDesk {
     /// Refuses logins from now on.
     pub const fn stop(&mut self) {
         self.is_stopping = true;
+    }
+
+    /// Whether a key can be set.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_key(body: &KeyBody) -> Result<(), CommandRefused> {
+        let bad = |why: String| Err(CommandRefused::Key(why));
+        if !(1..=KEY_ID_MAX).contains(&body.key_id) {
+            return bad(format!(
+                "key_id: {} must be in 1..={KEY_ID_MAX}",
+                body.key_id
+            ));
+        }
+        match body.public_key.as_deref().map(PublicKey::from_hex) {
+            Some(Err(e)) => bad(format!("public_key: {e}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds, replaces or revokes a member's key; sessions that it opened go on until they end.
+    pub fn set_key(&mut self, body: &KeyBody) {
+        let member = MemberId(body.member);
+        match body.public_key.as_deref().map(PublicKey::from_hex) {
+            Some(Ok(key)) => self.login.register(member, body.key_id, key),
+            Some(Err(_)) => {}
+            None => drop(self.login.revoke(member, body.key_id)),
+        }
     }
 
     /// Takes a Negotiate; keys and answer go to the gateway, which is the caller's to wake.

@@ -1,6 +1,7 @@
 //! Signed prices in, risk tables out: who may say what the price is, and when what they say becomes a table.
 
 use crate::config::Config;
+use crate::ops::operator::{CommandRefused, OverrideBody};
 use crate::storage::recover::Listing;
 use crate::tiles::core::Core;
 use firmware::limits::INSTRUMENTS;
@@ -26,6 +27,8 @@ pub struct OracleDesk {
     epoch: u64,
     epoch_ns: u64,
     last_table: TimeNs,
+    /// The operator's prices: while they are there, the oracles' do not count.
+    operators: Option<OverrideBody>,
     status: OracleStatus,
 }
 
@@ -42,6 +45,8 @@ pub struct OracleStatus {
     pub refused: u64,
     /// Why no table could be made when one was due; none if one was.
     pub error: Option<String>,
+    /// The prices are the operator's.
+    pub is_overridden: bool,
 }
 
 /// Why an oracle report is not taken.
@@ -101,6 +106,7 @@ impl OracleDesk {
             epoch,
             epoch_ns,
             last_table: TimeNs(0),
+            operators: None,
             status: OracleStatus::default(),
         })
     }
@@ -158,17 +164,49 @@ impl OracleDesk {
         })
     }
 
-    /// The next risk table if one is due and the oracles agree.
+    /// Whether a table can be made of the operator's prices.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_override(&self, body: &OverrideBody) -> Result<(), CommandRefused> {
+        let time = self.last_table;
+        self.build(body.index_micro, &body.vols_e9, time)
+            .map(drop)
+            .map_err(CommandRefused::Price)
+    }
+
+    /// Makes tables of the operator's prices from now on, whatever the oracles say.
+    pub fn override_with(&mut self, body: &OverrideBody) {
+        self.operators = Some(*body);
+        self.status.is_overridden = true;
+        // At once, whenever the last one was made.
+        self.last_table = TimeNs(0);
+    }
+
+    /// The oracles rule again.
+    pub fn release(&mut self) {
+        self.operators = None;
+        self.status.is_overridden = false;
+    }
+
+    /// Whether the prices are the operator's.
+    #[must_use]
+    pub const fn is_overridden(&self) -> bool {
+        self.operators.is_some()
+    }
+
+    /// The next risk table if one is due and the oracles agree, or the operator has spoken.
     pub fn table(&mut self, now: TimeNs) -> Option<Box<RiskTable>> {
         if now.0 < self.last_table.0 + self.epoch_ns {
             return None;
         }
-        let built = match self.panel.read(now) {
-            Ok(reading) => {
+        let built = match (self.operators, self.panel.read(now)) {
+            (Some(own), _) => self.build(own.index_micro, &own.vols_e9, now),
+            (None, Ok(reading)) => {
                 self.note(&reading);
-                self.build(&reading, now)
+                self.build(reading.index_micro, &reading.vols_e9, now)
             }
-            Err(e) => Err(e.to_string()),
+            (None, Err(e)) => Err(e.to_string()),
         };
         match built {
             Ok(table) => {
@@ -187,12 +225,11 @@ impl OracleDesk {
         }
     }
 
-    fn build(&self, reading: &Reading, now: TimeNs) -> Result<Box<RiskTable>, String> {
+    fn build(&self, index: i64, vols_e9: &[i64; 4], now: TimeNs) -> Result<Box<RiskTable>, String> {
         let mut vol = VolInput::flat(0);
         for (vol, slot) in vol.vol_e9.iter_mut().zip(self.vol_slots) {
-            *vol = reading.vols_e9[usize::from(slot)];
+            *vol = vols_e9[usize::from(slot)];
         }
-        let index = reading.index_micro;
         build_table(self.epoch + 1, now, index, &vol, &self.params, &self.specs)
             .map_err(|e| e.to_string())
     }

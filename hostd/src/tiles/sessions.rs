@@ -168,6 +168,12 @@ impl Connections {
         &self.live
     }
 
+    /// The live connections, by member.
+    pub fn live_rows(&self) -> impl Iterator<Item = (MemberId, &Connection)> {
+        let slots = (0..).map(MemberId).zip(&self.slots);
+        slots.filter_map(|(member, slot)| Some((member, slot.live.as_ref()?)))
+    }
+
     /// Puts a fresh login beside the live connection, in place of an earlier one that was never confirmed.
     pub fn add_pending(&mut self, member: MemberId, connection: Connection) {
         self.slots[member.0 as usize].pending = Some(connection);

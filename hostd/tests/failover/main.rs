@@ -7,7 +7,7 @@ mod pair;
 
 use client::{Event, OrderIds, Report, Session, Side, cancel, limit_order, now, parse_e9};
 use hostd::nic::sim::Rng;
-use pair::{Node, PATIENCE, Plan, journal_bytes};
+use pair::{Node, PATIENCE, Plan, REASON, journal_bytes};
 use std::time::{Duration, Instant};
 
 /// A member of all boxes, and all that it was ever told.
@@ -331,13 +331,13 @@ fn a_sealed_batch_is_there_for_l1_only_once_no_failover_can_take_it_back() {
             .count()
     };
     load(&mut members, &mut ids, &mut rng, 30);
-    a.admin("POST", "/v1/seal", "{}").unwrap();
+    a.admin("POST", "/v1/seal", REASON).unwrap();
     wait("batch", || batches(&a) > 0);
     assert_eq!(batches(&b), 0, "a standby shows none");
     let before = batches(&a);
     b.kill();
     load(&mut members, &mut ids, &mut rng, 30);
-    a.admin("POST", "/v1/seal", "{}").unwrap();
+    a.admin("POST", "/v1/seal", REASON).unwrap();
     // The seal is on the own disk, and would have been written long ago.
     a.wait_for("seal on disk", |s| {
         let r = &s["replication"];

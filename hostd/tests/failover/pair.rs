@@ -48,6 +48,9 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
+/// Body of an operator's act that has no arguments.
+pub(crate) const REASON: &str = "{\"reason\": \"a test\"}";
+
 /// What the boxes of a test have in common.
 #[derive(Clone)]
 pub(crate) struct Plan {
@@ -140,7 +143,10 @@ impl Node {
                 format!("data_dir = \"{}\"", path("run")),
             ),
             ("keys/venue.key", path("venue.key")),
-            ("run/admin.sock", path("admin.sock")),
+            (
+                "dir = \"run\"",
+                format!("dir = \"{}\"", self.dir.path().display()),
+            ),
             (
                 "settlement_interval_ms = 5000",
                 "settlement_interval_ms = 600000".into(),
@@ -281,7 +287,8 @@ impl Node {
         s.set_read_timeout(Some(PATIENCE)).unwrap();
         // In one write: who does not read the body may have answered and gone before a second one.
         let request = format!(
-            "{method} {route} HTTP/1.1\r\nHost: hostd\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "{method} {route} HTTP/1.1\r\nHost: hostd\r\nConnection: close\r\nContent-Type: application/json\r\nIdempotency-Key: test-{}\r\nContent-Length: {}\r\n\r\n{body}",
+            now().0,
             body.len()
         );
         s.write_all(request.as_bytes()).ok()?;
@@ -315,7 +322,7 @@ impl Node {
 
     /// Stops it the orderly way; its answer.
     pub(crate) fn shutdown(&mut self) -> Value {
-        let answer = self.admin("POST", "/v1/shutdown", "{}");
+        let answer = self.admin("POST", "/v1/shutdown", REASON);
         let answer = answer.unwrap_or_else(|| panic!("{}: {}", self.name, self.read_log()));
         let mut child = self.child.take().unwrap();
         let status = child.wait().unwrap();

@@ -19,7 +19,7 @@ use handshake::sign_oracle;
 use hostd::nic::Endpoint;
 use hostd::nic::sim::{Rng, SimNet, SimPeer};
 use hostd::ops::admin::AdminRequest;
-use hostd::ops::operator::{CancelBody, Command, LockBody, StateBody, Which};
+use hostd::ops::operator::{By, CancelBody, Command, LockBody, StateBody, Which};
 use hostd::tiles::core::Core;
 use journal::Reader;
 use journal::faults::{Behaviour, Happened, Medium, WriteFault};
@@ -464,11 +464,15 @@ impl Run {
             }
             _ => {
                 self.world.tally.count("operator: seal");
-                return venue.ask(AdminRequest::Seal(oneshot::channel().0));
+                return venue.ask(AdminRequest::Act(
+                    Command::Seal,
+                    By::BOX,
+                    oneshot::channel().0,
+                ));
             }
         };
         self.world.tally.count(name);
-        venue.ask(AdminRequest::Operate(command, oneshot::channel().0));
+        venue.ask(AdminRequest::Act(command, By::BOX, oneshot::channel().0));
     }
 
     /// From now on nothing goes wrong any more.
@@ -485,7 +489,7 @@ impl Run {
         let Some(venue) = &mut self.venue else {
             violated(Invariant::Runs, "the box did not start again".into());
         };
-        let open = |command| AdminRequest::Operate(command, oneshot::channel().0);
+        let open = |command| AdminRequest::Act(command, By::BOX, oneshot::channel().0);
         venue.ask(open(Command::State(StateBody {
             instrument: Which::All,
             state: "open".into(),
@@ -501,7 +505,11 @@ impl Run {
                 })));
             }
         }
-        venue.ask(AdminRequest::Seal(oneshot::channel().0));
+        venue.ask(AdminRequest::Act(
+            Command::Seal,
+            By::BOX,
+            oneshot::channel().0,
+        ));
     }
 
     fn is_well(&self) -> bool {
@@ -559,7 +567,7 @@ impl Run {
     fn end(mut self) -> [u8; 32] {
         let (answer, mut stopped) = oneshot::channel();
         if let Some(venue) = &mut self.venue {
-            venue.ask(AdminRequest::Shutdown(answer));
+            venue.ask(AdminRequest::Act(Command::Stop, By::BOX, answer));
         }
         let is_over = |run: &Self| {
             let has_stopped = run.venue.as_ref().is_some_and(|v| v.has_stopped);
@@ -576,7 +584,9 @@ impl Run {
             is_over(&self),
             "told to stop, and not everybody has heard the end after {STOPPED_MAX} ms"
         );
-        let (Some(mut venue), Ok(stopped)) = (self.venue.take(), stopped.try_recv()) else {
+        let last = stopped.try_recv().ok().and_then(Result::ok);
+        let last = last.and_then(|done| done.stopped);
+        let (Some(mut venue), Some(stopped)) = (self.venue.take(), last) else {
             violated(
                 Invariant::Runs,
                 "the box stopped without a last word".into(),

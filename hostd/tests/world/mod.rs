@@ -136,6 +136,18 @@ impl World {
         self.dir.path().join("admin.sock")
     }
 
+    /// The command line of operators, on this box's sockets; exit code and what it printed.
+    pub(crate) fn operate(&self, args: &[&str]) -> (i32, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hostd"));
+        command.args(["admin", "--dir"]).arg(self.dir.path());
+        let out = command.args(args).output().unwrap();
+        let text = [out.stdout, out.stderr].concat();
+        (
+            out.status.code().unwrap_or(-1),
+            String::from_utf8(text).unwrap(),
+        )
+    }
+
     pub(crate) fn config(&self) -> String {
         let mut parts = include_str!("../example.toml").split("PUBLIC_KEY");
         let mut text = parts.next().unwrap().to_owned();
@@ -152,7 +164,10 @@ impl World {
                 &format!("data_dir = \"{}\"", path("run")),
             )
             .replace("keys/venue.key", &path("venue.key"))
-            .replace("run/admin.sock", &path("admin.sock"))
+            .replace(
+                "dir = \"run\"",
+                &format!("dir = \"{}\"", self.dir.path().display()),
+            )
             // Nothing settles or seals by itself while a test runs, however slowly.
             .replace(
                 "settlement_interval_ms = 5000",
@@ -257,12 +272,33 @@ impl World {
         answer
     }
 
+    /// A request with a reason and a key of its own.
     pub(crate) fn admin(&self, method: &str, route: &str, body: &str) -> (u16, serde_json::Value) {
+        let key = format!("test-{}", now().0);
+        let mut body = body.to_owned();
+        if method == "POST" && !body.starts_with('[') {
+            let text = if body.is_empty() { "{}" } else { &body };
+            // What is no JSON goes as it is.
+            if let Ok(serde_json::Value::Object(mut args)) = serde_json::from_str(text) {
+                args.insert("reason".into(), "a test".into());
+                body = serde_json::Value::Object(args).to_string();
+            }
+        }
+        self.admin_with(method, route, &key, &body)
+    }
+
+    pub(crate) fn admin_with(
+        &self,
+        method: &str,
+        route: &str,
+        key: &str,
+        body: &str,
+    ) -> (u16, serde_json::Value) {
         let mut s = UnixStream::connect(self.socket()).unwrap();
         s.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         write!(
             s,
-            "{method} {route} HTTP/1.1\r\nHost: hostd\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "{method} {route} HTTP/1.1\r\nHost: hostd\r\nConnection: close\r\nContent-Type: application/json\r\nIdempotency-Key: {key}\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )
         .unwrap();

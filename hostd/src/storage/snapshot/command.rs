@@ -2,6 +2,7 @@
 
 use super::{lower_priority, take};
 use crate::config::Config;
+use crate::ops::role::Role;
 use crate::storage::data_dir::DataDir;
 use anyhow::{Context, bail, ensure};
 use journal::{DiskError, JournalDir};
@@ -55,7 +56,7 @@ pub fn run(asked: &Asked) -> anyhow::Result<()> {
                 let config = config.context(
                     "a box writes this journal: with --config it is asked which records are durable",
                 )?;
-                until = Some(durable_seq(&config.admin.socket)?);
+                until = Some(durable_seq(&config.admin.socket(Role::View))?);
             }
             Err(e) => return Err(e).context("journal"),
         }

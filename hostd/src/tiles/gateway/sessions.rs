@@ -100,6 +100,11 @@ impl<N: Nic> GatewayStage<N> {
         self.end(member, SESSION_ENDED, TerminateReason::ProtocolError, now);
     }
 
+    /// The operator ends a session.
+    pub(super) fn kick(&mut self, member: MemberId, now: TimeNs) {
+        self.end(member, SESSION_ENDED, TerminateReason::Kicked, now);
+    }
+
     fn end(&mut self, member: MemberId, event: u8, reason: TerminateReason, now: TimeNs) {
         let closed = self.io.close(member, reason, now, &mut self.nic);
         if let Some(Connection { session_id, .. }) = closed {
