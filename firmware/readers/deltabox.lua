@@ -33,7 +33,7 @@ local ENUMS = {
     SideOrBoth = { [0] = "Buy", [1] = "Sell", [255] = "none" },
     StpMode = { [0] = "CancelMaker", [1] = "CancelTaker", [2] = "CancelBoth", [3] = "Decrement", [255] = "none" },
     TagSuite = { [0] = "NoTag", [1] = "Aes128Gmac", [2] = "SipHash24", [255] = "none" },
-    TerminateReason = { [0] = "Finished", [1] = "ProtocolError", [2] = "TimedOut", [3] = "Replaced", [4] = "VenueStops", [5] = "KeysUsedUp", [65535] = "none" },
+    TerminateReason = { [0] = "Finished", [1] = "ProtocolError", [2] = "TimedOut", [3] = "Replaced", [4] = "VenueStops", [5] = "KeysUsedUp", [6] = "Kicked", [65535] = "none" },
     TimeInForce = { [0] = "GoodTillCancel", [1] = "Day", [2] = "GoodTillDate", [3] = "ImmediateOrCancel", [4] = "FillOrKill", [255] = "none" },
     TradingState = { [0] = "PreOpen", [1] = "Auction", [2] = "Open", [3] = "CancelOnly", [4] = "Halt", [5] = "Settle", [6] = "Delivered", [255] = "none" },
 }
@@ -752,8 +752,8 @@ local MESSAGES = {
         fields = {
             { abbr = "engine_seq", name = "engineSeq", offset = 0, size = 8, kind = "u64", about = "Journal record." },
             { abbr = "engine_time", name = "engineTime", offset = 8, size = 8, kind = "u64", time = true, about = "Time of the record, ns." },
-            { abbr = "strike", name = "strike", offset = 16, size = 8, kind = "i64", null = "-9223372036854775808", scale = 9, about = "Strike x 1e-9; null unless an option." },
-            { abbr = "expiry", name = "expiry", offset = 24, size = 8, kind = "u64", time = true, about = "Expiry, ns; zero for a perpetual." },
+            { abbr = "strike", name = "strike", offset = 16, size = 8, kind = "i64", null = "-9223372036854775808", scale = 9, about = "Strike x 1e-9; of a power perpetual the index at which it is worth the index; else null." },
+            { abbr = "expiry", name = "expiry", offset = 24, size = 8, kind = "u64", time = true, about = "Expiry, ns; of an everlasting option the time between two payments of funding; else zero." },
             { abbr = "tick_size", name = "tickSize", offset = 32, size = 8, kind = "i64", scale = 9, about = "Tick x 1e-9." },
             { abbr = "lot_size", name = "lotSize", offset = 40, size = 8, kind = "i64", scale = 9, about = "Units of the underlying in a lot x 1e-9." },
             { abbr = "band_low", name = "bandLow", offset = 48, size = 8, kind = "i64", scale = 9, about = "Lowest price of the band x 1e-9." },

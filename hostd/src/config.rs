@@ -2,11 +2,13 @@
 
 mod admin;
 mod dpdk;
+mod instrument;
 mod risk;
 mod xdp;
 
 pub use admin::{Admin, Group};
 pub use dpdk::DpdkSection;
+pub use instrument::{CoarseTick, Instrument, Kind, StartState, spec};
 pub use risk::RiskSection;
 pub use xdp::{CopyMode, Mode, XDP_QUEUES_MAX, XdpSection};
 
@@ -16,13 +18,11 @@ use crate::machine::memory::Memory;
 use crate::replication::ReplicationSection;
 use crate::storage::data_dir::DataDir;
 use crate::tiles::topology::{TopologyName, plan};
-use bytemuck::Zeroable;
 use firmware::gate::Rates;
-use firmware::limits::{DOMAIN_LOTS_MAX, INSTRUMENTS, TIER_INSTRUMENTS};
-use firmware::units::{InstrumentId, MemberId, TimeNs};
-use firmware::wire::input::{InDomain, InInstrument};
+use firmware::limits::{DOMAIN_LOTS_MAX, TIER_INSTRUMENTS};
+use firmware::units::MemberId;
+use firmware::wire::input::InDomain;
 use handshake::PublicKey;
-use matcher::instrument::{Collar, InstrumentKind, InstrumentSpec, OptionTerms};
 use matcher::oracle::{Panel, PanelRules};
 use matcher::risk_table::RiskParams;
 use serde::Deserialize;
@@ -358,79 +358,6 @@ pub struct Oracle {
     pub public_key: String,
 }
 
-/// `[[instruments]]`: decimals are strings, so that nothing is rounded on the way.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Instrument {
-    /// Column of the risk table.
-    pub id: u16,
-    /// At most 16 characters.
-    pub symbol: String,
-    /// `perpetual`, `call` or `put`.
-    pub kind: Kind,
-    /// Units of the settlement asset; options only.
-    pub strike: Option<String>,
-    /// Seconds since the epoch; options only.
-    pub expiry_unix_s: Option<u64>,
-    /// Price step.
-    pub tick: String,
-    /// Units of the underlying in one lot.
-    pub lot: String,
-    /// Lowest price of the book.
-    pub band_low: String,
-    /// Highest price of the book.
-    pub band_high: String,
-    /// Trades are confined to the mark plus or minus this share of the index.
-    pub collar_ppm: u32,
-    /// Largest order, lots.
-    pub order_lots_max: i64,
-    /// Largest position, lots.
-    pub position_lots_max: i64,
-    /// Which volatility of the oracle's reports prices it, 0 to 3.
-    #[serde(default)]
-    pub vol_slot: u8,
-    /// Trading state at the start.
-    #[serde(default)]
-    pub state: StartState,
-    /// A larger price step from some price on.
-    pub coarse_tick: Option<CoarseTick>,
-}
-
-/// Trading states in which an instrument can start the day.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StartState {
-    /// Orders are collected until the operator opens.
-    PreOpen = 0,
-    /// As `pre-open`, with an indicative price on the feed.
-    Auction = 1,
-    /// Orders trade as they come.
-    #[default]
-    Open = 2,
-}
-
-/// `coarse_tick`: the second row of the tick table.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CoarseTick {
-    /// First price with the larger step: a multiple of it.
-    pub from: String,
-    /// Price step from there on: a multiple of `tick`.
-    pub tick: String,
-}
-
-/// Kinds of instrument.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Perpetual.
-    Perpetual,
-    /// European call.
-    Call,
-    /// European put.
-    Put,
-}
-
 impl Config {
     /// Reads and checks a file.
     ///
@@ -684,134 +611,6 @@ impl Member {
             quotes_per_second: self.quotes_per_second,
         }
     }
-}
-
-impl Instrument {
-    /// The listing's record, checked like the instrument that it describes.
-    ///
-    /// # Errors
-    /// What is wrong with which key.
-    pub fn listing(&self) -> Result<InInstrument, String> {
-        let name = format!("instrument {} ({})", self.id, self.symbol);
-        let fail = |key: &str, why: &str| format!("{name}: {key}: {why}");
-        if self.id as usize >= INSTRUMENTS {
-            return Err(fail("id", &format!("must be below {INSTRUMENTS}")));
-        }
-        if self.symbol.is_empty() || self.symbol.len() > 16 {
-            return Err(fail("symbol", "must have 1 to 16 characters"));
-        }
-        if self.vol_slot > 3 {
-            return Err(fail("vol_slot", "must be 0 to 3"));
-        }
-        let is_option = self.kind != Kind::Perpetual;
-        if is_option != self.strike.is_some() || is_option != self.expiry_unix_s.is_some() {
-            return Err(fail(
-                "strike, expiry_unix_s",
-                "options need both, perpetuals have none",
-            ));
-        }
-        let micro = |key: &str, text: &str| decimal(text, 6).map_err(|e| fail(key, &e));
-        let tick_micro = micro("tick", &self.tick)?;
-        let (low, high) = (
-            micro("band_low", &self.band_low)?,
-            micro("band_high", &self.band_high)?,
-        );
-        if tick_micro < 1 || low % tick_micro != 0 || high % tick_micro != 0 || high < low {
-            return Err(fail(
-                "tick, band_low, band_high",
-                "the band must rise and be whole ticks",
-            ));
-        }
-        let ticks = |price: i64| {
-            i32::try_from(price / tick_micro).map_err(|_| fail("band_high", "too many ticks"))
-        };
-        let (tick2_from_ticks, tick2_multiple) = match &self.coarse_tick {
-            None => (0, 0),
-            Some(coarse) => {
-                let (from, tick) = (
-                    micro("coarse_tick.from", &coarse.from)?,
-                    micro("coarse_tick.tick", &coarse.tick)?,
-                );
-                if tick <= tick_micro || tick % tick_micro != 0 || from % tick != 0 || from < tick {
-                    let what = "`tick` must be a larger multiple of the tick, and `from` of it";
-                    return Err(fail("coarse_tick", what));
-                }
-                let multiple = u32::try_from(tick / tick_micro)
-                    .map_err(|_| fail("coarse_tick.tick", "too large"))?;
-                (ticks(from)?, multiple)
-            }
-        };
-        let mut symbol = [0; 16];
-        symbol[..self.symbol.len()].copy_from_slice(self.symbol.as_bytes());
-        let listing = InInstrument {
-            strike_micro: self
-                .strike
-                .as_deref()
-                .map_or(Ok(0), |s| micro("strike", s))?,
-            expiry: self
-                .expiry_unix_s
-                .unwrap_or(0)
-                .saturating_mul(1_000_000_000),
-            lot_e9: decimal(&self.lot, 9).map_err(|e| fail("lot", &e))?,
-            tick_micro,
-            order_lots_max: self.order_lots_max,
-            position_lots_max: self.position_lots_max,
-            base_ticks: ticks(low)?,
-            width_ticks: ticks(high)?.saturating_sub(ticks(low)?).saturating_add(1),
-            collar_ppm: self.collar_ppm,
-            tick2_from_ticks,
-            tick2_multiple,
-            instrument: self.id,
-            kind: self.kind as u8,
-            vol_slot: self.vol_slot,
-            state: self.state as u8,
-            symbol,
-            ..InInstrument::zeroed()
-        };
-        spec(&listing)
-            .validate()
-            .map_err(|e| format!("{name}: {e}"))?;
-        Ok(listing)
-    }
-}
-
-/// What a listing record says, as the pricing side reads it.
-#[must_use]
-pub fn spec(l: &InInstrument) -> InstrumentSpec {
-    let terms = OptionTerms {
-        strike_micro: l.strike_micro,
-        expiry: TimeNs(l.expiry),
-    };
-    InstrumentSpec {
-        id: InstrumentId(l.instrument),
-        kind: match l.kind {
-            0 => InstrumentKind::Perpetual,
-            1 => InstrumentKind::Call(terms),
-            _ => InstrumentKind::Put(terms),
-        },
-        lot_e9: l.lot_e9,
-        tick_micro: l.tick_micro,
-        collar: Collar::PpmOfIndex(l.collar_ppm),
-        book_base_ticks: l.base_ticks,
-        book_width_ticks: l.width_ticks,
-        order_lots_max: l.order_lots_max,
-        position_lots_max: l.position_lots_max,
-    }
-}
-
-/// A decimal such as `100000.5` to an integer of `digits` decimals, exactly.
-fn decimal(text: &str, digits: usize) -> Result<i64, String> {
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let is_number = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() || !is_number(whole) || !is_number(part) {
-        return Err(format!("'{text}' is not a decimal number"));
-    }
-    if part.len() > digits {
-        return Err(format!("'{text}' has more than {digits} decimals"));
-    }
-    format!("{whole}{part:0<digits$}")
-        .parse()
-        .map_err(|_| format!("'{text}' is too large"))
 }
 
 /// Keeps an error of the TOML parser on one line.

@@ -36,9 +36,9 @@ messages! {
         engine_seq: u64,
         /// Time of the record, ns.
         engine_time: u64,
-        /// Strike x 1e-9; null unless an option.
+        /// Strike x 1e-9; of a power perpetual the index at which it is worth the index; else null.
         strike: i64,
-        /// Expiry, ns; zero for a perpetual.
+        /// Expiry, ns; of an everlasting option the time between two payments of funding; else zero.
         expiry: u64,
         /// Tick x 1e-9.
         tick_size: i64,

@@ -1,6 +1,7 @@
 //! What is refused, and with which words.
 
 use super::*;
+use firmware::units::TimeNs;
 
 fn example() -> String {
     let key = handshake::SecretKey::from_seed(&[7; 32]).public();
@@ -102,7 +103,7 @@ fn each_mistake_gets_one_precise_line() {
         (
             "kind = \"call\"",
             "kind = \"perpetual\"",
-            "perpetuals have none",
+            "instrument 1 (BTC-100000-C): strike: kind perpetual has no such key",
         ),
     ];
     for (from, to, want) in table {
@@ -203,12 +204,110 @@ fn who_gets_copies_has_members_to_copy_and_no_accounts() {
     }
 }
 
+/// All kinds, by what stands in place of the example's `kind`, `strike` and `expiry_unix_s`.
 #[test]
-fn decimals_are_exact_or_refused() {
-    assert_eq!(decimal("100000.5", 6), Ok(100_000_500_000));
-    assert_eq!(decimal("0.000001", 6), Ok(1));
-    for bad in ["", "-1", "1e3", "0.0000001", ".5", "99999999999999999999"] {
-        assert!(decimal(bad, 6).is_err(), "{bad}");
+fn every_kind_that_the_engine_prices_is_listed_and_reads_back_as_what_it_is() {
+    use matcher::instrument::{EverlastingTerms, InstrumentKind as Is, OptionTerms};
+    let terms = OptionTerms {
+        strike_micro: 100_000_000_000,
+        expiry: TimeNs(2_051_222_400_000_000_000),
+    };
+    let ever = EverlastingTerms {
+        strike_micro: 100_000_000_000,
+        period_ns: 86_400_000_000_000,
+    };
+    let (strike, expiry, period) = (
+        "strike = \"100000\"",
+        "expiry_unix_s = 2051222400",
+        "period_s = 86400",
+    );
+    let scale = "scale = \"100000\"";
+    let of = |kind: &str, keys: &[&str]| {
+        let was = format!("kind = \"call\"\n{strike}\n{expiry}");
+        let now = format!("kind = \"{kind}\"\n{}", keys.join("\n"));
+        assert!(example().contains(&was));
+        Config::parse(&example().replace(&was, &now))
+    };
+    for (n, kind, keys, is) in [
+        (0, "perpetual", &[][..], Is::Perpetual),
+        (1, "call", &[strike, expiry], Is::Call(terms)),
+        (2, "put", &[strike, expiry], Is::Put(terms)),
+        (
+            3,
+            "future",
+            &[expiry],
+            Is::Future {
+                expiry: terms.expiry,
+            },
+        ),
+        (
+            4,
+            "everlasting-call",
+            &[strike, period],
+            Is::EverlastingCall(ever),
+        ),
+        (
+            5,
+            "everlasting-put",
+            &[strike, period],
+            Is::EverlastingPut(ever),
+        ),
+        (
+            6,
+            "power-perpetual",
+            &[scale],
+            Is::Squared {
+                scale_micro: 100_000_000_000,
+            },
+        ),
+    ] {
+        let record = of(kind, keys).unwrap().instruments[1].listing().unwrap();
+        assert_eq!((record.kind, spec(&record).kind), (n, is), "{kind}");
+        // Each key that the kind has is needed, and each that it has not is refused, by name.
+        for key in [strike, expiry, period, scale] {
+            let name = key.split(' ').next().unwrap();
+            let (others, what): (Vec<&str>, _) = if keys.contains(&key) {
+                let rest = keys.iter().filter(|k| **k != key);
+                (rest.copied().collect(), "needs this key")
+            } else {
+                let more = keys.iter().chain([&key]);
+                (more.copied().collect(), "has no such key")
+            };
+            let error = of(kind, &others).unwrap_err();
+            let want = format!("instrument 1 (BTC-100000-C): {name}: kind {kind} {what}");
+            assert_eq!(error, want);
+        }
+    }
+    for (kind, keys, want) in [
+        (
+            "future",
+            &["expiry_unix_s = 0"][..],
+            "expiry_unix_s: must be 1 to 18446744073",
+        ),
+        (
+            "everlasting-put",
+            &[strike, "period_s = 18446744074"],
+            "period_s: must be 1 to",
+        ),
+        (
+            "everlasting-put",
+            &[strike, "period_s = 99999999"],
+            "period of 99999999000000000 ns",
+        ),
+        (
+            "power-perpetual",
+            &["scale = \"0\""],
+            "scale of 0 micro-units",
+        ),
+        (
+            "call",
+            &["strike = \"0\"", expiry],
+            "strike of 0 micro-units",
+        ),
+        ("swaption", &[], "unknown variant `swaption`"),
+    ] {
+        let error = of(kind, keys).unwrap_err();
+        assert!(error.contains(want) && !error.contains('\n'), "{error}");
     }
 }
 
