@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use hostd::config::Config;
 use hostd::machine::doctor::{self, Depth, Level, Subject};
+use hostd::ops::cli::AdminArgs;
 use hostd::ops::role::Role;
 use hostd::replication::control::ask_to_lead;
 use hostd::replication::standby;
@@ -115,6 +116,12 @@ enum Command {
         #[arg(long, hide = true)]
         child_of: Option<u32>,
     },
+    /// Look at a running box and change it, over its operators' sockets. Exit codes: 0 done, 2 usage, 3 refused,
+    /// 4 not found, 5 conflict, 6 no box answers.
+    Admin {
+        #[command(flatten)]
+        args: AdminArgs,
+    },
     /// Make a key file and print the public key.
     Keygen {
         /// Where to.
@@ -127,6 +134,9 @@ fn main() -> ExitCode {
     let command = Cli::parse().command;
     if let Command::Journal { command } = &command {
         return hostd::storage::journal_cmd::run(command);
+    }
+    if let Command::Admin { args } = command {
+        return hostd::ops::cli::run(args);
     }
     match run(command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -158,7 +168,9 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Doctor { config, json } => doctor(config.as_deref(), json),
-        Command::Journal { .. } => unreachable!("it has exit codes of its own"),
+        Command::Journal { .. } | Command::Admin { .. } => {
+            unreachable!("they have exit codes of their own")
+        }
         Command::Replay {
             data,
             from_genesis,

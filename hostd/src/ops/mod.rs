@@ -2,6 +2,8 @@
 
 pub mod admin;
 pub mod audit;
+pub mod cli;
+pub mod http;
 pub mod operator;
 pub mod role;
 pub mod server;

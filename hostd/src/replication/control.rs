@@ -7,6 +7,7 @@
 //! | `POST /v1/shutdown` | stops it |
 
 use super::status::{Shared, show};
+use crate::ops::http;
 use anyhow::{Context, bail};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,7 +16,6 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -199,22 +199,10 @@ async fn ask(desk: &Desk, code: &str, make: impl FnOnce(Reply) -> Order) -> Resp
 /// # Errors
 /// Why it does not.
 pub fn ask_to_lead(socket: &Path, alone: bool, force: bool) -> anyhow::Result<u64> {
-    let ask = || {
-        let mut stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(ANSWER))?;
-        let body = json!({ "alone": alone, "force": force }).to_string();
-        write!(
-            stream,
-            "POST /v1/promote HTTP/1.1\r\nHost: hostd\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        anyhow::Ok(text)
-    };
-    let text = ask().with_context(|| format!("no standby answers on {}", socket.display()))?;
-    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    let answer: Value = serde_json::from_str(body).unwrap_or_default();
+    let body = json!({ "alone": alone, "force": force }).to_string();
+    let answer = http::call(socket, "POST", "/v1/promote", None, &body, ANSWER);
+    let answer = answer.with_context(|| format!("no standby answers on {}", socket.display()))?;
+    let answer: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     match (answer["epoch"].as_u64(), answer["title"].as_str()) {
         (Some(epoch), _) => Ok(epoch),
         (None, Some(why)) => bail!("not promoted: {why}"),

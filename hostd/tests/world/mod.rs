@@ -235,6 +235,12 @@ impl World {
         text.lines().last().unwrap_or_default().to_owned()
     }
 
+    /// Waits until the daemon has stopped by itself, in order.
+    pub(crate) fn wait_for_end(&mut self) {
+        let status = self.child.take().unwrap().wait().unwrap();
+        assert!(status.success(), "{status}");
+    }
+
     pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();

@@ -14,7 +14,7 @@ mod replies;
 mod routes;
 
 pub use problem::Problem;
-pub use routes::{ROUTES, Route, TWO_PERSON_ACTS};
+pub use routes::{ROUTES, Route, TWO_PERSON_ACTS, role_of};
 
 use crate::config::{Config, Group};
 use crate::machine::log;

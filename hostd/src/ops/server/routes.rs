@@ -81,7 +81,8 @@ pub(super) fn find(method: &str, path: &str) -> Option<&'static Route> {
 }
 
 /// The role that an act needs.
-pub(super) fn role_of(act: &str) -> Role {
+#[must_use]
+pub fn role_of(act: &str) -> Role {
     let route = ROUTES.iter().find(|r| r.act == act);
     route.map_or(Role::Admin, |r| r.role)
 }

@@ -2,12 +2,11 @@
 
 use super::{lower_priority, take};
 use crate::config::Config;
+use crate::ops::http;
 use crate::ops::role::Role;
 use crate::storage::data_dir::DataDir;
 use anyhow::{Context, bail, ensure};
 use journal::{DiskError, JournalDir};
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -81,13 +80,8 @@ fn end_with(parent: u32) -> anyhow::Result<()> {
 /// Asks a running box for its last durable record.
 fn durable_seq(socket: &Path) -> anyhow::Result<u64> {
     let ask = || {
-        let mut stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(ANSWER))?;
-        stream.write_all(b"GET /v1/status HTTP/1.1\r\nHost: hostd\r\nConnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        let body = text.split_once("\r\n\r\n").context("no answer")?.1;
-        let status: serde_json::Value = serde_json::from_str(body)?;
+        let answer = http::call(socket, "GET", "/v1/status", None, "", ANSWER)?;
+        let status: serde_json::Value = serde_json::from_str(&answer.body)?;
         let durable = status["durable_seq"].as_u64();
         durable.context("no durable_seq in the status")
     };
