@@ -6,7 +6,7 @@ mod instrument;
 mod risk;
 mod xdp;
 
-pub use admin::{Admin, Group};
+pub use admin::{Admin, Group, Metrics};
 pub use dpdk::DpdkSection;
 pub use instrument::{CoarseTick, Instrument, Kind, StartState, spec};
 pub use risk::RiskSection;
@@ -62,6 +62,9 @@ pub struct Config {
     pub topology: TopologySection,
     /// The operators' sockets.
     pub admin: Admin,
+    /// Metrics for scrapers that cannot use a Unix socket.
+    #[serde(default)]
+    pub metrics: Metrics,
     /// How much the box holds.
     #[serde(default)]
     pub capacity: Capacity,
@@ -457,6 +460,7 @@ impl Config {
         self.check_backend()?;
         self.check_risk()?;
         self.admin.check()?;
+        self.metrics.check()?;
         self.capacity.check()?;
         self.check_members()?;
         for o in &self.oracles {

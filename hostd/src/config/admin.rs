@@ -4,6 +4,7 @@ use crate::ops::role::{Role, User};
 use crate::ops::server::TWO_PERSON_ACTS;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// `[admin]`
@@ -74,5 +75,26 @@ impl Admin {
             ));
         }
         Ok(())
+    }
+}
+
+/// `[metrics]`
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// TCP address on loopback that serves `/metrics`, `/v1/livez` and `/v1/readyz`; without it only the sockets do.
+    pub listen: Option<SocketAddr>,
+}
+
+impl Metrics {
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        match self.listen {
+            Some(at) if !at.ip().is_loopback() => {
+                Err(format!("metrics.listen: {at} is not on loopback"))
+            }
+            _ => Ok(()),
+        }
     }
 }

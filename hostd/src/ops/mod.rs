@@ -3,7 +3,9 @@
 pub mod admin;
 pub mod audit;
 pub mod cli;
+pub mod health;
 pub mod http;
+pub mod metrics;
 pub mod operator;
 pub mod role;
 pub mod server;

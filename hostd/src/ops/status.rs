@@ -70,9 +70,52 @@ pub struct Percentiles {
     count: u64,
     /// `[percentile, value]` for a plot.
     curve: Vec<(f64, u64)>,
+    /// Requests within each bound of [`STAGE_BOUNDS_NS`].
+    #[serde(skip)]
+    within: [u64; STAGE_BOUNDS_NS.len()],
+    #[serde(skip)]
+    sum_ns: f64,
 }
 
+/// Bounds of the histograms that are exported, ns.
+pub const STAGE_BOUNDS_NS: [u64; 16] = [
+    500,
+    1_000,
+    2_000,
+    5_000,
+    10_000,
+    20_000,
+    50_000,
+    100_000,
+    200_000,
+    500_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    100_000_000,
+    1_000_000_000,
+];
+
 impl Percentiles {
+    /// Requests within each bound of [`STAGE_BOUNDS_NS`].
+    #[must_use]
+    pub const fn counts(&self) -> &[u64] {
+        &self.within
+    }
+
+    /// Requests.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Sum of all times.
+    #[must_use]
+    pub const fn sum_ns(&self) -> f64 {
+        self.sum_ns
+    }
+
     fn of(h: &Histogram<u64>) -> Self {
         let curve = [
             0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99, 99.999, 100.0,
@@ -85,6 +128,8 @@ impl Percentiles {
             max: h.max(),
             count: h.len(),
             curve: curve.map(|p| (p, h.value_at_percentile(p))).to_vec(),
+            within: STAGE_BOUNDS_NS.map(|bound| h.count_between(0, bound)),
+            sum_ns: h.mean() * h.len() as f64,
         }
     }
 }
@@ -178,6 +223,11 @@ pub struct Status {
 }
 
 impl Status {
+    /// Times of the stages of a request.
+    pub fn stages(&self) -> impl Iterator<Item = (&'static str, &Percentiles)> {
+        self.stage_ns.iter().map(|(name, p)| (*name, p))
+    }
+
     /// Last record that is on disk.
     #[must_use]
     pub const fn durable_seq(&self) -> u64 {

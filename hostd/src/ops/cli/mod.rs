@@ -212,17 +212,29 @@ impl Cli {
         Ok(())
     }
 
-    /// What a day needs before it starts, each with whether it is there.
+    /// Whether the box is ready, with its reasons; `Err` where it does not even say that.
+    fn readiness(&self) -> Result<Health, Failure> {
+        let socket = Role::View.socket(&self.dir);
+        let answer = http::call(&socket, "GET", "/v1/readyz", None, "", PATIENCE);
+        let answer = answer.or_else(|_| {
+            let socket = Role::Admin.socket(&self.dir);
+            http::call(&socket, "GET", "/v1/readyz", None, "", PATIENCE)
+        })?;
+        let health: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        Ok(Health {
+            is_ready: health["ready"] == true,
+            value: health,
+        })
+    }
+
     fn day_status(&self) -> Result<(), Failure> {
-        let status = self.get("/v1/status")?;
-        let instruments = self.get("/v1/instruments")?;
-        let (ready, rows) = checks(&status, &instruments);
+        let health = self.readiness()?;
         if self.args.json {
-            print_json(&json!({ "ready": ready, "checks": rows }));
+            print_json(&health.value);
         } else {
-            say(&table::of(&rows, &["check", "ok", "is"]));
+            say(&health.table());
         }
-        if ready {
+        if health.is_ready {
             return Ok(());
         }
         Err(Failure::Refused(503, "not ready".into()))
@@ -230,10 +242,12 @@ impl Cli {
 
     fn day_start(&self) -> Result<(), Failure> {
         let instruments = self.get("/v1/instruments")?;
-        let (ready, rows) = checks(&self.get("/v1/status")?, &instruments);
-        if !ready {
-            let text = table::of(&rows, &["check", "ok", "is"]);
-            return Err(Failure::Refused(503, format!("not ready\n{text}")));
+        let health = self.readiness()?;
+        if !health.is_ready {
+            return Err(Failure::Refused(
+                503,
+                format!("not ready\n{}", health.table()),
+            ));
         }
         let waiting = instruments.as_array().into_iter().flatten();
         let waiting =
@@ -280,39 +294,16 @@ impl Cli {
     }
 }
 
-/// Whether a box can start its day: what is looked at, and how it is.
-fn checks(status: &Value, instruments: &Value) -> (bool, Value) {
-    let seq = |key: &str| status[key].as_u64().unwrap_or(0);
-    let behind = seq("engine_seq").saturating_sub(seq("durable_seq"));
-    let listed = instruments.as_array().map_or(0, Vec::len);
-    let oracle = status["oracle"]["error"].as_str().unwrap_or("prices agree");
-    let overload = status["lanes"]["journal"]["refusals"].as_u64().unwrap_or(0);
-    let rows = [
-        (
-            "risk table",
-            seq("risk_epoch") > 0,
-            format!("epoch {}", seq("risk_epoch")),
-        ),
-        (
-            "oracle",
-            status["oracle"]["error"].is_null(),
-            oracle.to_owned(),
-        ),
-        (
-            "journal",
-            behind < 10_000,
-            format!("{behind} records behind"),
-        ),
-        ("instruments", listed > 0, format!("{listed} listed")),
-        (
-            "back-pressure",
-            overload == 0,
-            format!("{overload} refusals"),
-        ),
-    ];
-    let ready = rows.iter().all(|(_, ok, _)| *ok);
-    let rows = rows.map(|(check, ok, is)| json!({ "check": check, "ok": ok, "is": is }));
-    (ready, Value::Array(rows.to_vec()))
+/// What the box says of its readiness.
+struct Health {
+    is_ready: bool,
+    value: Value,
+}
+
+impl Health {
+    fn table(&self) -> String {
+        table::of(&self.value["checks"], &["check", "ok", "is"])
+    }
 }
 
 fn verify(data: &std::path::Path, as_json: bool) -> Result<(), Failure> {

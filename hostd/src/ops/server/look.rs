@@ -8,6 +8,7 @@ use crate::ops::admin::AdminRequest;
 use crate::ops::audit::Who;
 use crate::ops::operator::{Command, KeyBody};
 use crate::ops::role::Role;
+use crate::ops::{health, metrics};
 use crate::tiles::lanes::Look;
 use axum::body::Body;
 use axum::extract::{Extension, Path, Query, State};
@@ -200,6 +201,30 @@ fn take_over(old: &mut toml::Table, new: &toml::Table, key: &str) {
 pub(super) async fn status(State(counter): State<Counter>) -> Result<Response, Problem> {
     let status = counter.office.ask(AdminRequest::Status).await?;
     Ok(Json(status).into_response())
+}
+
+/// `GET /v1/livez`: it answers.
+pub(super) async fn livez() -> Json<Value> {
+    Json(json!({ "live": true }))
+}
+
+/// `GET /v1/readyz`
+pub(super) async fn readyz(State(counter): State<Counter>) -> Result<Response, Problem> {
+    let status = counter.office.ask(AdminRequest::Status).await?;
+    let health = health::of(&serde_json::to_value(status).unwrap_or_default());
+    let code = if health.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    Ok((code, Json(health)).into_response())
+}
+
+/// `GET /metrics`
+pub(super) async fn metrics(State(counter): State<Counter>) -> Result<Response, Problem> {
+    let status = counter.office.ask(AdminRequest::Status).await?;
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], metrics::text(&status)).into_response())
 }
 
 /// `GET /v1/version`

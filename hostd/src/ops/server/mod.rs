@@ -132,6 +132,15 @@ impl Server {
             listeners.push((role, listen(&path, admin.groups.get(&role))?));
             sockets.push(path);
         }
+        let scraped = match config.metrics.listen {
+            None => None,
+            Some(address) => {
+                let made = std::net::TcpListener::bind(address);
+                let listener = made.with_context(|| format!("metrics.listen: {address}"))?;
+                listener.set_nonblocking(true)?;
+                Some(listener)
+            }
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -145,6 +154,17 @@ impl Server {
                     served.spawn(async move {
                         if let Err(e) = serve(Counter { office, role }, listener, stopped).await {
                             log::event("socket_stopped", &[("role", &role.word()), ("reason", &e)]);
+                        }
+                    });
+                }
+                if let Some(listener) = scraped {
+                    let counter = Counter {
+                        office: Arc::clone(&office),
+                        role: Role::View,
+                    };
+                    served.spawn(async move {
+                        if let Err(e) = serve_metrics(counter, listener).await {
+                            log::event("socket_stopped", &[("role", &"metrics"), ("reason", &e)]);
                         }
                     });
                 }
@@ -190,6 +210,17 @@ async fn serve(
         .await
 }
 
+/// For scrapers that cannot use a Unix socket: on loopback, three looks and nothing else.
+async fn serve_metrics(counter: Counter, listener: std::net::TcpListener) -> std::io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let routes = Router::new()
+        .route("/metrics", get(look::metrics))
+        .route("/v1/livez", get(look::livez))
+        .route("/v1/readyz", get(look::readyz))
+        .with_state(counter);
+    axum::serve(listener, routes).await
+}
+
 fn router(counter: Counter) -> Router {
     let mut router = Router::new();
     for route in ROUTES {
@@ -212,6 +243,9 @@ fn router(counter: Counter) -> Router {
 fn handler(route: &Route) -> MethodRouter<Counter> {
     match (route.path, route.act) {
         ("/v1/status", _) => get(look::status),
+        ("/v1/livez", _) => get(look::livez),
+        ("/v1/readyz", _) => get(look::readyz),
+        ("/metrics", _) => get(look::metrics),
         ("/v1/version", _) => get(look::version),
         ("/v1/openapi.json", _) => get(look::openapi),
         ("/v1/whoami", _) => get(look::whoami),

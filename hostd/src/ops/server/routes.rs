@@ -36,6 +36,9 @@ const fn act(path: &'static str, role: Role, act: &'static str) -> Route {
 /// All routes.
 pub const ROUTES: &[Route] = &[
     look("/v1/status"),
+    look("/v1/livez"),
+    look("/v1/readyz"),
+    look("/metrics"),
     look("/v1/version"),
     look("/v1/openapi.json"),
     look("/v1/whoami"),
