@@ -1,7 +1,7 @@
 //! What changes something: taken once, written down, done, answered.
 
 use super::approvals::{New, Staged};
-use super::look::Reload;
+use super::look::{Reload, at};
 use super::problem::Problem;
 use super::replies::{Begin, Reply, check_key, fingerprint};
 use super::routes::{Route, role_of};
@@ -12,6 +12,7 @@ use crate::ops::operator::{By, Command};
 use crate::tiles::lanes::{AccountLook, Look};
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -380,11 +381,14 @@ async fn job(office: &Office, asked: &Asked, kind: &'static str) -> Result<Reply
     let request = office.audit.write(asked.draft(Outcome::Asked)).await;
     request.map_err(|why| unwritten(&why))?;
     let started = office.jobs.start(kind, &args, durable);
-    let refused = |code, why: String| Err(Problem::new(503, code, why));
     let started = match started {
         Ok(Some(job)) => Ok(job),
-        Ok(None) => refused("busy", "two jobs are running already".into()),
-        Err(e) => refused("no_process", e.to_string()),
+        Ok(None) => Err(Problem::new(
+            409,
+            "jobs_busy",
+            "two jobs are running already",
+        )),
+        Err(e) => Err(Problem::new(503, "no_process", e.to_string())),
     };
     let job = match started {
         Ok(job) => job,
@@ -499,9 +503,10 @@ impl Office {
 pub(super) async fn approve(
     State(counter): State<Counter>,
     Extension(who): Extension<Who>,
-    Path(approval): Path<u64>,
+    approval: Result<Path<u64>, PathRejection>,
     body: Bytes,
 ) -> Result<Response, Problem> {
+    let approval = at(approval)?;
     #[derive(serde::Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Body {

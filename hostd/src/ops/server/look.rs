@@ -11,6 +11,7 @@ use crate::ops::role::Role;
 use crate::ops::{health, metrics};
 use crate::tiles::lanes::Look;
 use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -294,8 +295,9 @@ pub(super) async fn sessions(State(counter): State<Counter>) -> Result<Response,
 /// `GET /v1/accounts/{account}`
 pub(super) async fn account(
     State(counter): State<Counter>,
-    Path(account): Path<u32>,
+    account: Result<Path<u32>, PathRejection>,
 ) -> Result<Response, Problem> {
+    let account = at(account)?;
     let look = counter.office.account(account, ORDERS_SHOWN).await?;
     if look.member == 0 && !look.is_funded {
         let why = format!("no member trades for account {account}, and it has no money");
@@ -312,8 +314,9 @@ pub(super) async fn jobs(State(counter): State<Counter>) -> Response {
 /// `GET /v1/jobs/{job}`
 pub(super) async fn job(
     State(counter): State<Counter>,
-    Path(job): Path<u64>,
+    job: Result<Path<u64>, PathRejection>,
 ) -> Result<Response, Problem> {
+    let job = at(job)?;
     let found = counter.office.jobs.get(job);
     let missing = || Problem::new(404, "unknown_job", format!("there is no job {job}"));
     Ok(Json(found.ok_or_else(missing)?).into_response())
@@ -331,11 +334,25 @@ pub(super) struct After {
     after: u64,
 }
 
+type Asked = Result<Query<After>, QueryRejection>;
+
+fn asked(query: Asked) -> Result<After, Problem> {
+    let refuse = |e: QueryRejection| Problem::new(400, "bad_request", e.body_text());
+    query.map(|Query(after)| after).map_err(refuse)
+}
+
+/// The number in a path.
+pub(super) fn at<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
+    let refuse = |e: PathRejection| Problem::new(400, "bad_request", e.body_text());
+    path.map(|Path(number)| number).map_err(refuse)
+}
+
 /// `GET /v1/audit?after=N`
 pub(super) async fn audit(
     State(counter): State<Counter>,
-    Query(After { after }): Query<After>,
+    query: Asked,
 ) -> Result<Response, Problem> {
+    let After { after } = asked(query)?;
     let path = counter.office.data.audit();
     let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
     let text = match read {
@@ -351,10 +368,8 @@ pub(super) async fn audit(
 }
 
 /// `GET /v1/events`: server-sent events; `Last-Event-ID`, or `?after=N`, resumes.
-pub(super) async fn events(
-    Query(After { after }): Query<After>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+pub(super) async fn events(query: Asked, headers: HeaderMap) -> Result<Response, Problem> {
+    let After { after } = asked(query)?;
     let id = headers.get("last-event-id");
     let after = match id.map(|v| v.to_str().ok().and_then(|t| t.parse().ok())) {
         None => after,
