@@ -35,7 +35,7 @@ local ENUMS = {
     TagSuite = { [0] = "NoTag", [1] = "Aes128Gmac", [2] = "SipHash24", [255] = "none" },
     TerminateReason = { [0] = "Finished", [1] = "ProtocolError", [2] = "TimedOut", [3] = "Replaced", [4] = "VenueStops", [5] = "KeysUsedUp", [6] = "Kicked", [65535] = "none" },
     TimeInForce = { [0] = "GoodTillCancel", [1] = "Day", [2] = "GoodTillDate", [3] = "ImmediateOrCancel", [4] = "FillOrKill", [255] = "none" },
-    TradingState = { [0] = "PreOpen", [1] = "Auction", [2] = "Open", [3] = "CancelOnly", [4] = "Halt", [5] = "Settle", [6] = "Delivered", [255] = "none" },
+    TradingState = { [0] = "PreOpen", [1] = "Auction", [2] = "Open", [3] = "CancelOnly", [4] = "Halt", [5] = "Settle", [6] = "Delivered", [7] = "Delisted", [255] = "none" },
 }
 
 local SETS = {

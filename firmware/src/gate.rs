@@ -183,6 +183,13 @@ impl Gate {
         slot.map(|s| *s = Some(instrument)).is_some()
     }
 
+    /// Lets no more orders for an instrument through.
+    pub fn delist(&mut self, id: InstrumentId) {
+        if let Some(slot) = self.instruments.get_mut(id.0 as usize) {
+            *slot = None;
+        }
+    }
+
     /// Registers a member with its rates, or sets them anew; `false` when the id is zero or out of range.
     #[must_use]
     pub fn add_member(&mut self, member: MemberId, rates: Rates) -> bool {

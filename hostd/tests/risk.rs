@@ -219,3 +219,164 @@ fn a_dated_future_and_an_option_are_listed_trade_and_settle_at_the_mean_index() 
     w.shutdown();
     assert_eq!(inspected(&w, "Instrument").len(), 4);
 }
+
+fn operate(
+    w: &World,
+    route: &str,
+    key: &str,
+    body: &serde_json::Value,
+) -> (u16, serde_json::Value) {
+    w.admin_with("POST", route, key, &body.to_string())
+}
+
+#[test]
+fn an_instrument_is_listed_and_delisted_while_the_box_runs_and_after_a_crash() {
+    let mut w = World::new();
+    let year = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+        + 31_536_000;
+    let wanted = |id: u16, kind: &str| {
+        serde_json::json!({
+            "id": id, "symbol": "BTC-FUT", "kind": kind, "expiry_unix_s": year, "tick": "1",
+            "lot": "0.001", "band_low": "1", "band_high": "200000", "collar_ppm": 50000,
+            "order_lots_max": 1000, "position_lots_max": 10000, "reason": "a test",
+        })
+    };
+    w.open();
+    let code = |a: &(u16, serde_json::Value)| (a.0, a.1["code"].as_str().unwrap_or("").to_owned());
+    // Nothing of what is refused stands in the journal.
+    for (n, route, body, want) in [
+        (
+            1,
+            "/v1/instruments",
+            wanted(16, "future"),
+            (422, "bad_instrument"),
+        ),
+        (
+            2,
+            "/v1/instruments",
+            wanted(2, "perpetual"),
+            (422, "bad_instrument"),
+        ),
+        (
+            3,
+            "/v1/instruments",
+            wanted(1, "future"),
+            (409, "listing_refused"),
+        ),
+        (
+            4,
+            "/v1/instruments",
+            {
+                // A lot that is worth too much in a scenario would leave all without a table.
+                let mut large = wanted(2, "future");
+                large["lot"] = "0.05".into();
+                large
+            },
+            (422, "bad_instrument"),
+        ),
+        (
+            5,
+            "/v1/instruments/delist",
+            serde_json::json!({"instrument": 9, "reason": "a test"}),
+            (404, "unknown_instrument"),
+        ),
+    ] {
+        let answer = operate(&w, route, &format!("refused-{n:04}"), &body);
+        let (status, word) = code(&answer);
+        assert_eq!((status, word.as_str()), want, "{n}: {answer:?}");
+    }
+    assert_eq!(inspected(&w, "Instrument").len(), 2);
+    let answer = operate(&w, "/v1/instruments", "list-00001", &wanted(2, "future"));
+    assert_eq!(answer.0, 200, "{answer:?}");
+    let epoch = w.wait_for("a status", |_| true)["risk_epoch"]
+        .as_u64()
+        .unwrap();
+    w.price(100_000_000_000);
+    w.wait_for("the next table", |s| s["risk_epoch"].as_u64() > Some(epoch));
+    let price = parse_e9("100000").unwrap();
+    let (mut maker, mut taker) = (w.session(1), w.session(2));
+    let trade = |maker: &mut client::Session, taker: &mut client::Session, id: u64, buys: Side| {
+        let sells = if buys == Side::Buy {
+            Side::Sell
+        } else {
+            Side::Buy
+        };
+        maker
+            .send(&limit_order(id, 1, 2, sells, price, 4).into())
+            .unwrap();
+        let rested = reports(maker, 1);
+        assert!(matches!(rested[0], Report::Accepted(_)), "{rested:?}");
+        taker
+            .send(&limit_order(id, 3, 2, buys, price, 4).into())
+            .unwrap();
+        let fills = reports(taker, 2);
+        assert!(
+            matches!(fills[1], Report::Filled(m) if m.quantity == 4),
+            "{fills:?}"
+        );
+        reports(maker, 1);
+    };
+    trade(&mut maker, &mut taker, 1, Side::Buy);
+    let delist = serde_json::json!({"instrument": 2, "reason": "a test"});
+    let held = operate(&w, "/v1/instruments/delist", "delist-0001", &delist);
+    assert_eq!(code(&held), (409, "listing_refused".to_owned()), "{held:?}");
+    assert!(
+        held.1["title"]
+            .as_str()
+            .unwrap()
+            .contains("2 accounts hold"),
+        "{held:?}"
+    );
+    // From the whole journal, and from a snapshot with the listing in it; the configuration does not have it.
+    for from_snapshot in [false, true] {
+        drop((maker, taker));
+        w.kill();
+        if from_snapshot {
+            w.snapshot().unwrap();
+        }
+        w.start();
+        w.price(100_000_000_000);
+        let epoch = w.admin("GET", "/v1/status", "").1["risk_epoch"].as_u64();
+        w.wait_for("the next table", |s| s["risk_epoch"].as_u64() > epoch);
+        (maker, taker) = (w.session(1), w.session(2));
+    }
+    trade(&mut maker, &mut taker, 10, Side::Sell);
+    let answer = operate(&w, "/v1/instruments/delist", "delist-0002", &delist);
+    assert_eq!(answer.0, 200, "{answer:?}");
+    taker
+        .send(&limit_order(20, 3, 2, Side::Buy, price, 1).into())
+        .unwrap();
+    let late = reports(&mut taker, 1);
+    let unknown = firmware::reject::RejectCode::UnknownInstrument as u16;
+    assert!(
+        matches!(late[0], Report::Rejected(m) if m.reason == unknown),
+        "{late:?}"
+    );
+    let again = operate(&w, "/v1/instruments", "list-00002", &wanted(2, "future"));
+    assert_eq!(
+        code(&again),
+        (409, "listing_refused".to_owned()),
+        "{again:?}"
+    );
+    let rows = w.admin("GET", "/v1/instruments", "").1.to_string();
+    assert!(rows.contains("delisted"), "{rows}");
+    let stopped = w.shutdown();
+    let replay = w.replay();
+    assert_eq!(stopped["state_hash"], replay["state_hash"]);
+    // What the configuration adds is listed at the next start.
+    let text = w.config()
+        + "\n[[instruments]]\nid = 3\nsymbol = \"BTC-SQ\"\nkind = \"power-perpetual\"\nscale = \"100000\"\n\
+           tick = \"1\"\nlot = \"0.001\"\nband_low = \"1\"\nband_high = \"400000\"\ncollar_ppm = 50000\n\
+           order_lots_max = 1000\nposition_lots_max = 10000\n";
+    std::fs::write(w.config_path(), text).unwrap();
+    w.start();
+    w.price(100_000_000_000);
+    let epoch = w.admin("GET", "/v1/status", "").1["risk_epoch"].as_u64();
+    w.wait_for("the next table", |s| s["risk_epoch"].as_u64() > epoch);
+    let stopped = w.shutdown();
+    assert_eq!(inspected(&w, "Instrument").len(), 4);
+    assert_eq!(stopped["state_hash"], w.replay()["state_hash"]);
+}

@@ -39,6 +39,7 @@ mod funding;
 mod groups;
 mod incoming;
 mod ladder;
+mod listing;
 mod matching;
 mod money;
 mod orders;
@@ -53,6 +54,7 @@ mod vault;
 mod venue;
 mod view;
 
+pub use listing::ListingError;
 pub use money::DepositError;
 pub use rules::{RulesError, check_rules};
 
@@ -339,6 +341,7 @@ impl<B: OrderBook> Engine<B> {
             Input::Account(m) => self.bind_account(m),
             Input::Domain(m) => self.domain = *m,
             Input::Instrument(m) => self.list(stamp, m, out),
+            Input::Delist(m) => self.delist(stamp, m, out),
             Input::RiskTable(m) => self.adopt(stamp, m, out),
             Input::RiskRules(m) => self.announce(stamp, m, out),
         }

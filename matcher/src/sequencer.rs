@@ -8,10 +8,10 @@ use alloc::boxed::Box;
 use firmware::gate::{Admitted, AdmittedBody, AdmittedQuote};
 use firmware::units::{MemberId, Seq, TimeNs};
 use firmware::wire::input::{
-    IN_RISK_TABLE, InAccount, InCancel, InDeadMan, InDeposit, InDomain, InDropCopy, InGap,
-    InInstrument, InKillSwitch, InLock, InMassCancel, InMemberLimits, InMmpConfig, InMmpReset,
-    InNewOrder, InOpenOrders, InOperatorAct, InOperatorCancel, InOracle, InPositions, InReduce,
-    InRefused, InReplace, InRiskRules, InSession, InTimer, InTradingState, InWithdraw,
+    IN_RISK_TABLE, InAccount, InCancel, InDeadMan, InDelist, InDeposit, InDomain, InDropCopy,
+    InGap, InInstrument, InKillSwitch, InLock, InMassCancel, InMemberLimits, InMmpConfig,
+    InMmpReset, InNewOrder, InOpenOrders, InOperatorAct, InOperatorCancel, InOracle, InPositions,
+    InReduce, InRefused, InReplace, InRiskRules, InSession, InTimer, InTradingState, InWithdraw,
 };
 use firmware::wire::quote::{InMassQuote, QuoteRef};
 use firmware::wire::sbe::Message;
@@ -55,6 +55,7 @@ pub enum Input<'a> {
     Account(&'a InAccount),
     Domain(&'a InDomain),
     Instrument(&'a InInstrument),
+    Delist(&'a InDelist),
     OperatorCancel(&'a InOperatorCancel),
     DropCopy(&'a InDropCopy),
     Lock(&'a InLock),
@@ -153,6 +154,7 @@ inputs! {
     Account = InAccount, InAccount::TEMPLATE;
     Domain = InDomain, InDomain::TEMPLATE;
     Instrument = InInstrument, InInstrument::TEMPLATE;
+    Delist = InDelist, InDelist::TEMPLATE;
     OperatorCancel = InOperatorCancel, InOperatorCancel::TEMPLATE;
     DropCopy = InDropCopy, InDropCopy::TEMPLATE;
     Lock = InLock, InLock::TEMPLATE;
@@ -314,6 +316,7 @@ impl Sequencer {
                     | Input::Account(_)
                     | Input::Domain(_)
                     | Input::Instrument(_)
+                    | Input::Delist(_)
                     | Input::RiskTable(_)
             ),
             "a member's input was given as the venue's"

@@ -81,6 +81,21 @@ impl Settled {
         }
     }
 
+    /// Takes in what `table` values for the first time: nothing moved before it had a mark.
+    pub(crate) fn join(&mut self, before: &RiskTable, table: &RiskTable) {
+        if !self.has_started() {
+            return;
+        }
+        for (i, c) in table.columns.iter().enumerate() {
+            let was = before.columns.get(i).map_or(0, |c| c.tick_value_micro);
+            if was == 0 && c.tick_value_micro != 0 {
+                self.marks[i] = c.mark_micro;
+                self.deltas_e9[i] = c.delta_e9;
+                self.width = self.width.max(table.columns.len());
+            }
+        }
+    }
+
     /// Whether a settlement is due; the threshold goes before the interval.
     pub(crate) fn due(&self, terms: Terms, now: TimeNs, index_micro: i64) -> Option<Trigger> {
         let moved = i128::from((index_micro - self.index_micro).abs()) * 1_000_000;

@@ -8,7 +8,7 @@
 use bytemuck::{AnyBitPattern, NoUninit};
 
 /// Layout of the bytes; a release that writes another one does not read this one.
-pub const SNAPSHOT_LAYOUT: u32 = 2;
+pub const SNAPSHOT_LAYOUT: u32 = 3;
 
 /// Why bytes are not those of a state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]

@@ -93,7 +93,8 @@ impl RiskTable {
     }
 
     /// The same table with room for more instruments.
-    pub(crate) fn widened(&self, columns: usize) -> Box<Self> {
+    #[must_use]
+    pub fn widened(&self, columns: usize) -> Box<Self> {
         let mut wide = Self::zeroed(columns);
         wide.adopt(self);
         wide

@@ -28,6 +28,8 @@ pub const STEP_DELEVERAGE: u8 = 3;
 pub const STEP_CHARGE: u8 = 4;
 /// [`TradingStatus::state`]: settled for good; no orders rest.
 pub const STATE_DELIVERED: u8 = 6;
+/// [`TradingStatus::state`]: no longer listed; its id is not used again.
+pub const STATE_DELISTED: u8 = 7;
 
 messages! {
     /// An instrument is listed.

@@ -510,6 +510,15 @@ messages! {
         /// Written as zero.
         pad1: u32,
     }
+    /// An instrument that nobody holds is delisted: its orders go, and its id is not used again.
+    922 InDelist {
+        /// Instrument.
+        instrument: u16,
+        /// Written as zero.
+        pad1: u16,
+        /// Written as zero.
+        pad2: u32,
+    }
 }
 /// [`InRiskRules::switches`]: perpetuals and their like pay funding.
 pub const RISK_FUNDING: u8 = 1;

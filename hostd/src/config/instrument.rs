@@ -11,7 +11,7 @@ use matcher::instrument::{Collar, EverlastingTerms, InstrumentKind, InstrumentSp
 use serde::Deserialize;
 
 /// `[[instruments]]`: decimals are strings, so that nothing is rounded on the way.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Instrument {
     /// Column of the risk table.
@@ -66,7 +66,7 @@ pub enum StartState {
 }
 
 /// `coarse_tick`: the second row of the tick table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CoarseTick {
     /// First price with the larger step: a multiple of it.

@@ -1,20 +1,22 @@
 //! What the operator commands: trading states, locks, cancels. A command is checked against the day's listings,
 //! members and accounts, and then becomes a sequenced input like any other.
 
-use crate::config::Config;
+use crate::config::{Config, Instrument};
 use crate::storage::recover::Listing;
 use crate::tiles::core::Core;
 use bytemuck::Zeroable;
+use firmware::limits::TIER_INSTRUMENTS;
 use firmware::wire::feed::{
-    STATE_AUCTION, STATE_CANCEL_ONLY, STATE_DELIVERED, STATE_HALT, STATE_OPEN, STATE_PRE_OPEN,
-    STATE_SETTLE,
+    STATE_AUCTION, STATE_CANCEL_ONLY, STATE_DELISTED, STATE_DELIVERED, STATE_HALT, STATE_OPEN,
+    STATE_PRE_OPEN, STATE_SETTLE,
 };
 use firmware::wire::input::{
-    InLock, InMemberLimits, InOperatorAct, InOperatorCancel, InRiskRules, InTradingState,
+    InDelist, InInstrument, InLock, InMemberLimits, InOperatorAct, InOperatorCancel, InRiskRules,
+    InTradingState,
 };
 use firmware::wire::order::{KILL_LOCK, KILL_UNLOCK};
 use firmware::wire::sbe::{ID16_NULL, ID32_NULL};
-use matcher::engine::check_rules;
+use matcher::engine::{ListingError, check_rules};
 use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +35,12 @@ const STATES: [(&str, u8); 7] = [
 #[must_use]
 pub fn state_word(state: u8) -> &'static str {
     let word = STATES.iter().find(|(_, number)| *number == state);
-    word.map_or("unknown", |(word, _)| word)
+    match word {
+        Some((word, _)) => word,
+        // No state that the operator can set: it is the end of a listing.
+        None if state == STATE_DELISTED => "delisted",
+        None => "unknown",
+    }
 }
 
 /// An id, or `"all"`.
@@ -86,6 +93,10 @@ pub enum Command {
     Key(KeyBody),
     /// Other rules of risk, after so much notice, ns.
     Rules(InRiskRules, u64),
+    /// Lists an instrument.
+    List(Box<Instrument>),
+    /// Delists one.
+    Delist(DelistBody),
 }
 
 impl Command {
@@ -105,6 +116,8 @@ impl Command {
             Self::Override(_) => 10,
             Self::Release => 11,
             Self::Key(_) => 12,
+            Self::List(_) => 13,
+            Self::Delist(_) => 14,
         }
     }
 
@@ -122,6 +135,8 @@ impl Command {
             Self::Kick(b) => Some(b.member),
             Self::Limits(b) => Some(b.member),
             Self::Key(b) => Some(b.member),
+            Self::List(b) => Some(b.id.into()),
+            Self::Delist(b) => Some(b.instrument.into()),
             Self::Seal
             | Self::Drain
             | Self::Stop
@@ -242,6 +257,14 @@ pub struct KeyBody {
     pub public_key: Option<String>,
 }
 
+/// `POST /v1/instruments/delist`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DelistBody {
+    /// Which.
+    pub instrument: u16,
+}
+
 /// A command that passed the checks.
 #[derive(Clone, Copy, Debug)]
 pub enum OperatorInput {
@@ -257,6 +280,10 @@ pub enum OperatorInput {
     Rules(InRiskRules, u64),
     /// Close the open batch.
     Seal,
+    /// A listing.
+    List(InInstrument),
+    /// The end of one.
+    Delist(InDelist),
 }
 
 /// Why a command is refused: nothing was changed.
@@ -315,6 +342,12 @@ pub enum CommandRefused {
     /// No rules.
     #[error("risk: {0}")]
     Rules(String),
+    /// It cannot be listed, as it is or at all.
+    #[error("{0}")]
+    Terms(String),
+    /// It cannot be listed or delisted now.
+    #[error(transparent)]
+    Listing(#[from] ListingError),
     /// Not a key.
     #[error("{0}")]
     Key(String),
@@ -344,6 +377,8 @@ impl CommandRefused {
             Self::NoOverride => "no_override",
             Self::Rules(_) => "bad_rules",
             Self::Key(_) => "bad_key",
+            Self::Terms(_) => "bad_instrument",
+            Self::Listing(_) => "listing_refused",
             Self::Busy => "busy",
         }
     }
@@ -353,13 +388,17 @@ impl CommandRefused {
     pub const fn status(&self) -> u16 {
         match self {
             Self::Instrument(_) | Self::Member(_) | Self::Account(_) | Self::NoSession(_) => 404,
-            Self::AccountOfAnother { .. } | Self::NoAccounts(_) | Self::NoOverride => 409,
+            Self::AccountOfAnother { .. }
+            | Self::NoAccounts(_)
+            | Self::NoOverride
+            | Self::Listing(_) => 409,
             Self::State(_)
             | Self::Action(_)
             | Self::Rate { .. }
             | Self::NoRate
             | Self::Price(_)
             | Self::Rules(_)
+            | Self::Terms(_)
             | Self::Key(_) => 422,
             Self::Busy => 503,
         }
@@ -375,13 +414,24 @@ pub struct Roll {
     accounts: BTreeMap<u32, u32>,
     /// Requests and quotes a second, by member.
     rates: BTreeMap<u32, (u32, u32)>,
+    /// Instrument ids run below this.
+    ids: u32,
+    /// The ids run below those of the circuit because of `domain.proofs`.
+    proofs: bool,
 }
 
 impl Roll {
     /// What the journal holds, and what is added to it when the day is opened.
     #[must_use]
     pub fn of(config: &Config, core: &Core, listing: &Listing) -> Self {
-        let listed = core.listings.values().chain(&listing.instruments);
+        let listed = core.listed().chain(&listing.instruments);
+        let proofs = config.domain.proofs;
+        let held = u32::from(config.capacity.instruments);
+        let ids = if proofs {
+            held.min(TIER_INSTRUMENTS as u32)
+        } else {
+            held
+        };
         let bound = core.accounts.iter().map(|(a, m)| (*a, *m));
         let accounts: BTreeMap<_, _> = bound
             .chain(listing.accounts.iter().map(|a| (a.account, a.member)))
@@ -396,6 +446,8 @@ impl Roll {
             members: configured.chain(accounts.values().copied()).collect(),
             accounts,
             rates: rates.chain(set).collect(),
+            ids,
+            proofs,
         }
     }
 
@@ -416,6 +468,15 @@ impl Roll {
         if let OperatorInput::Limits(m) = input {
             let rates = (m.orders_per_second, m.quotes_per_second);
             self.rates.insert(m.member, rates);
+        }
+    }
+
+    /// Notes a listing, or the end of one, that stands in the journal.
+    pub fn note_listing(&mut self, command: &Command) {
+        match command {
+            Command::List(b) => drop(self.instruments.insert(b.id.into())),
+            Command::Delist(b) => drop(self.instruments.remove(&b.instrument.into())),
+            _ => {}
         }
     }
 
@@ -453,6 +514,11 @@ impl Roll {
                 OperatorInput::Rules(*rules, *notice_ns)
             }
             Command::Seal => OperatorInput::Seal,
+            Command::List(body) => OperatorInput::List(self.list(body)?),
+            Command::Delist(body) => OperatorInput::Delist(InDelist {
+                instrument: self.instrument(body.instrument.into())?,
+                ..InDelist::zeroed()
+            }),
             Command::Drain => OperatorInput::State(InTradingState {
                 instrument: ID16_NULL,
                 state: STATE_CANCEL_ONLY,
@@ -468,6 +534,23 @@ impl Roll {
             }
             Command::Stop | Command::Override(_) | Command::Release => return Ok(None),
         }))
+    }
+
+    /// Whether the id was used before, and what else hangs on the day, is the engine's to say.
+    fn list(&self, body: &Instrument) -> Result<InInstrument, CommandRefused> {
+        let record = body.listing().map_err(CommandRefused::Terms)?;
+        if u32::from(body.id) >= self.ids {
+            let why = if self.proofs {
+                "what the circuit's small tier proves, and capacity.instruments"
+            } else {
+                "capacity.instruments"
+            };
+            let (id, symbol, ids) = (body.id, &body.symbol, self.ids);
+            return Err(CommandRefused::Terms(format!(
+                "instrument {id} ({symbol}): id must be below {ids}: {why}"
+            )));
+        }
+        Ok(record)
     }
 
     fn limits(&self, body: &LimitsBody) -> Result<InMemberLimits, CommandRefused> {
@@ -580,6 +663,8 @@ mod tests {
 
     fn roll() -> Roll {
         Roll {
+            ids: 16,
+            proofs: true,
             instruments: [0, 3].into(),
             members: [1, 2, 9].into(),
             accounts: [(1, 1), (7, 2)].into(),

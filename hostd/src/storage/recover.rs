@@ -9,6 +9,7 @@ use crate::tiles::core::Core;
 use crate::tiles::journal_tile::{WholeBatch, batch_name, with_chain, write_batch};
 use crate::tiles::spool::SpoolFiles;
 use anyhow::{Context, bail, ensure};
+use firmware::limits::DOMAIN_LOTS_MAX;
 use firmware::wire::input::{InAccount, InDomain, InDropCopy, InInstrument, InRiskRules};
 use journal::{End, Mark, ReadAhead, Reader, Tail};
 use matcher::planted::{self, Bug};
@@ -332,7 +333,7 @@ pub fn tail_note(tail: &Tail) -> Option<String> {
 pub struct Listing {
     /// At the start only.
     pub domain: Option<InDomain>,
-    /// At the start only.
+    /// What the configuration lists and the journal does not.
     pub instruments: Vec<InInstrument>,
     /// New accounts.
     pub accounts: Vec<InAccount>,
@@ -355,7 +356,11 @@ pub fn missing(config: &Config, core: &Core) -> anyhow::Result<Listing> {
     for i in &config.instruments {
         let wanted = i.listing().map_err(anyhow::Error::msg)?;
         match core.listings.get(&i.id) {
-            None if core.domain.is_none() => listing.instruments.push(wanted),
+            None => {
+                (core.engine.check_listing(&wanted))
+                    .map_err(|e| anyhow::anyhow!("instrument {} ({}): {e}", i.id, i.symbol))?;
+                listing.instruments.push(wanted);
+            }
             Some(held) if *held == wanted => {}
             _ => bail!(
                 "instrument {} ({}) differs from what the journal holds",
@@ -364,9 +369,17 @@ pub fn missing(config: &Config, core: &Core) -> anyhow::Result<Listing> {
             ),
         }
     }
+    // What operators have listed counts beside what the configuration lists.
+    let listed = core.listed().chain(&listing.instruments);
+    let lots: i64 = listed.map(|i| i.position_lots_max).sum();
+    ensure!(
+        lots <= DOMAIN_LOTS_MAX,
+        "the position_lots_max of all listed instruments add up to {lots}, above {DOMAIN_LOTS_MAX}"
+    );
     if let Some(id) = core
         .listings
         .keys()
+        .filter(|id| !core.listed_later.contains(id) && !core.delisted.contains(id))
         .find(|id| config.instruments.iter().all(|i| i.id != **id))
     {
         bail!("instrument {id} stands in the journal but not in the configuration");

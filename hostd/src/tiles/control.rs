@@ -244,6 +244,11 @@ impl<C: Clock> ControlTile<C> {
                     self.acted(&command, seq, batch_no, reply);
                 }
             }
+            FromEngine::Declined(why) => {
+                if let Some((_, reply)) = self.desk.acts.pop_front() {
+                    let _ = reply.send(Err(why.into()));
+                }
+            }
             FromEngine::Looked(look) => {
                 if let Some(reply) = self.desk.looks.pop_front() {
                     let _ = reply.send(look);
@@ -270,6 +275,16 @@ impl<C: Clock> ControlTile<C> {
             Command::Override(body) => self.oracle.override_with(body),
             Command::Release => self.oracle.release(),
             Command::Key(body) => self.logins.set_key(body),
+            Command::List(body) => {
+                self.roll.note_listing(command);
+                if let Ok(record) = body.listing() {
+                    self.oracle.list(&record);
+                }
+            }
+            Command::Delist(body) => {
+                self.roll.note_listing(command);
+                self.oracle.delist(body.instrument);
+            }
             Command::Stop => {
                 self.desk.stop = Some(reply);
                 return self.stop();
@@ -366,6 +381,11 @@ impl<C: Clock> ControlTile<C> {
                 return Err(CommandRefused::NoOverride);
             }
             Command::Key(body) => LoginDesk::check_key(body)?,
+            Command::List(body) => {
+                if let Ok(record) = body.listing() {
+                    self.oracle.check_listing(&record)?;
+                }
+            }
             _ => {}
         }
         self.roll.check(command)

@@ -58,8 +58,12 @@ pub struct Core {
     pub next_feed: u64,
     /// Rejects by code.
     pub rejects: RejectCounts,
-    /// What the journal lists, by instrument.
+    /// What the journal lists or has listed, by instrument.
     pub listings: BTreeMap<u16, InInstrument>,
+    /// Those of them that were listed after the day had begun: the configuration need not have them.
+    pub listed_later: BTreeSet<u16>,
+    /// Those of them that were delisted.
+    pub delisted: BTreeSet<u16>,
     /// What the journal binds: account to member.
     pub accounts: BTreeMap<u32, u32>,
     /// Who gets copies in the journal, and whose reports they are.
@@ -89,6 +93,8 @@ impl Core {
             next_feed: 1,
             rejects: [0; 64],
             listings: BTreeMap::new(),
+            listed_later: BTreeSet::new(),
+            delisted: BTreeSet::new(),
             accounts: BTreeMap::new(),
             drop_copies: BTreeSet::new(),
             limits: BTreeMap::new(),
@@ -138,6 +144,12 @@ impl Core {
                 copies: Vec::new(),
             });
         }
+    }
+
+    /// What is listed now.
+    pub fn listed(&self) -> impl Iterator<Item = &InInstrument> {
+        let all = self.listings.values();
+        all.filter(|l| !self.delisted.contains(&l.instrument))
     }
 
     /// Takes the next record of a journal: everything that the live box did after sequencing it.
@@ -232,7 +244,15 @@ impl Core {
                         .list(InstrumentId(m.instrument), gate_instrument(m)),
                     "instruments are checked before"
                 );
+                // The day begins with the domain and what is listed then.
+                if input.seq().0 != 2 + self.listings.len() as u64 {
+                    self.listed_later.insert(m.instrument);
+                }
                 self.listings.insert(m.instrument, *m);
+            }
+            Input::Delist(m) => {
+                self.gate.delist(InstrumentId(m.instrument));
+                self.delisted.insert(m.instrument);
             }
             Input::Domain(m) => {
                 self.resize(Capacity::of(m));
@@ -323,6 +343,7 @@ const fn next_request(input: &Input<'_>) -> Option<u64> {
         | Input::Account(_)
         | Input::Domain(_)
         | Input::Instrument(_)
+        | Input::Delist(_)
         | Input::OperatorCancel(_)
         | Input::DropCopy(_)
         | Input::Lock(_)

@@ -27,6 +27,7 @@ use firmware::wire::input::{
 };
 use firmware::wire::quote::Asked;
 use lane::{Consumer, GaugesReader, Producer, Waker, WatermarkReader};
+use matcher::engine::ListingError;
 use matcher::sequencer::{Input, Sequenced};
 
 /// Requests that fit one datagram: prefix, header and the smallest block are 26 bytes.
@@ -259,7 +260,16 @@ impl EngineStage {
     fn on_control(&mut self, message: ToEngine, now: TimeNs, out: &mut impl Outlet) {
         match message {
             ToEngine::Oracle(report) => self.venue(&report, now, out),
-            ToEngine::RiskTable(table) => self.adopt(table, now, out),
+            ToEngine::RiskTable(table) => {
+                // One that was made before the last listing lacks its column.
+                let columns = self.core.engine.columns();
+                let table = if table.columns.len() < columns {
+                    table.widened(columns)
+                } else {
+                    table
+                };
+                self.adopt(table, now, out);
+            }
             ToEngine::Deposit(deposit) => {
                 let checked = self.core.engine.check_deposit(&deposit);
                 let answer = checked.map(|()| {
@@ -269,6 +279,9 @@ impl EngineStage {
                 self.answer(FromEngine::Deposit(answer));
             }
             ToEngine::Operator(act, command) => {
+                if let Err(why) = self.check_listing(command.as_ref()) {
+                    return self.answer(FromEngine::Declined(why));
+                }
                 self.venue(&act, now, out);
                 match &command {
                     None => {}
@@ -276,6 +289,8 @@ impl EngineStage {
                     Some(OperatorInput::Lock(m)) => self.venue(m, now, out),
                     Some(OperatorInput::Cancel(m)) => self.venue(m, now, out),
                     Some(OperatorInput::Limits(m)) => self.venue(m, now, out),
+                    Some(OperatorInput::List(m)) => self.venue(m, now, out),
+                    Some(OperatorInput::Delist(m)) => self.venue(m, now, out),
                     Some(OperatorInput::Rules(m, notice_ns)) => {
                         let rules = InRiskRules {
                             effective_time: now.0 + notice_ns,
@@ -297,6 +312,15 @@ impl EngineStage {
                 self.core.look(&mut look);
                 self.answer(FromEngine::Looked(look));
             }
+        }
+    }
+
+    /// Whether a listing, or the end of one, can be sequenced now.
+    fn check_listing(&self, command: Option<&OperatorInput>) -> Result<(), ListingError> {
+        match command {
+            Some(OperatorInput::List(m)) => self.core.engine.check_listing(m),
+            Some(OperatorInput::Delist(m)) => self.core.engine.check_delisting(m),
+            _ => Ok(()),
         }
     }
 

@@ -11,7 +11,7 @@ use firmware::wire::input::{InDeposit, InGap, InOperatorAct, InOracle, InSession
 use firmware::wire::report::Report;
 use handshake::NewSession;
 use lane::{FRAME_HEAD, FrameConsumer, FrameProducer, frames};
-use matcher::engine::{DepositError, EngineCounters};
+use matcher::engine::{DepositError, EngineCounters, ListingError};
 use matcher::table::RiskTable;
 
 /// Largest control datagram: a Negotiate is 258 bytes.
@@ -208,6 +208,8 @@ pub enum FromEngine {
         /// The batch that was sealed last.
         batch_no: u64,
     },
+    /// Answer to a command of an operator that cannot be: nothing was journaled.
+    Declined(ListingError),
     /// Answer to a look.
     Looked(Box<Look>),
 }

@@ -27,8 +27,12 @@ pub struct OracleDesk {
     epoch: u64,
     epoch_ns: u64,
     last_table: TimeNs,
+    /// The next table is due whenever the last one was made.
+    is_due: bool,
     /// The operator's prices: while they are there, the oracles' do not count.
     operators: Option<OverrideBody>,
+    /// Index and volatilities of the last table.
+    prices: Option<(i64, [i64; 4])>,
     status: OracleStatus,
 }
 
@@ -69,7 +73,7 @@ impl OracleDesk {
             let key = PublicKey::from_hex(&o.public_key);
             (o.id, key.expect("checked with the configuration"))
         });
-        let listings: Vec<_> = (core.listings.values().chain(&listing.instruments))
+        let listings: Vec<_> = (core.listed().chain(&listing.instruments))
             .copied()
             .collect();
         let epoch = core.engine.table().map_or(0, |t| t.epoch);
@@ -106,7 +110,9 @@ impl OracleDesk {
             epoch,
             epoch_ns,
             last_table: TimeNs(0),
+            is_due: false,
             operators: None,
+            prices: None,
             status: OracleStatus::default(),
         })
     }
@@ -175,12 +181,40 @@ impl OracleDesk {
             .map_err(CommandRefused::Price)
     }
 
+    /// Whether an instrument can be priced beside the others at the last prices: one that cannot would leave all
+    /// without a table.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_listing(&self, m: &InInstrument) -> Result<(), CommandRefused> {
+        let Some((index, vols_e9)) = self.prices else {
+            return Ok(());
+        };
+        let mut vol = VolInput::flat(0);
+        vol.vol_e9[usize::from(m.instrument)] = vols_e9[usize::from(m.vol_slot)];
+        let spec = crate::config::spec(m);
+        build_table(1, self.last_table, index, &vol, &self.params, &[spec])
+            .map(drop)
+            .map_err(|e| CommandRefused::Terms(e.to_string()))
+    }
+
+    /// Prices an instrument from now on, and at once.
+    pub fn list(&mut self, m: &InInstrument) {
+        self.vol_slots[usize::from(m.instrument)] = m.vol_slot;
+        self.specs.push(crate::config::spec(m));
+        self.is_due = true;
+    }
+
+    /// Prices an instrument no more.
+    pub fn delist(&mut self, instrument: u16) {
+        self.specs.retain(|spec| spec.id.0 != instrument);
+    }
+
     /// Makes tables of the operator's prices from now on, whatever the oracles say.
     pub fn override_with(&mut self, body: &OverrideBody) {
         self.operators = Some(*body);
         self.status.is_overridden = true;
-        // At once, whenever the last one was made.
-        self.last_table = TimeNs(0);
+        self.is_due = true;
     }
 
     /// The oracles rule again.
@@ -197,21 +231,27 @@ impl OracleDesk {
 
     /// The next risk table if one is due and the oracles agree, or the operator has spoken.
     pub fn table(&mut self, now: TimeNs) -> Option<Box<RiskTable>> {
-        if now.0 < self.last_table.0 + self.epoch_ns {
+        if !self.is_due && now.0 < self.last_table.0 + self.epoch_ns {
             return None;
         }
-        let built = match (self.operators, self.panel.read(now)) {
-            (Some(own), _) => self.build(own.index_micro, &own.vols_e9, now),
+        let prices = match (self.operators, self.panel.read(now)) {
+            (Some(own), _) => Ok((own.index_micro, own.vols_e9)),
             (None, Ok(reading)) => {
                 self.note(&reading);
-                self.build(reading.index_micro, &reading.vols_e9, now)
+                Ok((reading.index_micro, reading.vols_e9))
             }
             (None, Err(e)) => Err(e.to_string()),
         };
+        let built = prices.and_then(|(index, vols_e9)| {
+            let table = self.build(index, &vols_e9, now)?;
+            self.prices = Some((index, vols_e9));
+            Ok(table)
+        });
         match built {
             Ok(table) => {
                 self.epoch += 1;
                 self.last_table = now;
+                self.is_due = false;
                 self.status.error = None;
                 Some(table)
             }

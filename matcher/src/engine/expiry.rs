@@ -12,7 +12,7 @@ use crate::snapshot::{Sink, SnapshotError, Source};
 use crate::table::{Column, RiskTable};
 use firmware::limits::LOT_VALUE_MICRO_MAX;
 use firmware::units::{AccountId, InstrumentId};
-use firmware::wire::feed::{InstrumentSettled, STATE_DELIVERED, STATE_SETTLE};
+use firmware::wire::feed::{InstrumentSettled, STATE_DELISTED, STATE_DELIVERED, STATE_SETTLE};
 use firmware::wire::input::{InInstrument, KIND_CALL, KIND_FUTURE, KIND_PUT};
 
 /// Holders that one input pays out at most.
@@ -73,6 +73,7 @@ impl<B: OrderBook> Engine<B> {
     /// Whether an instrument is past its expiry, under rules that settle it.
     pub(super) fn has_expired(&self, stamp: &Stamp, i: usize) -> bool {
         let listed = self.instruments[i].as_ref();
+        let listed = listed.filter(|l| l.state != STATE_DELISTED);
         let at = listed.and_then(|l| expiry(&l.spec));
         self.rules.expiry() && at.is_some_and(|at| at <= stamp.time.0)
     }
@@ -85,7 +86,9 @@ impl<B: OrderBook> Engine<B> {
         let (from, to) = (self.averaged_to.0, stamp.time.0);
         self.averaged_to = stamp.time;
         for i in 0..self.table.columns.len() {
-            let at = self.instruments[i].as_ref().and_then(|l| expiry(&l.spec));
+            let listed = self.instruments[i].as_ref();
+            let listed = listed.filter(|l| l.state != STATE_DELISTED);
+            let at = listed.and_then(|l| expiry(&l.spec));
             let Some(at) = at.filter(|_| self.table.columns[i].is_settled == 0) else {
                 continue;
             };
@@ -172,7 +175,8 @@ impl<B: OrderBook> Engine<B> {
     pub(super) fn fold_holders(&mut self, stamp: &Stamp, out: &mut Outbox) {
         let waits = |(i, c): (usize, &Column)| {
             let listed = self.instruments[i].as_ref();
-            c.is_settled != 0 && listed.is_some_and(|l| l.state != STATE_DELIVERED)
+            c.is_settled != 0
+                && listed.is_some_and(|l| !matches!(l.state, STATE_DELIVERED | STATE_DELISTED))
         };
         if !self.table.columns.iter().enumerate().any(waits) {
             return;
@@ -199,7 +203,7 @@ impl<B: OrderBook> Engine<B> {
             return;
         }
         for i in 0..self.table.columns.len() {
-            if self.table.columns[i].is_settled != 0 && self.instruments[i].is_some() {
+            if self.table.columns[i].is_settled != 0 && self.is_listed(i) {
                 self.enter(stamp, InstrumentId(i as u16), STATE_DELIVERED, out);
             }
         }

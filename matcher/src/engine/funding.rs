@@ -9,7 +9,7 @@ use crate::snapshot::{Sink, SnapshotError, Source};
 use crate::table::RiskTable;
 use firmware::limits::LOT_VALUE_MICRO_MAX;
 use firmware::units::{InstrumentId, Side};
-use firmware::wire::feed::{FundingRate, STATE_OPEN};
+use firmware::wire::feed::{FundingRate, STATE_DELISTED, STATE_OPEN};
 use firmware::wire::input::{
     KIND_EVERLASTING_CALL, KIND_EVERLASTING_PUT, KIND_PERPETUAL, KIND_POWER,
 };
@@ -116,7 +116,10 @@ impl<B: OrderBook> Engine<B> {
         }
         for (i, c) in next.columns.iter_mut().enumerate() {
             let now = &self.table.columns[i];
-            c.funding_micro = now.funding_micro;
+            // What nobody holds and nobody can trade owes nothing; without a mark its funding would have no bound.
+            let is_listed =
+                (self.instruments[i].as_ref()).is_some_and(|l| l.state != STATE_DELISTED);
+            c.funding_micro = if is_listed { now.funding_micro } else { 0 };
             self.premiums[i].change = 0;
             let Some(listed) = self.instruments[i].as_ref().filter(|_| is_due) else {
                 continue;

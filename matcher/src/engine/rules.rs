@@ -148,9 +148,8 @@ impl<B: OrderBook> Engine<B> {
     pub fn check_rules(&self, m: &InRiskRules) -> Result<(), RulesError> {
         check_rules(m)?;
         let (account, instrument) = (m.vault_account, m.vault_instrument);
-        let listed = self.instruments.get(usize::from(instrument));
         let is_there = self.accounts.get(AccountId(account)).is_some()
-            && listed.is_some_and(Option::is_some)
+            && self.is_listed(usize::from(instrument))
             && m.vault_delta_e9 >= 0;
         if account != 0 && !is_there {
             return Err(RulesError::Vault {

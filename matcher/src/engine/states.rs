@@ -12,8 +12,8 @@ use crate::outbox::Outbox;
 use alloc::vec::Vec;
 use firmware::units::{InstrumentId, PriceTicks, Side};
 use firmware::wire::feed::{
-    AuctionUpdate, STATE_AUCTION, STATE_DELIVERED, STATE_OPEN, STATE_PRE_OPEN, STATE_SETTLE,
-    TradingStatus,
+    AuctionUpdate, STATE_AUCTION, STATE_DELISTED, STATE_DELIVERED, STATE_OPEN, STATE_PRE_OPEN,
+    STATE_SETTLE, TradingStatus,
 };
 use firmware::wire::input::InTradingState;
 use firmware::wire::report::CANCEL_STATE;
@@ -33,7 +33,7 @@ impl<B: OrderBook> Engine<B> {
     pub(super) fn trading_state(&mut self, stamp: &Stamp, m: &InTradingState, out: &mut Outbox) {
         for i in 0..self.instruments.len() {
             let wanted = m.instrument == ID16_NULL || usize::from(m.instrument) == i;
-            if wanted && self.instruments[i].is_some() && !self.has_expired(stamp, i) {
+            if wanted && self.is_listed(i) && !self.has_expired(stamp, i) {
                 self.enter(stamp, InstrumentId(i as u16), m.state, out);
             }
         }
@@ -64,7 +64,7 @@ impl<B: OrderBook> Engine<B> {
         match state {
             STATE_PRE_OPEN | STATE_AUCTION => self.collect(instrument),
             STATE_OPEN => self.open(stamp, instrument, out),
-            STATE_SETTLE | STATE_DELIVERED => {
+            STATE_SETTLE | STATE_DELIVERED | STATE_DELISTED => {
                 self.cancel_all_of(stamp, instrument, out);
                 self.end_collecting(instrument);
             }

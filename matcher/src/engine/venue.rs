@@ -10,8 +10,8 @@ use crate::table::{Column, RiskTable};
 use firmware::limits::DOMAIN_LOTS_MAX;
 use firmware::units::{AccountId, InstrumentId, PriceTicks, Side};
 use firmware::wire::feed::{
-    IndexUpdate, InstrumentDefinition, MarkPrice, STATE_AUCTION, STATE_PRE_OPEN, SettlementSummary,
-    TradingStatus,
+    IndexUpdate, InstrumentDefinition, MarkPrice, STATE_AUCTION, STATE_DELISTED, STATE_PRE_OPEN,
+    SettlementSummary, TradingStatus,
 };
 use firmware::wire::input::{InAccount, InInstrument, InTimer, TIMER_OPERATOR, TIMER_SEAL};
 use firmware::wire::report::{CANCEL_COLLAR, CANCEL_MARGIN, SettlementReport};
@@ -54,10 +54,8 @@ impl<B: OrderBook> Engine<B> {
         if matches!(m.state, STATE_PRE_OPEN | STATE_AUCTION) {
             self.collect(id);
         }
-        let limits = self.instruments.iter().flatten();
-        let lots: i64 = limits.map(|l| l.spec.position_lots_max).sum();
         assert!(
-            lots <= DOMAIN_LOTS_MAX,
+            self.position_limits() <= DOMAIN_LOTS_MAX,
             "position limits are checked with the configuration"
         );
         let tick_value = i128::from(m.tick_micro) * i128::from(m.lot_e9) / 1_000_000_000;
@@ -153,6 +151,8 @@ impl<B: OrderBook> Engine<B> {
             self.counters.tables_refused += 1;
             return;
         }
+        let before = self.spare_table.as_ref().expect("just kept");
+        self.settled.join(before, &self.table);
         self.margin.adopt(&self.table);
         self.has_table = true;
         self.rebase();
@@ -281,7 +281,9 @@ impl<B: OrderBook> Engine<B> {
             pad3: 0,
         });
         for (i, listed) in self.instruments.iter().enumerate() {
-            let Some(listed) = listed else { continue };
+            let Some(listed) = listed.as_ref().filter(|l| l.state != STATE_DELISTED) else {
+                continue;
+            };
             let c = &self.table.columns[i];
             out.feed(MarkPrice {
                 engine_seq: stamp.seq.0,

@@ -15,14 +15,14 @@ use firmware::limits::{MEMBERS, TIER_INSTRUMENTS};
 use firmware::units::{AccountId, InstrumentId, MemberId, PriceTicks, TimeNs};
 use firmware::wire::feed::STATE_OPEN;
 use firmware::wire::input::{
-    InAccount, InDeposit, InDomain, InGap, InInstrument, InOracle, InRiskRules, InSession, InTimer,
-    RISK_EXPIRY, RISK_FUNDING, RISK_LIQUIDATION,
+    InAccount, InDelist, InDeposit, InDomain, InGap, InInstrument, InOracle, InRiskRules,
+    InSession, InTimer, RISK_EXPIRY, RISK_FUNDING, RISK_LIQUIDATION,
 };
 use firmware::wire::order::Request;
 use firmware::wire::quote::{MassQuote, QuoteEntry, QuoteView, encode_quote};
 use firmware::wire::sbe::Message;
 use matcher::book::OrderBook;
-use matcher::engine::{DepositError, Engine, EngineLimits};
+use matcher::engine::{DepositError, Engine, EngineLimits, ListingError};
 use matcher::instrument::{Collar, InstrumentKind, InstrumentSpec, OptionTerms};
 use matcher::outbox::Outbox;
 use matcher::risk_table::{RiskParams, VolInput, build_table};
@@ -103,7 +103,8 @@ fn listing(spec: &InstrumentSpec) -> InInstrument {
             InstrumentKind::Perpetual => 0,
             InstrumentKind::Call(_) => 1,
             InstrumentKind::Put(_) => 2,
-            kind => unreachable!("the wire has no {kind:?} yet"),
+            InstrumentKind::Future { .. } => 3,
+            kind => unreachable!("no test lists {kind:?}"),
         },
         state: STATE_OPEN,
         ..InInstrument::zeroed()
@@ -220,6 +221,8 @@ pub(crate) struct Venue<B> {
     pub(crate) out: Outbox,
     pub(crate) market: Market,
     pub(crate) now: u64,
+    /// What risk tables are made for.
+    pub(crate) specs: Vec<InstrumentSpec>,
     /// Kept when the test asks for it: a run that counts allocations does not.
     pub(crate) journal: Option<Vec<Record>>,
     client_seq: Vec<u64>,
@@ -240,23 +243,46 @@ impl<B: OrderBook> Venue<B> {
             out: Outbox::new(),
             market: Market::default(),
             now: T0,
+            specs: Vec::new(),
             journal: Some(Vec::new()),
             client_seq: vec![0; 64],
         };
         venue.venue(&InDomain { orders, ..DOMAIN });
         for spec in specs() {
-            let gate = GateInstrument {
-                tick_e9: spec.tick_micro * 1_000,
-                base: PriceTicks(spec.book_base_ticks),
-                width_ticks: spec.book_width_ticks,
-                order_lots_max: spec.order_lots_max,
-                tick2_from: PriceTicks(0),
-                tick2_multiple: 0,
-            };
-            assert!(venue.gate.list(spec.id, gate));
-            venue.venue(&listing(&spec));
+            venue.list(&spec).expect("the specifications are sound");
         }
         venue
+    }
+
+    /// Lists an instrument, asked for as the daemon does.
+    pub(crate) fn list(&mut self, spec: &InstrumentSpec) -> Result<(), ListingError> {
+        let record = listing(spec);
+        self.engine.check_listing(&record)?;
+        let gate = GateInstrument {
+            tick_e9: spec.tick_micro * 1_000,
+            base: PriceTicks(spec.book_base_ticks),
+            width_ticks: spec.book_width_ticks,
+            order_lots_max: spec.order_lots_max,
+            tick2_from: PriceTicks(0),
+            tick2_multiple: 0,
+        };
+        assert!(self.gate.list(spec.id, gate));
+        self.venue(&record);
+        self.specs.push(*spec);
+        Ok(())
+    }
+
+    /// Delists one, asked for as the daemon does.
+    pub(crate) fn delist(&mut self, instrument: u16) -> Result<(), ListingError> {
+        let record = InDelist {
+            instrument,
+            ..InDelist::zeroed()
+        };
+        self.engine.check_delisting(&record)?;
+        self.gate.delist(InstrumentId(instrument));
+        self.venue(&record);
+        self.specs.retain(|spec| spec.id.0 != instrument);
+        Ok(())
     }
 
     /// Lets a member trade for an account.
@@ -401,7 +427,7 @@ impl<B: OrderBook> Venue<B> {
         let vol = VolInput::flat(self.market.vol_e9);
         let now = TimeNs(self.now);
         let index = self.market.index_micro;
-        build_table(epoch, now, index, &vol, &params, &specs()).expect("the market is sound")
+        build_table(epoch, now, index, &vol, &params, &self.specs).expect("the market is sound")
     }
 
     /// Adopts the table that the market makes.

@@ -1,8 +1,8 @@
 //! Checks what must hold after every event, from outside the engine.
 
+use super::Venue;
 use super::audit::{Auditor, worst_micro};
 use super::feed_book::FeedBook;
-use super::{ALL, Venue};
 use firmware::limits::SCENARIOS;
 use firmware::units::{AccountId, InstrumentId, PICO_PER_MICRO, Side};
 use firmware::wire::feed::FeedMessage;
@@ -165,7 +165,8 @@ fn margins<B: OrderBook>(venue: &Venue<B>) {
     let engine = &venue.engine;
     let Some(table) = engine.table() else { return };
     let mut open: BTreeMap<AccountId, Vec<Order>> = BTreeMap::new();
-    for i in ALL.map(InstrumentId) {
+    let ids = (0..table.columns.len()).map(|i| InstrumentId(i as u16));
+    for i in ids.filter(|i| engine.book().listed(*i).is_some()) {
         for side in [Side::Buy, Side::Sell] {
             for price in engine.book().levels(i, side) {
                 for o in engine.book().orders(i, side, price) {

@@ -172,6 +172,8 @@ fn wanted(act: &str, a: &Value) -> Result<Wanted, Problem> {
         "limits" => Command::Limits(args(a)?),
         "key" => Command::Key(args(a)?),
         "override" => Command::Override(args(a)?),
+        "list" => Command::List(Box::new(args(a)?)),
+        "delist" => Command::Delist(args(a)?),
         other => {
             no_args(a)?;
             match other {

@@ -249,7 +249,7 @@ fn handler(route: &Route) -> MethodRouter<Counter> {
         ("/v1/version", _) => get(look::version),
         ("/v1/openapi.json", _) => get(look::openapi),
         ("/v1/whoami", _) => get(look::whoami),
-        ("/v1/instruments", _) => get(look::instruments),
+        ("/v1/instruments", "") => get(look::instruments),
         ("/v1/members", _) => get(look::members),
         ("/v1/sessions", _) => get(look::sessions),
         ("/v1/accounts/{account}", _) => get(look::account),

@@ -64,6 +64,8 @@ pub const ROUTES: &[Route] = &[
     act("/v1/snapshots", Role::Ops, "snapshot"),
     act("/v1/replays", Role::Ops, "replay"),
     act("/v1/approvals/{approval}", Role::Ops, "approve"),
+    act("/v1/instruments", Role::Admin, "list"),
+    act("/v1/instruments/delist", Role::Admin, "delist"),
     act("/v1/limits", Role::Admin, "limits"),
     act("/v1/keys", Role::Admin, "key"),
     act("/v1/oracle/override", Role::Admin, "override"),
@@ -73,9 +75,9 @@ pub const ROUTES: &[Route] = &[
 ];
 
 /// Acts that can be bound to a second person's approval.
-pub const TWO_PERSON_ACTS: [&str; 12] = [
+pub const TWO_PERSON_ACTS: [&str; 14] = [
     "state", "lock", "cancel", "kick", "seal", "drain", "limits", "key", "override", "release",
-    "reload", "shutdown",
+    "reload", "shutdown", "list", "delist",
 ];
 
 /// The route of a method and a path with its braces.

@@ -20,6 +20,8 @@ impl Core {
         let Self {
             domain,
             listings,
+            listed_later,
+            delisted,
             accounts,
             drop_copies,
             limits,
@@ -38,6 +40,10 @@ impl Core {
         to.pod(domain.as_ref()?);
         to.count(listings.len());
         listings.values().for_each(|i| to.pod(i));
+        for ids in [listed_later, delisted] {
+            to.count(ids.len());
+            ids.iter().for_each(|id| to.pod(id));
+        }
         to.count(accounts.len());
         accounts.iter().for_each(|(a, m)| to.pod(&[*a, *m]));
         to.count(drop_copies.len());
@@ -85,6 +91,14 @@ impl Core {
             let fits = core.gate.list(id, gate_instrument(&listed));
             fits.then_some(()).ok_or(value("listing"))?;
             core.listings.insert(id.0, listed);
+        }
+        for _ in 0..from.below(INSTRUMENTS + 1, "number of later listings")? {
+            core.listed_later.insert(from.pod()?);
+        }
+        for _ in 0..from.below(INSTRUMENTS + 1, "number of delistings")? {
+            let id = from.pod()?;
+            core.gate.delist(InstrumentId(id));
+            core.delisted.insert(id);
         }
         for _ in 0..from.below(ACCOUNTS + 1, "number of accounts")? {
             let [account, member] = from.pod()?;
