@@ -7,3 +7,4 @@ pub mod ipv4_net;
 pub mod log;
 pub mod logs;
 pub mod memory;
+pub mod notify;

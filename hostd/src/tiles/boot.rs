@@ -4,6 +4,7 @@ use crate::config::{Config, Durability};
 use crate::feed::{Desk as FeedDesk, FeedCounters, FeedDay, FeedPacket, FeedTile, SealedNote};
 use crate::machine::clock::{Clock, RealClock};
 use crate::machine::doctor::{self, Depth, Subject};
+use crate::machine::notify::Notifier;
 use crate::machine::{log, memory};
 use crate::nic::{AnyNic, UringNic};
 use crate::ops::audit::{AuditLog, Entry, Outcome};
@@ -24,7 +25,7 @@ use crate::tiles::gateway::{Flows, GatewayStage};
 use crate::tiles::hot::{HotLanes, HotTile};
 use crate::tiles::journal_tile::{JournalStage, JournalStats, JournalTile, SealTile, Taken};
 use crate::tiles::logins::LoginDesk;
-use crate::tiles::meters::{LaneMeter, Machine, TileMeter};
+use crate::tiles::meters::{LaneMeter, Machine, TileMeter, TileReader};
 use crate::tiles::oracle_desk::OracleDesk;
 use crate::tiles::pinned::{EngineTile, GatewayTile};
 use crate::tiles::spool::SpoolTile;
@@ -39,6 +40,7 @@ use journal::{GroupCommit, JournalDir};
 use lane::{Consumer, Gauges, Parker, Producer, Watermark, WatermarkReader};
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -289,9 +291,10 @@ pub(crate) fn run_restored(
         pace,
         desk: Desk::new(),
     };
+    let hot_tiles = plan.hot;
     // The control tile runs on the process's first thread, after all others began on cores of their own.
     settle(&planned)?;
-    let ended = control_loop(config, tile, audit);
+    let ended = control_loop(config, tile, audit, hot_tiles);
     let tiles = Tiles {
         hot,
         journal,
@@ -357,6 +360,8 @@ struct Plan {
     tiles: Vec<Planned>,
     clock: RealClock,
     machine: Machine,
+    /// Of the tiles that members wait for.
+    hot: Vec<TileReader>,
 }
 
 impl Plan {
@@ -365,6 +370,7 @@ impl Plan {
             tiles: plan(&config.topology, config.net.polling()).map_err(anyhow::Error::msg)?,
             clock,
             machine: Machine::default(),
+            hot: Vec::new(),
         })
     }
 
@@ -373,6 +379,9 @@ impl Plan {
         let planned = self.tiles.iter().find(|p| p.tile.stages.contains(&stage));
         let planned = *planned.expect("every stage has a tile");
         let meter = TileMeter::new();
+        if planned.tile.is_hot() {
+            self.hot.push(meter.reader());
+        }
         let shown = (planned.tile.name, planned.core, meter.reader());
         self.machine.tiles.push(shown);
         (planned, meter)
@@ -500,6 +509,25 @@ fn login(config: &Config, key: SecretKey) -> anyhow::Result<LoginDesk> {
     Ok(LoginDesk::new(login, locked.map(|m| m.member()).collect()))
 }
 
+/// Tells systemd that the box lives, for as long as every hot tile turns.
+async fn watch(notifier: Rc<Notifier>, hot: Vec<TileReader>) {
+    let Some(interval) = notifier.interval() else {
+        return std::future::pending().await;
+    };
+    let turns = || -> Vec<u64> { hot.iter().map(|t| t.get().polls).collect() };
+    let mut before = turns();
+    loop {
+        tokio::time::sleep(interval).await;
+        let now = turns();
+        if now.iter().zip(&before).all(|(now, before)| now > before) {
+            notifier.lives();
+        } else {
+            log::event("tile_stands_still", &[]);
+        }
+        before = now;
+    }
+}
+
 /// Keys that operators set go before the configuration's.
 fn set_keys(logins: &mut LoginDesk, entries: &[Entry]) {
     let mut asked = std::collections::BTreeMap::new();
@@ -524,7 +552,9 @@ fn control_loop(
     config: &Config,
     control: ControlTile<RealClock>,
     audit: (AuditLog, Vec<Entry>),
+    hot: Vec<TileReader>,
 ) -> anyhow::Result<Ended> {
+    let notifier = Rc::new(Notifier::from_environment());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -534,7 +564,19 @@ fn control_loop(
         let signal = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         memory::settle(&config.memory)?;
         println!("hostd: ready");
-        let ended = control.run(requests, signal).await;
+        notifier.ready("the box is up; hostd admin day status says whether it is ready to trade");
+        let ended = {
+            // Beside the control tile on one thread: neither lives without the other.
+            let lives = watch(Rc::clone(&notifier), hot);
+            let mut run = std::pin::pin!(control.run(requests, signal));
+            let mut lives = std::pin::pin!(lives);
+            std::future::poll_fn(|cx| {
+                let _ = lives.as_mut().poll(cx);
+                run.as_mut().poll(cx)
+            })
+            .await
+        };
+        notifier.stops();
         // The answer to the request to stop goes out before the sockets close.
         drop(server);
         ended

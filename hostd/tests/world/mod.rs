@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub(crate) host: Ipv4Addr,
     /// The network namespace that the daemon runs in, if not ours.
     pub(crate) namespace: Option<String>,
+    /// Variables of the daemon's environment.
+    pub(crate) environment: Vec<(&'static str, String)>,
     /// What the daemon that was killed last wrote to its standard error.
     pub(crate) log: String,
     child: Option<Child>,
@@ -100,6 +102,7 @@ impl World {
             dir,
             host: Ipv4Addr::LOCALHOST,
             namespace: None,
+            environment: Vec::new(),
             log: String::new(),
             child: None,
             topology: TOPOLOGIES[0].into(),
@@ -191,6 +194,7 @@ impl World {
             }
         };
         command.args(["run", "--config"]).arg(self.config_path());
+        command.envs(self.environment.iter().cloned());
         command
     }
 
