@@ -9,8 +9,8 @@ use crate::place::Place;
 use crate::report::{Row, TestTotals, excerpt, table};
 use crate::step::Step;
 use crate::{
-    contracts, demo, dpdk, fuzz, hw, interleavings, layers, miri, nic, nics, nostd, readers, setup,
-    tidy,
+    contracts, demo, dpdk, fuzz, hw, interleavings, layers, miri, nic, nics, nostd, package,
+    readers, setup, tidy,
 };
 
 /// One gate: what it looks at, how long it may take on two slow cores, and how it looks.
@@ -130,6 +130,12 @@ const GATES: &[Gate] = &[
         about: "the main job in release: on the embedded chain, then on anvil",
         minutes_max: 60,
         check: demo::check,
+    },
+    Gate {
+        name: "package",
+        about: "the Debian package: built, listed, installed in a clean root and used there",
+        minutes_max: 40,
+        check: package::check,
     },
     Gate {
         name: "test",

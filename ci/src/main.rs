@@ -18,6 +18,7 @@ mod miri;
 mod nic;
 mod nics;
 mod nostd;
+mod package;
 mod panics;
 mod place;
 mod readers;

@@ -45,6 +45,7 @@ pub(crate) fn everything(step: &mut Step<'_>) -> Result<String> {
     if is_root() {
         iproute(step)?;
         dpdk(step)?;
+        debootstrap(step)?;
     }
     cargo_deny(step)?;
     Ok("all in place".into())
@@ -98,6 +99,14 @@ fn apt_install(step: &mut Step<'_>, packages: &[&str]) -> Result<()> {
         .context("apt-get cannot reach its package lists")?;
     step.run(call(&["install", "-y", "--no-install-recommends"]).args(packages))
         .with_context(|| format!("apt-get cannot install {names}"))
+}
+
+/// What makes a clean root to install the package in.
+pub(crate) fn debootstrap(step: &mut Step<'_>) -> Result<()> {
+    if first_line(Command::new("debootstrap").arg("--version")).is_none() {
+        apt_install(step, &["debootstrap"])?;
+    }
+    Ok(())
 }
 
 /// Whether this runs as root.

@@ -1,6 +1,7 @@
 //! The daemon's command line.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use hostd::config::Config;
 use hostd::machine::doctor::{self, Depth, Level, Subject};
 use hostd::ops::cli::AdminArgs;
@@ -122,6 +123,12 @@ enum Command {
         #[command(flatten)]
         args: AdminArgs,
     },
+    /// Write manual pages and shell completions, as the package has them.
+    Manual {
+        /// Directory; made if it is missing.
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Make a key file and print the public key.
     Keygen {
         /// Where to.
@@ -201,6 +208,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             until,
             child_of,
         }),
+        Command::Manual { out } => manual(&out),
         Command::Keygen { out } => {
             let key = handshake::SecretKey::generate_file(&out)?;
             println!("{}", hostd::ops::admin::hex(&key.public().to_bytes()));
@@ -224,4 +232,14 @@ fn doctor(config: Option<&std::path::Path>, json: bool) -> anyhow::Result<()> {
         0 => Ok(()),
         n => anyhow::bail!("{n} of the findings are problems"),
     }
+}
+
+/// Pages of the daemon and each of its commands, and completions for three shells.
+fn manual(out: &std::path::Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(out)?;
+    clap_mangen::generate_to(Cli::command(), out)?;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        clap_complete::generate_to(shell, &mut Cli::command(), "hostd", out)?;
+    }
+    Ok(())
 }
