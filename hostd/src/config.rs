@@ -9,7 +9,7 @@ mod xdp;
 pub use admin::{Admin, Group, Metrics};
 pub use dpdk::DpdkSection;
 pub use instrument::{CoarseTick, Instrument, Kind, StartState, spec};
-pub use risk::RiskSection;
+pub use risk::{AdaptiveSection, RiskSection};
 pub use xdp::{CopyMode, Mode, XDP_QUEUES_MAX, XdpSection};
 
 use crate::capacity::Capacity;
@@ -408,6 +408,10 @@ impl Config {
         };
         matcher::engine::check_rules(&risk.rules(self.domain.initial_extra_ppm))
             .map_err(|e| format!("risk: {e}"))?;
+        if let Some(adaptive) = &risk.adaptive {
+            matcher::engine::check_vol_model(&adaptive.model())
+                .map_err(|e| format!("risk.adaptive: {e}"))?;
+        }
         let (account, instrument) = (risk.vault_account, risk.vault_instrument);
         let is_bound = self.members.iter().any(|m| m.accounts.contains(&account));
         let is_listed = self.instruments.iter().any(|i| i.id == instrument);

@@ -3,6 +3,9 @@
 mod world;
 
 use client::{Report, Side, limit_order, now, parse_e9};
+use matcher::risk_table::RiskParams;
+use matcher::table::RiskTable;
+use matcher::volatility::Volatility;
 use std::time::{SystemTime, UNIX_EPOCH};
 use world::{World, hostd, reports};
 
@@ -80,6 +83,14 @@ fn rules_that_make_no_sense_are_one_clear_line() {
             "risk: the vault needs an account of [[members]]",
         ),
         ("liquidate = true", "unknown field `liquidate`"),
+        (
+            "adaptive = { narrowest_ppm = 500000 }",
+            "risk.adaptive: range of 500000 to 400000 ppm",
+        ),
+        (
+            "adaptive = { weights = [1, 2, 3] }",
+            "unknown field `weights`",
+        ),
     ] {
         let mut w = World::new();
         with(&mut w, risk);
@@ -379,4 +390,69 @@ fn an_instrument_is_listed_and_delisted_while_the_box_runs_and_after_a_crash() {
     let stopped = w.shutdown();
     assert_eq!(inspected(&w, "Instrument").len(), 4);
     assert_eq!(stopped["state_hash"], w.replay()["state_hash"]);
+}
+
+/// The tables of the journal with the times of their records: index, and what the perpetual is worth in each scenario.
+fn tables(w: &World) -> Vec<(u64, i64, Vec<i64>)> {
+    let mut reader = journal::Reader::open(w.data().join("journal")).unwrap();
+    let mut tables = Vec::new();
+    while let Some(view) = reader.next().unwrap() {
+        if view.header.template == firmware::wire::input::IN_RISK_TABLE {
+            let mut words = vec![0u64; view.body.len() / 8];
+            bytemuck::cast_slice_mut(&mut words).copy_from_slice(view.body);
+            let table = RiskTable::from_bytes(bytemuck::cast_slice(&words)).unwrap();
+            let values = table.columns[0].scenario_micro.to_vec();
+            tables.push((view.header.time_ns, table.index_micro, values));
+        }
+    }
+    tables
+}
+
+#[test]
+fn the_range_of_every_table_follows_from_the_tables_before_it() {
+    let mut w = World::new();
+    let adaptive = "adaptive = { sample_s = 1, horizons = [2, 5, 10], narrow_ppm = 300000, narrowest_ppm = 10000 }";
+    with(&mut w, adaptive);
+    w.open();
+    let swing = |w: &mut World, rounds: i64, ppm: i64| {
+        for round in 0..rounds {
+            w.price(100_000_000_000 + 100_000 * ppm * (round % 2));
+            std::thread::sleep(std::time::Duration::from_millis(260));
+        }
+    };
+    swing(&mut w, 24, 10);
+    let calm = w.admin("GET", "/v1/status", "").1["oracle"]["range_ppm"].clone();
+    swing(&mut w, 8, 10_000);
+    let wild = w.admin("GET", "/v1/status", "").1["oracle"]["range_ppm"].clone();
+    assert!(
+        calm.as_u64() < wild.as_u64() && calm.as_u64() < Some(400_000),
+        "{calm} {wild}"
+    );
+    w.kill();
+    w.start();
+    swing(&mut w, 8, 10);
+    let stopped = w.shutdown();
+    assert_eq!(stopped["state_hash"], w.replay()["state_hash"]);
+    assert_eq!(inspected(&w, "VolModel").len(), 1);
+    // A twin that sees only the journal.
+    let section = hostd::config::Config::load(&w.config_path()).unwrap();
+    let record = section.risk.unwrap().adaptive.unwrap().model();
+    let mut twin = Volatility::new(matcher::engine::vol_model(&record)).unwrap();
+    let all = tables(&w);
+    assert!(all.len() > 30, "{}", all.len());
+    let mut ranges = std::collections::BTreeSet::new();
+    for (time, index, values) in all {
+        let shocks = RiskParams::default()
+            .with_range(twin.range_ppm())
+            .price_shocks_ppm;
+        // A lot is a thousandth.
+        let want = shocks.map(|s| {
+            let shocked = (i128::from(index) * i128::from(1_000_000 + s) + 500_000) / 1_000_000;
+            ((shocked + 500) / 1_000) as i64
+        });
+        assert_eq!(values[..9], want, "range {}", twin.range_ppm());
+        ranges.insert(twin.range_ppm());
+        twin.observe(firmware::units::TimeNs(time), index);
+    }
+    assert!(ranges.len() > 5, "{ranges:?}");
 }

@@ -46,6 +46,7 @@ mod orders;
 mod protect;
 mod queries;
 mod quotes;
+mod ranging;
 mod rules;
 mod snapshot;
 mod states;
@@ -56,6 +57,7 @@ mod view;
 
 pub use listing::ListingError;
 pub use money::DepositError;
+pub use ranging::{check_vol_model, vol_model};
 pub use rules::{RulesError, check_rules};
 
 use crate::accounts::{Accounts, Exposure};
@@ -83,6 +85,7 @@ use funding::Premium;
 use groups::Groups;
 use incoming::Marks;
 use ladder::Acting;
+use ranging::Ranging;
 use rules::Rules;
 use states::Clearing;
 use tracked::Orders;
@@ -234,6 +237,8 @@ pub struct Engine<B> {
     averaged_to: TimeNs,
     /// Room for the table that comes next.
     spare_table: Option<Box<RiskTable>>,
+    /// How far scenarios reach.
+    ranging: Ranging,
     /// Who is being liquidated; nobody between two inputs.
     acting: Option<Acting>,
 }
@@ -279,6 +284,7 @@ impl<B: OrderBook> Engine<B> {
             averages: alloc::vec![Average::default(); instruments].into(),
             averaged_to: TimeNs(0),
             spare_table: Some(RiskTable::zeroed(TIER_INSTRUMENTS)),
+            ranging: Ranging::default(),
             acting: None,
         })
     }
@@ -344,6 +350,7 @@ impl<B: OrderBook> Engine<B> {
             Input::Delist(m) => self.delist(stamp, m, out),
             Input::RiskTable(m) => self.adopt(stamp, m, out),
             Input::RiskRules(m) => self.announce(stamp, m, out),
+            Input::VolModel(m) => self.announce_model(stamp, m),
         }
         out.finish();
     }
@@ -439,6 +446,7 @@ impl<B: OrderBook> Engine<B> {
             self.settled.digest(&mut h);
         }
         self.digest_risk(&mut h);
+        self.ranging.digest(&mut h);
         for id in self.accounts.funded() {
             let a = &self.accounts.get(*id).expect("a funded account exists");
             h.update(&id.0.to_le_bytes())

@@ -66,6 +66,18 @@ impl Default for RiskParams {
     }
 }
 
+impl RiskParams {
+    /// These rules with the price shocks widened or narrowed, so that the outermost is `range_ppm`; each is rounded
+    /// away from zero.
+    #[must_use]
+    pub fn with_range(&self, range_ppm: u32) -> Self {
+        Self {
+            price_shocks_ppm: crate::volatility::scaled_ppm(self.price_shocks_ppm, range_ppm),
+            ..*self
+        }
+    }
+}
+
 /// Implied volatility of each instrument, a year, x 1e9 (0.6 = 600_000_000). What is no option ignores its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct VolInput {

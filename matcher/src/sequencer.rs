@@ -11,7 +11,8 @@ use firmware::wire::input::{
     IN_RISK_TABLE, InAccount, InCancel, InDeadMan, InDelist, InDeposit, InDomain, InDropCopy,
     InGap, InInstrument, InKillSwitch, InLock, InMassCancel, InMemberLimits, InMmpConfig,
     InMmpReset, InNewOrder, InOpenOrders, InOperatorAct, InOperatorCancel, InOracle, InPositions,
-    InReduce, InRefused, InReplace, InRiskRules, InSession, InTimer, InTradingState, InWithdraw,
+    InReduce, InRefused, InReplace, InRiskRules, InSession, InTimer, InTradingState, InVolModel,
+    InWithdraw,
 };
 use firmware::wire::quote::{InMassQuote, QuoteRef};
 use firmware::wire::sbe::Message;
@@ -60,6 +61,7 @@ pub enum Input<'a> {
     DropCopy(&'a InDropCopy),
     Lock(&'a InLock),
     RiskRules(&'a InRiskRules),
+    VolModel(&'a InVolModel),
     OperatorAct(&'a InOperatorAct),
     MemberLimits(&'a InMemberLimits),
     RiskTable(&'a RiskTable),
@@ -159,6 +161,7 @@ inputs! {
     DropCopy = InDropCopy, InDropCopy::TEMPLATE;
     Lock = InLock, InLock::TEMPLATE;
     RiskRules = InRiskRules, InRiskRules::TEMPLATE;
+    VolModel = InVolModel, InVolModel::TEMPLATE;
     OperatorAct = InOperatorAct, InOperatorAct::TEMPLATE;
     MemberLimits = InMemberLimits, InMemberLimits::TEMPLATE;
 }
@@ -311,6 +314,7 @@ impl Sequencer {
                     | Input::DropCopy(_)
                     | Input::Lock(_)
                     | Input::RiskRules(_)
+                    | Input::VolModel(_)
                     | Input::OperatorAct(_)
                     | Input::MemberLimits(_)
                     | Input::Account(_)

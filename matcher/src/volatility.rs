@@ -8,6 +8,7 @@
 
 use crate::memory::taken;
 use crate::pricing::ln_q48;
+use crate::snapshot::{Sink, SnapshotError, Source, ensure};
 use alloc::boxed::Box;
 use firmware::units::TimeNs;
 
@@ -132,6 +133,16 @@ impl Window {
         self.taken += 1;
     }
 
+    /// Reckons the sums anew from the ring.
+    fn add_up(&mut self, horizons: [u32; HORIZONS]) {
+        let len = self.ring.len() as u64;
+        for (sum, horizon) in self.sums.iter_mut().zip(horizons) {
+            let newest = self.taken.min(u64::from(horizon));
+            let places = (self.taken - newest..self.taken).map(|n| (n % len) as usize);
+            *sum = places.map(|at| u128::from(self.ring[at])).sum();
+        }
+    }
+
     /// Mean of a horizon, or of as much as there is of it; rounded up.
     fn mean(&self, i: usize, horizon: u32) -> u64 {
         let n = u128::from(self.taken.min(u64::from(horizon)));
@@ -247,17 +258,76 @@ impl Volatility {
     /// away from zero.
     #[must_use]
     pub fn shocks_ppm<const N: usize>(&self, grid: [i32; N]) -> [i32; N] {
-        let widest = grid
-            .iter()
-            .map(|s| i64::from(s.abs()))
-            .max()
-            .unwrap_or(0)
-            .max(1);
-        grid.map(|s| {
-            let scaled = (i64::from(s.abs()) * i64::from(self.range_ppm) + widest - 1) / widest;
-            s.signum() * scaled as i32
-        })
+        scaled_ppm(grid, self.range_ppm)
     }
+
+    /// Begins at the range that another model has in force, within the own bounds.
+    pub(crate) fn go_on_from(&mut self, before: &Self) {
+        let (least, most) = self.model.range_ppm;
+        self.range_ppm = before.range_ppm.clamp(least, most);
+    }
+
+    pub(crate) fn digest(&self, h: &mut blake3::Hasher) {
+        let (ln, at) = self.last.unwrap_or_default();
+        h.update(&[u8::from(self.last.is_some())])
+            .update(&ln.to_le_bytes())
+            .update(&at.0.to_le_bytes())
+            .update(&self.ewma.to_le_bytes())
+            .update(&self.window.taken.to_le_bytes())
+            .update(&self.range_ppm.to_le_bytes());
+        h.update(bytemuck::cast_slice(&self.window.ring));
+    }
+
+    pub(crate) fn save(&self, to: &mut impl Sink) {
+        let Self {
+            // Saved by its owner.
+            model: _,
+            last,
+            ewma,
+            window,
+            range_ppm,
+        } = self;
+        // Its sums follow from the ring.
+        let Window { ring, taken, .. } = window;
+        to.pod(&u8::from(last.is_some()));
+        let (ln, at) = last.unwrap_or_default();
+        to.pod(&ln);
+        to.pod(&at);
+        to.pod(ewma);
+        to.pod(taken);
+        to.pod(range_ppm);
+        to.put(bytemuck::cast_slice(ring));
+    }
+
+    /// The state that was saved of this model.
+    pub(crate) fn load(model: VolModel, from: &mut impl Source) -> Result<Self, SnapshotError> {
+        let mut state = Self::new(model).map_err(|_| SnapshotError::Value("model"))?;
+        let has_last = from.flag("last sample")?;
+        let last: (i64, TimeNs) = (from.pod()?, from.pod()?);
+        state.last = has_last.then_some(last);
+        state.ewma = from.pod()?;
+        state.window.taken = from.pod()?;
+        state.range_ppm = from.pod()?;
+        let (least, most) = model.range_ppm;
+        ensure((least..=most).contains(&state.range_ppm), "range")?;
+        from.fill(bytemuck::cast_slice_mut(&mut state.window.ring))?;
+        state.window.add_up(model.horizons);
+        Ok(state)
+    }
+}
+
+/// The shocks of a grid, scaled so that the outermost is `range_ppm`; each is rounded away from zero.
+pub(crate) fn scaled_ppm<const N: usize>(grid: [i32; N], range_ppm: u32) -> [i32; N] {
+    let widest = grid
+        .iter()
+        .map(|s| i64::from(s.abs()))
+        .max()
+        .unwrap_or(0)
+        .max(1);
+    grid.map(|s| {
+        let scaled = (i64::from(s.abs()) * i64::from(range_ppm) + widest - 1) / widest;
+        s.signum() * scaled as i32
+    })
 }
 
 #[cfg(test)]

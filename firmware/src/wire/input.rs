@@ -519,6 +519,37 @@ messages! {
         /// Written as zero.
         pad2: u32,
     }
+    /// How the range of the margin scenarios follows volatility: matcher/RISK.md.
+    923 InVolModel {
+        /// It is in force from then on, ns; in the past: at once.
+        effective_time: u64,
+        /// Time between two samples of the index, ns.
+        sample_ns: u64,
+        /// Weight of the newest sample in the EWMA, ppm; zero leaves the EWMA out.
+        ewma_ppm: u32,
+        /// Samples of the shortest horizon.
+        horizon0: u32,
+        /// Samples of the middle horizon.
+        horizon1: u32,
+        /// Samples of the longest horizon.
+        horizon2: u32,
+        /// Weight of the shortest horizon, ppm.
+        weight0_ppm: u32,
+        /// Weight of the middle horizon, ppm.
+        weight1_ppm: u32,
+        /// Weight of the longest horizon, ppm.
+        weight2_ppm: u32,
+        /// Samples that the range covers.
+        cover_samples: u32,
+        /// The range in standard deviations over that time, x 1000.
+        multiple_milli: u32,
+        /// Narrowest range, ppm of the index.
+        narrowest_ppm: u32,
+        /// Widest range, ppm of the index.
+        widest_ppm: u32,
+        /// Most that the range narrows in a sample, ppm of itself.
+        narrow_ppm: u32,
+    }
 }
 /// [`InRiskRules::switches`]: perpetuals and their like pay funding.
 pub const RISK_FUNDING: u8 = 1;

@@ -1,7 +1,8 @@
 //! `[risk]`: the rules of risk, as they are sequenced.
 
 use bytemuck::Zeroable;
-use firmware::wire::input::{InRiskRules, RISK_EXPIRY, RISK_FUNDING, RISK_LIQUIDATION};
+use firmware::wire::input::{InRiskRules, InVolModel, RISK_EXPIRY, RISK_FUNDING, RISK_LIQUIDATION};
+use matcher::volatility::HORIZONS;
 use serde::Deserialize;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -38,6 +39,8 @@ pub struct RiskSection {
     pub vault_instrument: u16,
     /// Net delta beyond which it hedges, units of underlying x 1e9.
     pub vault_delta_e9: i64,
+    /// The range of the margin scenarios follows volatility; without it they have the fixed grid.
+    pub adaptive: Option<AdaptiveSection>,
     /// From a change of these rules to when they are in force, s. The first rules of a day are in force at once.
     pub notice_s: u64,
 }
@@ -61,7 +64,72 @@ impl Default for RiskSection {
             vault_account: 0,
             vault_instrument: 0,
             vault_delta_e9: 0,
+            adaptive: None,
             notice_s: 86_400,
+        }
+    }
+}
+
+/// `risk.adaptive`: the model of volatility, matcher/RISK.md.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdaptiveSection {
+    /// Time between two samples of the index, s.
+    pub sample_s: u64,
+    /// Weight of the newest sample in the EWMA, ppm.
+    pub ewma_ppm: u32,
+    /// Samples of the three horizons of HAR.
+    pub horizons: [u32; HORIZONS],
+    /// Weights of their mean variances, ppm.
+    pub weights_ppm: [u32; HORIZONS],
+    /// Samples that the range covers: how long a position may take to close.
+    pub cover_samples: u32,
+    /// The range in standard deviations over that time, x 1000.
+    pub multiple_milli: u32,
+    /// Narrowest range, ppm of the index.
+    pub narrowest_ppm: u32,
+    /// Widest range, ppm of the index; that of a box that has seen nothing.
+    pub widest_ppm: u32,
+    /// Most that the range narrows in a sample, ppm of itself.
+    pub narrow_ppm: u32,
+}
+
+impl Default for AdaptiveSection {
+    /// The model that `bench risk` tests on seeded paths, within 2 and 40 percent.
+    fn default() -> Self {
+        Self {
+            sample_s: 60,
+            ewma_ppm: 20_000,
+            horizons: [60, 720, 10_080],
+            weights_ppm: [300_000, 500_000, 200_000],
+            cover_samples: 60,
+            multiple_milli: 3_500,
+            narrowest_ppm: 20_000,
+            widest_ppm: 400_000,
+            narrow_ppm: 2_000,
+        }
+    }
+}
+
+impl AdaptiveSection {
+    /// The record, in force at once.
+    #[must_use]
+    pub const fn model(&self) -> InVolModel {
+        InVolModel {
+            effective_time: 0,
+            sample_ns: self.sample_s.saturating_mul(SECOND_NS),
+            ewma_ppm: self.ewma_ppm,
+            horizon0: self.horizons[0],
+            horizon1: self.horizons[1],
+            horizon2: self.horizons[2],
+            weight0_ppm: self.weights_ppm[0],
+            weight1_ppm: self.weights_ppm[1],
+            weight2_ppm: self.weights_ppm[2],
+            cover_samples: self.cover_samples,
+            multiple_milli: self.multiple_milli,
+            narrowest_ppm: self.narrowest_ppm,
+            widest_ppm: self.widest_ppm,
+            narrow_ppm: self.narrow_ppm,
         }
     }
 }

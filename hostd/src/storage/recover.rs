@@ -10,7 +10,9 @@ use crate::tiles::journal_tile::{WholeBatch, batch_name, with_chain, write_batch
 use crate::tiles::spool::SpoolFiles;
 use anyhow::{Context, bail, ensure};
 use firmware::limits::DOMAIN_LOTS_MAX;
-use firmware::wire::input::{InAccount, InDomain, InDropCopy, InInstrument, InRiskRules};
+use firmware::wire::input::{
+    InAccount, InDomain, InDropCopy, InInstrument, InRiskRules, InVolModel,
+};
 use journal::{End, Mark, ReadAhead, Reader, Tail};
 use matcher::planted::{self, Bug};
 use std::path::Path;
@@ -341,6 +343,8 @@ pub struct Listing {
     pub drop_copies: Vec<InDropCopy>,
     /// Rules of risk that are not the journal's, and from when on they are in force, ns from now.
     pub risk_rules: Option<(InRiskRules, u64)>,
+    /// A model of volatility that is not the journal's, likewise.
+    pub vol_model: Option<(InVolModel, u64)>,
 }
 
 /// Compares the configuration with what the journal holds.
@@ -401,6 +405,7 @@ pub fn missing(config: &Config, core: &Core) -> anyhow::Result<Listing> {
     }
     drop_copies(config, core, &mut listing)?;
     listing.risk_rules = risk_rules(config, core);
+    listing.vol_model = vol_model(config, core);
     Ok(listing)
 }
 
@@ -412,6 +417,22 @@ fn risk_rules(config: &Config, core: &Core) -> Option<(InRiskRules, u64)> {
         None => Some((wanted, 0)),
         Some(held) => {
             let held = InRiskRules {
+                effective_time: 0,
+                ..held
+            };
+            (held != wanted).then_some((wanted, risk.notice_ns()))
+        }
+    }
+}
+
+/// As [`risk_rules`].
+fn vol_model(config: &Config, core: &Core) -> Option<(InVolModel, u64)> {
+    let risk = config.risk.as_ref()?;
+    let wanted = risk.adaptive?.model();
+    match core.engine.vol_model() {
+        None => Some((wanted, 0)),
+        Some(held) => {
+            let held = InVolModel {
                 effective_time: 0,
                 ..held
             };

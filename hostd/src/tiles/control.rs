@@ -204,7 +204,8 @@ impl<C: Clock> ControlTile<C> {
         }
         let now = self.pace.now();
         if let Some(table) = self.oracle.table(now) {
-            self.send(ToEngine::RiskTable(table));
+            let sent = self.send(ToEngine::RiskTable(table));
+            self.oracle.sent(sent);
             work += 1;
         }
         self.pace.turn(work);
@@ -244,6 +245,7 @@ impl<C: Clock> ControlTile<C> {
                     self.acted(&command, seq, batch_no, reply);
                 }
             }
+            FromEngine::Adopted { range_ppm } => self.oracle.adopted(range_ppm),
             FromEngine::Declined(why) => {
                 if let Some((_, reply)) = self.desk.acts.pop_front() {
                     let _ = reply.send(Err(why.into()));

@@ -348,6 +348,7 @@ const fn next_request(input: &Input<'_>) -> Option<u64> {
         | Input::DropCopy(_)
         | Input::Lock(_)
         | Input::RiskRules(_)
+        | Input::VolModel(_)
         | Input::OperatorAct(_)
         | Input::MemberLimits(_)
         | Input::RiskTable(_) => return None,

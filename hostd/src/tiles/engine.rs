@@ -23,7 +23,7 @@ use firmware::limits::DATAGRAM_MAX;
 use firmware::units::{MemberId, TimeNs};
 use firmware::wire::datagram;
 use firmware::wire::input::{
-    InRiskRules, InSession, InTimer, SESSION_LOST, TIMER_OPERATOR, TIMER_SEAL,
+    InRiskRules, InSession, InTimer, InVolModel, SESSION_LOST, TIMER_OPERATOR, TIMER_SEAL,
 };
 use firmware::wire::quote::Asked;
 use lane::{Consumer, GaugesReader, Producer, Waker, WatermarkReader};
@@ -143,6 +143,16 @@ impl EngineStage {
                 ..*rules
             };
             self.venue(&rules, now, out);
+        }
+        if let Some((model, notice_ns)) = &listing.vol_model {
+            let model = InVolModel {
+                effective_time: match notice_ns {
+                    0 => 0,
+                    notice => now.0 + notice,
+                },
+                ..*model
+            };
+            self.venue(&model, now, out);
         }
         self.end_sessions_of_before(now, out);
         self.lanes.journal_waker.wake();
@@ -269,6 +279,9 @@ impl EngineStage {
                     table
                 };
                 self.adopt(table, now, out);
+                self.answer(FromEngine::Adopted {
+                    range_ppm: self.core.engine.range_ppm(),
+                });
             }
             ToEngine::Deposit(deposit) => {
                 let checked = self.core.engine.check_deposit(&deposit);

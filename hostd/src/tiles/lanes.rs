@@ -208,6 +208,11 @@ pub enum FromEngine {
         /// The batch that was sealed last.
         batch_no: u64,
     },
+    /// A risk table was adopted, and this is how far the next one should reach.
+    Adopted {
+        /// Range of the scenarios, ppm of the index; none: the fixed grid.
+        range_ppm: Option<u32>,
+    },
     /// Answer to a command of an operator that cannot be: nothing was journaled.
     Declined(ListingError),
     /// Answer to a look.

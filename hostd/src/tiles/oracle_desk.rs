@@ -31,6 +31,10 @@ pub struct OracleDesk {
     is_due: bool,
     /// The operator's prices: while they are there, the oracles' do not count.
     operators: Option<OverrideBody>,
+    /// A table is on its way, and the engine has not said yet how far the next one should reach.
+    waits: bool,
+    /// How far scenarios reach, ppm; none: as far as the grid of `params`.
+    range_ppm: Option<u32>,
     /// Index and volatilities of the last table.
     prices: Option<(i64, [i64; 4])>,
     status: OracleStatus,
@@ -51,6 +55,8 @@ pub struct OracleStatus {
     pub error: Option<String>,
     /// The prices are the operator's.
     pub is_overridden: bool,
+    /// How far the scenarios of the next table reach, ppm of the index; none: as far as the fixed grid.
+    pub range_ppm: Option<u32>,
 }
 
 /// Why an oracle report is not taken.
@@ -77,7 +83,9 @@ impl OracleDesk {
             .copied()
             .collect();
         let epoch = core.engine.table().map_or(0, |t| t.epoch);
-        Self::new(
+        let first = listing.vol_model.map(|(m, _)| m.widest_ppm);
+        let range_ppm = core.engine.range_ppm().or(first);
+        let mut desk = Self::new(
             keys.collect(),
             config.panel_rules(),
             &listings,
@@ -85,7 +93,30 @@ impl OracleDesk {
             epoch,
             config.domain.risk_epoch_ms * 1_000_000,
         )
-        .expect("checked with the configuration")
+        .expect("checked with the configuration");
+        desk.adopted(range_ppm);
+        desk
+    }
+
+    /// Whether the table just made is on its way. One that is not never was.
+    pub fn sent(&mut self, sent: bool) {
+        self.waits = sent;
+        if !sent {
+            self.epoch -= 1;
+            self.is_due = true;
+        }
+    }
+
+    /// The engine has adopted the last table: so far should the next one reach.
+    pub fn adopted(&mut self, range_ppm: Option<u32>) {
+        self.waits = false;
+        self.range_ppm = range_ppm;
+        self.status.range_ppm = range_ppm;
+    }
+
+    /// The rules of the next table.
+    fn params(&self) -> RiskParams {
+        (self.range_ppm).map_or(self.params, |range| self.params.with_range(range))
     }
 
     fn new(
@@ -113,6 +144,8 @@ impl OracleDesk {
             is_due: false,
             operators: None,
             prices: None,
+            waits: false,
+            range_ppm: None,
             status: OracleStatus::default(),
         })
     }
@@ -193,7 +226,7 @@ impl OracleDesk {
         let mut vol = VolInput::flat(0);
         vol.vol_e9[usize::from(m.instrument)] = vols_e9[usize::from(m.vol_slot)];
         let spec = crate::config::spec(m);
-        build_table(1, self.last_table, index, &vol, &self.params, &[spec])
+        build_table(1, self.last_table, index, &vol, &self.params(), &[spec])
             .map(drop)
             .map_err(|e| CommandRefused::Terms(e.to_string()))
     }
@@ -231,7 +264,7 @@ impl OracleDesk {
 
     /// The next risk table if one is due and the oracles agree, or the operator has spoken.
     pub fn table(&mut self, now: TimeNs) -> Option<Box<RiskTable>> {
-        if !self.is_due && now.0 < self.last_table.0 + self.epoch_ns {
+        if self.waits || !self.is_due && now.0 < self.last_table.0 + self.epoch_ns {
             return None;
         }
         let prices = match (self.operators, self.panel.read(now)) {
@@ -270,8 +303,15 @@ impl OracleDesk {
         for (vol, slot) in vol.vol_e9.iter_mut().zip(self.vol_slots) {
             *vol = vols_e9[usize::from(slot)];
         }
-        build_table(self.epoch + 1, now, index, &vol, &self.params, &self.specs)
-            .map_err(|e| e.to_string())
+        build_table(
+            self.epoch + 1,
+            now,
+            index,
+            &vol,
+            &self.params(),
+            &self.specs,
+        )
+        .map_err(|e| e.to_string())
     }
 
     fn note(&mut self, reading: &Reading) {

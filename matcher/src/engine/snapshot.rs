@@ -51,6 +51,7 @@ impl<B: OrderBook> Engine<B> {
             funded_at,
             averages,
             averaged_to,
+            ranging,
             // Of the table.
             margin: _,
             // Empty between two inputs.
@@ -109,6 +110,7 @@ impl<B: OrderBook> Engine<B> {
             premiums[i].save(to);
             averages[i].save(to);
         }
+        ranging.save(to);
         to.part(END);
     }
 
@@ -166,6 +168,7 @@ impl<B: OrderBook> Engine<B> {
             self.premiums[i] = super::Premium::load(from)?;
             self.averages[i] = super::Average::load(from)?;
         }
+        self.ranging = super::Ranging::load(from)?;
         from.part(END)?;
         self.margin.adopt(&self.table);
         self.rebase();

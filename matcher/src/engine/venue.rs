@@ -155,6 +155,7 @@ impl<B: OrderBook> Engine<B> {
         self.settled.join(before, &self.table);
         self.margin.adopt(&self.table);
         self.has_table = true;
+        self.observe(stamp);
         self.rebase();
         self.tell_table(stamp, out);
         self.tell_funding(stamp, out);

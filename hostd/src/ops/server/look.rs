@@ -113,10 +113,12 @@ fn differ(at: &str, old: &Value, new: &Value, to: &mut Vec<(String, Value, Value
 /// Whether a key can change while the box runs.
 fn is_reloadable(key: &str) -> bool {
     let mut parts = key.split('.');
-    matches!(
+    // A model of volatility is sequenced when a day is opened.
+    let is_known = matches!(
         (parts.next(), parts.next(), parts.next()),
         (Some("risk"), ..) | (Some("members"), Some(_), Some("public_key"))
-    )
+    );
+    is_known && !key.starts_with("risk.adaptive")
 }
 
 impl Office {
@@ -139,7 +141,9 @@ impl Office {
                     key_id: 1,
                     public_key: Some(public_key.to_owned()),
                 })),
-                _ if key.starts_with("risk.") && config.risk.is_some() => has_rules = true,
+                _ if key.starts_with("risk.") && is_reloadable(&key) && config.risk.is_some() => {
+                    has_rules = true
+                }
                 _ => {
                     needs_restart.push(key);
                     continue;
