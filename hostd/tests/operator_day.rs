@@ -67,6 +67,22 @@ fn a_day_from_start_to_end() {
     let listed = json(&w, &["instrument", "list"]);
     assert_eq!(listed[0]["state"], "open", "{listed}");
 
+    // List another one; it trades, and goes again.
+    let file = w.dir.path().join("future.toml");
+    let future = "id = 7\nsymbol = \"BTC-27AUG\"\nkind = \"future\"\nexpiry_unix_s = 4102444800\ntick = \"0.5\"\n\
+        lot = \"0.001\"\nband_low = \"10000\"\nband_high = \"300000\"\ncollar_ppm = 100000\n\
+        order_lots_max = 1000\nposition_lots_max = 1000\n";
+    std::fs::write(&file, future).unwrap();
+    let add = ["instrument", "add", file.to_str().unwrap()];
+    json(&w, &add);
+    let again = [&["--reason", "a test"][..], &add].concat();
+    fails(&w, &again, CONFLICT, "listing_refused");
+    let listed = json(&w, &["instrument", "list"]);
+    assert_eq!(listed[2]["symbol"], "BTC-27AUG", "{listed}");
+    json(&w, &["--yes", "instrument", "delist", "7"]);
+    std::fs::write(&file, future.replace("lot =", "lots =")).unwrap();
+    fails(&w, &again, REFUSED, "unknown field `lots`");
+
     // Trade.
     assert!(matches!(
         order(&w, 1, 1, Side::Sell, "100000.5"),

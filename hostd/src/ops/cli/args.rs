@@ -162,6 +162,16 @@ pub(super) enum Day {
 pub(super) enum Instrument {
     /// All of them.
     List,
+    /// List one while the box runs.
+    Add {
+        /// TOML file with the keys of one of `[[instruments]]`.
+        file: PathBuf,
+    },
+    /// Delist one that nobody holds.
+    Delist {
+        /// Number.
+        instrument: u16,
+    },
     /// Move one, or all, to a trading state.
     State {
         /// Number, or `all`.
@@ -375,6 +385,7 @@ pub(super) enum Plan {
     Show(Show),
     Call(Call),
     Job(Call),
+    List(PathBuf),
     Answer { approval: u64, approve: bool },
     Events { after: u64 },
     Verify { data: PathBuf },
@@ -550,6 +561,12 @@ fn instrument(verb: &Instrument) -> Plan {
     };
     Plan::Call(match verb {
         Instrument::List => return show("/v1/instruments", &[]),
+        Instrument::Add { file } => return Plan::List(file.clone()),
+        Instrument::Delist { instrument } => {
+            Call::of(Role::Admin, "/v1/instruments/delist", "delist an instrument")
+                .with("instrument", (*instrument).into())
+                .dangerous()
+        }
         Instrument::State {
             instrument,
             state: to,

@@ -15,7 +15,7 @@ use crate::storage::data_dir::DataDir;
 use args::{Call, Show};
 use serde_json::{Map, Value, json};
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -80,6 +80,7 @@ impl Cli {
             args::Plan::Show(show) => self.show(&show),
             args::Plan::Call(call) => self.call(&call).map(|answer| self.print_done(&answer)),
             args::Plan::Job(call) => self.job(&call),
+            args::Plan::List(file) => self.list(&file),
             args::Plan::Answer { approval, approve } => self.answer(approval, approve),
             args::Plan::Events { after } => self.events(after),
             args::Plan::Verify { data } => verify(&data, self.args.json),
@@ -162,6 +163,16 @@ impl Cli {
             )),
             _ => say(&table::of(answer, &[])),
         }
+    }
+
+    /// Lists an instrument that stands in a file as it would in the configuration.
+    fn list(&self, file: &Path) -> Result<(), Failure> {
+        let usage = |why: String| Failure::Usage(format!("{}: {why}", file.display()));
+        let text = std::fs::read_to_string(file).map_err(|e| usage(e.to_string()))?;
+        let keys: Value = toml::from_str(&text).map_err(|e| usage(e.message().to_owned()))?;
+        let mut call = Call::of(Role::Admin, "/v1/instruments", "list an instrument");
+        call.body = keys.as_object().cloned().unwrap_or_default();
+        self.call(&call).map(|answer| self.print_done(&answer))
     }
 
     /// On the socket of the role that the waiting act needs.
@@ -306,7 +317,7 @@ impl Health {
     }
 }
 
-fn verify(data: &std::path::Path, as_json: bool) -> Result<(), Failure> {
+fn verify(data: &Path, as_json: bool) -> Result<(), Failure> {
     let verified = audit::verify(&DataDir::new(data));
     let verified = verified.map_err(|e| Failure::Refused(500, format!("{e:#}")))?;
     let value = serde_json::to_value(verified).unwrap_or_default();
