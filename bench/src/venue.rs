@@ -36,6 +36,10 @@ impl Layout {
     pub(crate) fn socket(&self) -> PathBuf {
         self.root.join("admin.sock")
     }
+    /// For the prover, which needs no more than it.
+    pub(crate) fn l1_socket(&self) -> PathBuf {
+        self.root.join("l1.sock")
+    }
     pub(crate) fn deployment(&self) -> PathBuf {
         self.root.join("deployment.json")
     }

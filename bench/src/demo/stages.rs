@@ -153,7 +153,7 @@ impl Demo {
         let (data, deployment, socket) = (
             text(&self.layout.data()),
             text(&self.layout.deployment()),
-            text(&self.layout.socket()),
+            text(&self.layout.l1_socket()),
         );
         let key = KEY_OPERATOR.to_string();
         let args = words(&[

@@ -58,7 +58,7 @@ pub struct ProofReport {
     pub proven_batches: u64,
     /// Batches that L1 has taken.
     pub committed_batches: u64,
-    /// L1 block that it has seen last.
+    /// L1 block that it has seen last; zero: none since the report before.
     pub l1_block: u64,
 }
 

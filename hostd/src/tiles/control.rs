@@ -372,7 +372,13 @@ impl<C: Clock> ControlTile<C> {
                 }
                 self.lanes.gateway.wake();
             }
-            AdminRequest::Proofs(report) => self.desk.proofs = Some(report),
+            AdminRequest::Proofs(report) => {
+                let before = self.desk.proofs.map_or(0, |p| p.l1_block);
+                self.desk.proofs = Some(ProofReport {
+                    l1_block: report.l1_block.max(before),
+                    ..report
+                });
+            }
         }
     }
 

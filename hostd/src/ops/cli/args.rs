@@ -562,11 +562,13 @@ fn instrument(verb: &Instrument) -> Plan {
     Plan::Call(match verb {
         Instrument::List => return show("/v1/instruments", &[]),
         Instrument::Add { file } => return Plan::List(file.clone()),
-        Instrument::Delist { instrument } => {
-            Call::of(Role::Admin, "/v1/instruments/delist", "delist an instrument")
-                .with("instrument", (*instrument).into())
-                .dangerous()
-        }
+        Instrument::Delist { instrument } => Call::of(
+            Role::Admin,
+            "/v1/instruments/delist",
+            "delist an instrument",
+        )
+        .with("instrument", (*instrument).into())
+        .dangerous(),
         Instrument::State {
             instrument,
             state: to,

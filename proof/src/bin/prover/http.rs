@@ -65,6 +65,9 @@ where
         .await;
     let body = body.map_err(|e| anyhow::anyhow!("the answer broke off: {e}"))?;
     let bytes = body.to_bytes();
+    if bytes.is_empty() {
+        return Ok((status, Value::Null));
+    }
     let json = serde_json::from_slice(&bytes);
     // A plain-text refusal is still a refusal with a status.
     match json {

@@ -35,7 +35,7 @@ pub(crate) struct RunArgs {
     /// Deployment record.
     #[arg(long, value_name = "FILE")]
     deployment: PathBuf,
-    /// The venue's admin socket.
+    /// The venue's socket for what comes from L1: l1.sock.
     #[arg(long, value_name = "SOCK")]
     admin: PathBuf,
     #[command(flatten)]
@@ -108,6 +108,7 @@ pub(crate) async fn run(args: RunArgs, out: Out) -> anyhow::Result<()> {
     let committer = Committer {
         settlement,
         store,
+        venue: Venue::new(args.admin.clone()),
         url: url.clone(),
         out,
     };
@@ -122,6 +123,7 @@ pub(crate) async fn run(args: RunArgs, out: Out) -> anyhow::Result<()> {
 struct Committer {
     settlement: Settlement,
     store: Store,
+    venue: Venue,
     url: String,
     out: Out,
 }
@@ -157,8 +159,12 @@ impl Committer {
                 status.root
             );
         }
+        (self.venue.report(batch.batch_no, status.batch_no, 0)).await;
         let committed = self.send(&batch).await.with_context(what)?;
-        self.keep(Some(stored), &committed)
+        self.keep(Some(stored), &committed)?;
+        let on_l1 = committed.batch_no;
+        self.venue.report(on_l1, on_l1, committed.block).await;
+        Ok(())
     }
 
     /// Committing is idempotent, so silence is answered by asking again.
