@@ -995,6 +995,9 @@ local MESSAGES = {
             { abbr = "in_force", name = "inForce", offset = 77, size = 1, kind = "u8", about = "0 announced, 1 in force." },
             { abbr = "flags", name = "flags", offset = 78, size = 1, kind = "u8", set = "FeedFlags", about = "Bit 0: last message of the event." },
             { abbr = "pad1", name = "pad1", offset = 79, size = 1, kind = "u8", about = "" },
+            { abbr = "short_option_bp", name = "shortOptionBp", offset = 80, size = 2, kind = "u16", about = "Contingency on short options, 1/10000 of their notional." },
+            { abbr = "option_haircut_bp", name = "optionHaircutBp", offset = 82, size = 2, kind = "u16", about = "Haircut on the value of long options as collateral, 1/10000 of it." },
+            { abbr = "pad2", name = "pad2", offset = 84, size = 4, kind = "u32", about = "" },
         },
         groups = {
         },

@@ -82,6 +82,10 @@ fn rules_that_make_no_sense_are_one_clear_line() {
             "vault_account = 77",
             "risk: the vault needs an account of [[members]]",
         ),
+        (
+            "short_option_bp = 10001",
+            "risk: short_option_bp of 10001 basis points is above 10000",
+        ),
         ("liquidate = true", "unknown field `liquidate`"),
         (
             "adaptive = { narrowest_ppm = 500000 }",

@@ -34,6 +34,7 @@ macro_rules! cause {
     };
 }
 
+mod addons;
 mod expiry;
 mod funding;
 mod groups;

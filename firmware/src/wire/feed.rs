@@ -370,6 +370,12 @@ messages! {
         flags: u8,
         /// Written as zero.
         pad1: u8,
+        /// Contingency on short options, 1/10000 of their notional.
+        short_option_bp: u16,
+        /// Haircut on the value of long options as collateral, 1/10000 of it.
+        option_haircut_bp: u16,
+        /// Written as zero.
+        pad2: u32,
     }
     /// A cycle of snapshots begins: what follows up to the first header is as of `last_seq`.
     330 SnapshotCycle {

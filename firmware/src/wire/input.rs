@@ -479,8 +479,10 @@ messages! {
         switches: u8,
         /// Written as zero.
         pad1: u8,
-        /// Written as zero.
-        pad2: u32,
+        /// Contingency on short options, 1/10000 of their notional; zero: none.
+        short_option_bp: u16,
+        /// Haircut on the value of long options as collateral, 1/10000 of it; zero: none.
+        option_haircut_bp: u16,
     }
     /// An operator acts. It changes nothing; what it is about comes right after, if the journal has a record of its own
     /// for that.

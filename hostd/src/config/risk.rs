@@ -33,6 +33,10 @@ pub struct RiskSection {
     pub liquidation_fee_ppm: u32,
     /// Part of a position that one step of a liquidation closes, ppm.
     pub slice_ppm: u32,
+    /// Contingency on short options in initial margin, 1/10000 of their notional.
+    pub short_option_bp: u16,
+    /// Haircut on the value of long options in initial margin, 1/10000 of it.
+    pub option_haircut_bp: u16,
     /// Account that the engine hedges after each settlement; 0: none.
     pub vault_account: u32,
     /// Instrument that it hedges with.
@@ -61,6 +65,8 @@ impl Default for RiskSection {
             exit_extra_ppm: 100_000,
             liquidation_fee_ppm: 5_000,
             slice_ppm: 250_000,
+            short_option_bp: 0,
+            option_haircut_bp: 0,
             vault_account: 0,
             vault_instrument: 0,
             vault_delta_e9: 0,
@@ -151,6 +157,8 @@ impl RiskSection {
             exit_extra_ppm: self.exit_extra_ppm,
             liquidation_fee_ppm: self.liquidation_fee_ppm,
             slice_ppm: self.slice_ppm,
+            short_option_bp: self.short_option_bp,
+            option_haircut_bp: self.option_haircut_bp,
             vault_account: self.vault_account,
             vault_instrument: self.vault_instrument,
             switches: on(RISK_FUNDING, self.funding)

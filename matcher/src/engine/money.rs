@@ -166,7 +166,10 @@ impl<B: OrderBook> Engine<B> {
         if account.is_below_maintenance() {
             return Err(RejectCode::BelowMaintenance);
         }
-        if !account.covers(&self.margin, None, None, m.amount, self.initial_extra_ppm()) {
+        let debit = m
+            .amount
+            .saturating_add(self.addon_micro(account, None, None));
+        if !account.covers(&self.margin, None, None, debit, self.initial_extra_ppm()) {
             return Err(RejectCode::InsufficientCollateral);
         }
         Ok(())

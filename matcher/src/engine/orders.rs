@@ -171,12 +171,13 @@ impl<B: OrderBook> Engine<B> {
         let extra = Some(n.exposure(n.lots));
         let drop = old.map(exposure);
         // An account between maintenance and initial margin must be able to take risk off.
-        let initial_extra_ppm = if n.reduces() {
-            0
+        let (addon, initial_extra_ppm) = if n.reduces() {
+            (0, 0)
         } else {
-            self.initial_extra_ppm()
+            let addon = self.addon_micro(account, extra, drop);
+            (addon, self.initial_extra_ppm())
         };
-        if !account.covers(&self.margin, extra, drop, 0, initial_extra_ppm) {
+        if !account.covers(&self.margin, extra, drop, addon, initial_extra_ppm) {
             return Err(RejectCode::InsufficientMargin);
         }
         if !n.takes_at_once && old.is_none() && self.book.live() == self.book.capacity() {

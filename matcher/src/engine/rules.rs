@@ -1,5 +1,6 @@
 //! Rules of risk: what is in force, what is announced, and the part of it that every table takes over.
 
+use super::addons::WHOLE_BP;
 use super::{Engine, Stamp};
 use crate::batch::SealReason;
 use crate::book::OrderBook;
@@ -35,6 +36,14 @@ pub enum RulesError {
     /// More than the whole collateral in reserve.
     #[error("an extra of {0} ppm over maintenance is above 10000000")]
     Extra(u32),
+    /// More than the whole.
+    #[error("{what} of {bp} basis points is above {WHOLE_BP}")]
+    Addon {
+        /// Which.
+        what: &'static str,
+        /// Asked for.
+        bp: u16,
+    },
     /// No such account or instrument.
     #[error("vault account {account} or instrument {instrument} is not there")]
     Vault {
@@ -132,6 +141,14 @@ pub fn check_rules(m: &InRiskRules) -> Result<(), RulesError> {
     }
     if m.switches & RISK_LIQUIDATION != 0 && !(1..=WHOLE_PPM).contains(&m.slice_ppm) {
         return Err(RulesError::Slice(m.slice_ppm));
+    }
+    for (what, bp) in [
+        ("short_option_bp", m.short_option_bp),
+        ("option_haircut_bp", m.option_haircut_bp),
+    ] {
+        if bp > WHOLE_BP {
+            return Err(RulesError::Addon { what, bp });
+        }
     }
     let extra = m.initial_extra_ppm.max(m.exit_extra_ppm);
     if extra > 10 * WHOLE_PPM {
@@ -245,5 +262,8 @@ fn tell(stamp: &Stamp, m: &InRiskRules, in_force: bool, out: &mut Outbox) {
         in_force: u8::from(in_force),
         flags: 0,
         pad1: 0,
+        short_option_bp: m.short_option_bp,
+        option_haircut_bp: m.option_haircut_bp,
+        pad2: 0,
     });
 }

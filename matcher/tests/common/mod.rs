@@ -166,7 +166,8 @@ pub(crate) const RULES: InRiskRules = InRiskRules {
     vault_instrument: 0,
     switches: RISK_FUNDING | RISK_EXPIRY | RISK_LIQUIDATION,
     pad1: 0,
-    pad2: 0,
+    short_option_bp: 0,
+    option_haircut_bp: 0,
 };
 
 /// One record of the journal, its body aligned as the journal's reader aligns it.
