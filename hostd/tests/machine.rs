@@ -114,3 +114,27 @@ fn memory_that_must_be_locked_and_cannot_be_stops_the_start() {
     assert!(last.starts_with("hostd: memory.lock = \"on\": "), "{text}");
     assert!(last.contains("LimitMEMLOCK=infinity"), "{text}");
 }
+
+#[test]
+fn the_daemon_gives_up_what_it_does_not_need() {
+    let mut w = World::new();
+    w.start();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", w.pid())).unwrap();
+    let has = |key: &str, value: &str| {
+        let line = status.lines().find(|l| l.starts_with(key)).unwrap_or("");
+        assert_eq!(line.split_whitespace().nth(1), Some(value), "{key}: {line}");
+    };
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", w.pid())).unwrap();
+    let cores = limits.lines().find(|l| l.starts_with("Max core")).unwrap();
+    let words: Vec<_> = cores.split_whitespace().collect();
+    assert_eq!(words[4..6], ["0", "0"], "{cores}");
+    w.kill();
+    let sandbox = w.logged("sandbox");
+    assert_eq!(sandbox.len(), 1);
+    let files = sandbox[0]["files"].as_str().unwrap();
+    if files.starts_with("confined") {
+        has("NoNewPrivs:", "1");
+    } else {
+        eprintln!("not run: {files}");
+    }
+}

@@ -8,3 +8,4 @@ pub mod log;
 pub mod logs;
 pub mod memory;
 pub mod notify;
+pub mod sandbox;

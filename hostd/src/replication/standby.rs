@@ -10,7 +10,7 @@ use super::wire::{Hello, Kind, Refusal, State, Welcome, numbers, read_piece};
 use super::{etcd, go_first, peer};
 use crate::config::Config;
 use crate::feed::FeedDay;
-use crate::machine::log;
+use crate::machine::{log, sandbox};
 use crate::ops::admin::hex;
 use crate::ops::role::Role;
 use crate::storage::disk::{Durability, UringDisk};
@@ -52,6 +52,7 @@ enum Outcome {
 /// # Errors
 /// Whatever stops it, in one line.
 pub fn run(config: &Config) -> anyhow::Result<()> {
+    sandbox::enter(config);
     let section = (config.replication.as_ref()).context("a standby needs [replication]")?;
     let key = load_key(&section.key_file)?;
     let data = config.data();

@@ -5,7 +5,7 @@ use crate::feed::{Desk as FeedDesk, FeedCounters, FeedDay, FeedPacket, FeedTile,
 use crate::machine::clock::{Clock, RealClock};
 use crate::machine::doctor::{self, Depth, Subject};
 use crate::machine::notify::Notifier;
-use crate::machine::{log, memory};
+use crate::machine::{log, memory, sandbox};
 use crate::nic::{AnyNic, UringNic};
 use crate::ops::audit::{AuditLog, Entry, Outcome};
 use crate::ops::operator::{KeyBody, Roll};
@@ -52,6 +52,7 @@ type Tile = JoinHandle<anyhow::Result<()>>;
 /// # Errors
 /// Whatever stops it, in one line.
 pub fn run(config: &Config) -> anyhow::Result<()> {
+    sandbox::enter(config);
     doctor::examine(&Subject::of(config), Depth::Quick).log();
     let key = SecretKey::load(&config.venue.key_file).context("venue.key_file")?;
     drop(key);
