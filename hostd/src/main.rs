@@ -6,6 +6,7 @@ use hostd::config::Config;
 use hostd::machine::doctor::{self, Depth, Level, Subject};
 use hostd::ops::cli::AdminArgs;
 use hostd::ops::role::Role;
+use hostd::ops::top::{self, TopArgs};
 use hostd::replication::control::ask_to_lead;
 use hostd::replication::standby;
 use hostd::storage::data_dir::DataDir;
@@ -123,6 +124,11 @@ enum Command {
         #[command(flatten)]
         args: AdminArgs,
     },
+    /// The running box at a glance: sessions, latency, rates, lanes, rejects, proofs.
+    Top {
+        #[command(flatten)]
+        args: TopArgs,
+    },
     /// Write manual pages and shell completions, as the package has them.
     Manual {
         /// Directory; made if it is missing.
@@ -208,6 +214,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             until,
             child_of,
         }),
+        Command::Top { args } => top::run(&args),
         Command::Manual { out } => manual(&out),
         Command::Keygen { out } => {
             let key = handshake::SecretKey::generate_file(&out)?;

@@ -127,6 +127,20 @@ fn a_day_from_start_to_end() {
         "member 1 has no session (no_session)",
     );
 
+    // At a glance.
+    let dir = w.dir.path().to_str().unwrap().to_owned();
+    let glance = world::hostd(&["top", "--once", "--dir", &dir]).unwrap();
+    let glance = String::from_utf8(glance).unwrap();
+    for words in [
+        "latency by stage",
+        "BTC-PERP",
+        "Halted",
+        "the oracles agree",
+        "\n  ready\n",
+    ] {
+        assert!(glance.contains(words), "no {words}: {glance}");
+    }
+
     // What is wrong is said.
     fails(
         &w,

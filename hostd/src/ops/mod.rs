@@ -10,3 +10,4 @@ pub mod operator;
 pub mod role;
 pub mod server;
 pub mod status;
+pub mod top;
