@@ -127,7 +127,8 @@ fn a_day_from_start_to_end() {
         "member 1 has no session (no_session)",
     );
 
-    // At a glance.
+    // At a glance. What is shown is a tenth of a second old at most.
+    w.wait_for("the refusal", |s| s["rejects"]["Halted"] == 1);
     let dir = w.dir.path().to_str().unwrap().to_owned();
     let glance = world::hostd(&["top", "--once", "--dir", &dir]).unwrap();
     let glance = String::from_utf8(glance).unwrap();
