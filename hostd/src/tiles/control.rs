@@ -382,9 +382,10 @@ impl<C: Clock> ControlTile<C> {
         }
     }
 
-    fn check(&self, command: &Command) -> Result<Option<OperatorInput>, CommandRefused> {
+    fn check(&mut self, command: &Command) -> Result<Option<OperatorInput>, CommandRefused> {
+        let now = self.pace.now();
         match command {
-            Command::Override(body) => self.oracle.check_override(body)?,
+            Command::Override(body) => self.oracle.check_override(body, now)?,
             Command::Release if !self.oracle.is_overridden() => {
                 return Err(CommandRefused::NoOverride);
             }

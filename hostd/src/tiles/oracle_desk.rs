@@ -207,9 +207,8 @@ impl OracleDesk {
     ///
     /// # Errors
     /// Why not.
-    pub fn check_override(&self, body: &OverrideBody) -> Result<(), CommandRefused> {
-        let time = self.last_table;
-        self.build(body.index_micro, &body.vols_e9, time)
+    pub fn check_override(&self, body: &OverrideBody, now: TimeNs) -> Result<(), CommandRefused> {
+        self.build(body.index_micro, &body.vols_e9, now)
             .map(drop)
             .map_err(CommandRefused::Price)
     }

@@ -180,7 +180,7 @@ impl Cli {
         let all = self.get("/v1/approvals")?;
         let waiting = all.as_array().into_iter().flatten();
         let act = waiting.into_iter().find(|a| a["approval"] == approval);
-        let act = act.and_then(|a| a["act"].as_str()).unwrap_or_default();
+        let act = act.and_then(|a| a["act"].as_str()).unwrap_or("approve");
         let path = format!("/v1/approvals/{approval}");
         let body = json!({ "approve": approve }).to_string();
         let answer = self.ask(role_of(act), "POST", &path, &body)?;
