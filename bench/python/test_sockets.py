@@ -9,10 +9,12 @@ import sys
 import threading
 import unittest
 
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from test_deltabox import AdminConnection, Venue
 
+HERE = pathlib.Path(__file__).resolve().parent
 # A stop ends the box, a stream of events never ends, and a box without fresh prices rightly says that it is not ready:
 # other tests have these.
 EXCLUDED = "^/v1/(shutdown|events|readyz)$"
@@ -86,6 +88,15 @@ class SocketsTest(unittest.TestCase):
         self.assertEqual(families["hostd_ready"].samples[0].value, 1)
         stages = {s.labels["stage"] for s in families["hostd_stage_seconds"].samples}
         self.assertIn("rx_tx", stages)
+
+    def test_the_alert_rules_are_whole(self):
+        rules = yaml.safe_load((HERE.parents[1] / "hostd" / "dashboards" / "alerts.yml").read_text())
+        alerts = [rule for group in rules["groups"] for rule in group["rules"]]
+        self.assertEqual(len(alerts), len({rule["alert"] for rule in alerts}))
+        for rule in alerts:
+            self.assertEqual(set(rule), {"alert", "expr", "for", "labels", "annotations"}, rule)
+            self.assertIn(rule["labels"]["severity"], ("page", "warn"))
+            self.assertEqual(rule["expr"].count("("), rule["expr"].count(")"), rule)
 
 
 if __name__ == "__main__":

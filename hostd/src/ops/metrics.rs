@@ -306,6 +306,37 @@ const ROWS: &[(&str, &str, &[Field])] = &[
     ),
 ];
 
+/// Of each standby.
+const STANDBYS: [Field; 2] = [
+    (
+        "lag_records",
+        "standby_lag_records",
+        Gauge,
+        "Records that a standby lacks.",
+        1.0,
+    ),
+    (
+        "lag_ms",
+        "standby_lag_seconds",
+        Gauge,
+        "How long a standby does not acknowledge what it lacks.",
+        1e3,
+    ),
+];
+
+/// Names of all metrics, without those that a histogram adds.
+pub fn names() -> impl Iterator<Item = String> {
+    let numbers = NUMBERS.iter().map(|n| n.1);
+    let families = FAMILIES.iter().map(|f| f.1);
+    let rows = ROWS.iter().flat_map(|r| r.2).map(|f| f.1);
+    let all = numbers
+        .chain(families)
+        .chain(rows)
+        .chain(STANDBYS.map(|f| f.1));
+    let rest = ["stage_seconds", "ready", "check", "build_info"];
+    all.chain(rest).map(|name| format!("hostd_{name}"))
+}
+
 /// The text of a status.
 #[must_use]
 pub fn text(status: &Status) -> String {
@@ -369,23 +400,7 @@ fn standbys(out: &mut String, value: &Value) {
     let Some(rows) = rows.and_then(Value::as_array).filter(|r| !r.is_empty()) else {
         return;
     };
-    let fields: [Field; 2] = [
-        (
-            "lag_records",
-            "standby_lag_records",
-            Gauge,
-            "Records that a standby lacks.",
-            1.0,
-        ),
-        (
-            "lag_ms",
-            "standby_lag_seconds",
-            Gauge,
-            "How long a standby does not acknowledge what it lacks.",
-            1e3,
-        ),
-    ];
-    for (field, name, kind, help, by) in fields {
+    for (field, name, kind, help, by) in STANDBYS {
         head(out, name, kind, help);
         for row in rows {
             let standby = row["name"].as_str().unwrap_or_default();
@@ -430,4 +445,59 @@ fn head(out: &mut String, name: &str, kind: Kind, help: &str) {
 
 fn sample(out: &mut String, name: &str, labels: &str, value: f64) {
     let _ = writeln!(out, "hostd_{name}{labels} {value}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+    use std::collections::BTreeSet;
+
+    /// Words that begin with `hostd_`, without what a histogram adds to its name.
+    fn mentioned(text: &str) -> BTreeSet<String> {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let words = text.split(|c: char| !is_part(c));
+        let words = words.filter(|w| w.starts_with("hostd_"));
+        let base = |w: &str| {
+            let ends = ["_bucket", "_sum", "_count"];
+            let end = ends.iter().find_map(|e| w.strip_suffix(e));
+            end.unwrap_or(w).to_owned()
+        };
+        words.map(base).collect()
+    }
+
+    #[test]
+    fn dashboard_and_rules_speak_of_metrics_that_there_are() {
+        let all: BTreeSet<_> = names().collect();
+        for (page, text, least) in [
+            ("dashboard", include_str!("../../dashboards/hostd.json"), 15),
+            ("rules", include_str!("../../dashboards/alerts.yml"), 8),
+            ("runbook", include_str!("../../RUNBOOK.md"), 4),
+        ] {
+            let mentioned = mentioned(text);
+            assert!(mentioned.len() >= least, "{page}: {mentioned:?}");
+            let strange: Vec<_> = mentioned.difference(&all).collect();
+            assert!(strange.is_empty(), "{page}: {strange:?}");
+        }
+        let dashboard: serde_json::Value =
+            serde_json::from_str(include_str!("../../dashboards/hostd.json")).unwrap();
+        assert_eq!(dashboard["panels"].as_array().unwrap().len(), 12);
+    }
+
+    #[test]
+    fn each_rule_names_a_part_of_the_runbook() {
+        let rules = include_str!("../../dashboards/alerts.yml");
+        let book = include_str!("../../RUNBOOK.md");
+        let named = rules
+            .lines()
+            .filter_map(|l| l.trim().strip_prefix("runbook: "));
+        let named: Vec<_> = named.collect();
+        assert_eq!(named.len(), rules.matches("- alert:").count());
+        for part in named {
+            let title = part
+                .trim_matches('\'')
+                .strip_prefix("hostd/RUNBOOK.md, ")
+                .unwrap();
+            assert!(book.contains(&format!("\n## {title}\n")), "{title}");
+        }
+    }
 }
