@@ -6,7 +6,7 @@ mod instrument;
 mod risk;
 mod xdp;
 
-pub use admin::{Admin, Group, Metrics};
+pub use admin::{Admin, Group, Metrics, Page};
 pub use dpdk::DpdkSection;
 pub use instrument::{CoarseTick, Instrument, Kind, StartState, spec};
 pub use risk::{AdaptiveSection, RiskSection};
@@ -65,6 +65,9 @@ pub struct Config {
     /// Metrics for scrapers that cannot use a Unix socket.
     #[serde(default)]
     pub metrics: Metrics,
+    /// A status page for browsers.
+    #[serde(default)]
+    pub page: Page,
     /// How much the box holds.
     #[serde(default)]
     pub capacity: Capacity,
@@ -465,6 +468,7 @@ impl Config {
         self.check_risk()?;
         self.admin.check()?;
         self.metrics.check()?;
+        self.page.check()?;
         self.capacity.check()?;
         self.check_members()?;
         for o in &self.oracles {

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// Where the sections stand, in the order of the page: heading, struct.
-const SECTIONS: [(&str, &str); 28] = [
+const SECTIONS: [(&str, &str); 29] = [
     ("[venue]", "Venue"),
     ("[net]", "Net"),
     ("[net.xdp]", "XdpSection"),
@@ -26,6 +26,7 @@ const SECTIONS: [(&str, &str); 28] = [
     ("[admin]", "Admin"),
     ("[[admin.users]]", "User"),
     ("[metrics]", "Metrics"),
+    ("[page]", "Page"),
     ("[domain]", "Domain"),
     ("[risk]", "RiskSection"),
     ("[risk.adaptive]", "AdaptiveSection"),

@@ -41,6 +41,7 @@ fn the_document_describes_every_route_and_no_other() {
     for (method, path) in &described {
         let route = path
             .replace("{account}", "1")
+            .replace("{instrument}", "0")
             .replace("{job}", "1")
             .replace("{approval}", "1");
         if method == "POST" || path == "/v1/events" {

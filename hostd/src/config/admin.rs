@@ -98,3 +98,24 @@ impl Metrics {
         }
     }
 }
+
+/// `[page]`
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Page {
+    /// TCP address on loopback that serves a status page for a browser, which only shows; without it there is none.
+    pub listen: Option<SocketAddr>,
+}
+
+impl Page {
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        match self.listen {
+            Some(at) if !at.ip().is_loopback() => {
+                Err(format!("page.listen: {at} is not on loopback"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -121,6 +121,32 @@ pub enum Look {
     Account(AccountLook),
     /// All instruments.
     Instruments(Vec<InstrumentRow>),
+    /// The best levels of one book.
+    Depth(DepthLook),
+}
+
+/// The best levels of a book, as many as the lists have room for.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct DepthLook {
+    /// Of which instrument.
+    pub instrument: u16,
+    /// Whether it is listed.
+    pub is_listed: bool,
+    /// The best bid first.
+    pub bids: Vec<LevelRow>,
+    /// The best offer first.
+    pub asks: Vec<LevelRow>,
+}
+
+/// One level of a book.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct LevelRow {
+    /// Price, ticks.
+    pub price_ticks: i32,
+    /// Open lots of all its orders.
+    pub lots: u64,
+    /// Its orders.
+    pub orders: u32,
 }
 
 /// One account as the engine sees it.

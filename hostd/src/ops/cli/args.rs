@@ -162,6 +162,11 @@ pub(super) enum Day {
 pub(super) enum Instrument {
     /// All of them.
     List,
+    /// The best levels of one's book.
+    Book {
+        /// Number.
+        instrument: u16,
+    },
     /// List one while the box runs.
     Add {
         /// TOML file with the keys of one of `[[instruments]]`.
@@ -561,6 +566,7 @@ fn instrument(verb: &Instrument) -> Plan {
     };
     Plan::Call(match verb {
         Instrument::List => return show("/v1/instruments", &[]),
+        Instrument::Book { instrument } => return show(format!("/v1/books/{instrument}"), &[]),
         Instrument::Add { file } => return Plan::List(file.clone()),
         Instrument::Delist { instrument } => Call::of(
             Role::Admin,

@@ -496,7 +496,7 @@ impl Office {
             .await?
         {
             Look::Account(account) => Ok(account),
-            Look::Instruments(_) => Err(Problem::gone()),
+            _ => Err(Problem::gone()),
         }
     }
 }

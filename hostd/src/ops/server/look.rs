@@ -9,7 +9,7 @@ use crate::ops::audit::Who;
 use crate::ops::operator::{Command, KeyBody};
 use crate::ops::role::Role;
 use crate::ops::{health, metrics};
-use crate::tiles::lanes::Look;
+use crate::tiles::lanes::{DepthLook, InstrumentRow, Look};
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Extension, Path, Query, State};
@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 
 /// Orders of an account that are shown.
 const ORDERS_SHOWN: usize = 256;
+/// Levels of each side of a book that are shown.
+const LEVELS_SHOWN: usize = 10;
 /// Entries of the audit log that are shown at a time.
 const ENTRIES_SHOWN: usize = 1_000;
 /// How often the events are looked at while somebody follows them.
@@ -122,6 +124,32 @@ fn is_reloadable(key: &str) -> bool {
 }
 
 impl Office {
+    /// All instruments.
+    pub(super) async fn instruments(&self) -> Result<Vec<InstrumentRow>, Problem> {
+        let look = Box::new(Look::Instruments(Vec::with_capacity(INSTRUMENTS)));
+        match *self.ask(|tx| AdminRequest::Look(look, tx)).await? {
+            Look::Instruments(rows) => Ok(rows),
+            _ => Err(Problem::gone()),
+        }
+    }
+
+    /// The best levels of a book.
+    pub(super) async fn depth(&self, instrument: u16) -> Result<DepthLook, Problem> {
+        let look = Look::Depth(DepthLook {
+            instrument,
+            bids: Vec::with_capacity(LEVELS_SHOWN),
+            asks: Vec::with_capacity(LEVELS_SHOWN),
+            ..DepthLook::default()
+        });
+        match *self
+            .ask(|tx| AdminRequest::Look(Box::new(look), tx))
+            .await?
+        {
+            Look::Depth(depth) => Ok(depth),
+            _ => Err(Problem::gone()),
+        }
+    }
+
     fn running(&self) -> MutexGuard<'_, Running> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -262,15 +290,21 @@ pub(super) async fn whoami(
 
 /// `GET /v1/instruments`
 pub(super) async fn instruments(State(counter): State<Counter>) -> Result<Response, Problem> {
-    let look = Box::new(Look::Instruments(Vec::with_capacity(INSTRUMENTS)));
-    let look = counter
-        .office
-        .ask(|tx| AdminRequest::Look(look, tx))
-        .await?;
-    match *look {
-        Look::Instruments(rows) => Ok(Json(rows).into_response()),
-        Look::Account(_) => Err(Problem::gone()),
+    Ok(Json(counter.office.instruments().await?).into_response())
+}
+
+/// `GET /v1/books/{instrument}`
+pub(super) async fn book(
+    State(counter): State<Counter>,
+    instrument: Result<Path<u16>, PathRejection>,
+) -> Result<Response, Problem> {
+    let instrument = at(instrument)?;
+    let look = counter.office.depth(instrument).await?;
+    if !look.is_listed {
+        let why = format!("instrument {instrument} is not listed");
+        return Err(Problem::new(404, "unknown_instrument", why));
     }
+    Ok(Json(look).into_response())
 }
 
 /// `GET /v1/members`

@@ -9,6 +9,7 @@ mod act;
 mod approvals;
 mod jobs;
 mod look;
+mod page;
 mod problem;
 mod replies;
 mod routes;
@@ -132,15 +133,8 @@ impl Server {
             listeners.push((role, listen(&path, admin.groups.get(&role))?));
             sockets.push(path);
         }
-        let scraped = match config.metrics.listen {
-            None => None,
-            Some(address) => {
-                let made = std::net::TcpListener::bind(address);
-                let listener = made.with_context(|| format!("metrics.listen: {address}"))?;
-                listener.set_nonblocking(true)?;
-                Some(listener)
-            }
-        };
+        let scraped = on_loopback("metrics.listen", config.metrics.listen)?;
+        let page = on_loopback("page.listen", config.page.listen)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -157,14 +151,19 @@ impl Server {
                         }
                     });
                 }
-                if let Some(listener) = scraped {
-                    let counter = Counter {
-                        office: Arc::clone(&office),
-                        role: Role::View,
-                    };
+                let counter = Counter {
+                    office,
+                    role: Role::View,
+                };
+                let plain = [
+                    (scraped, "metrics", metrics_routes(counter.clone())),
+                    (page, "page", page::routes(counter)),
+                ];
+                for (listener, name, routes) in plain {
+                    let Some(listener) = listener else { continue };
                     served.spawn(async move {
-                        if let Err(e) = serve_metrics(counter, listener).await {
-                            log::event("socket_stopped", &[("role", &"metrics"), ("reason", &e)]);
+                        if let Err(e) = serve_plain(routes, listener).await {
+                            log::event("socket_stopped", &[("role", &name), ("reason", &e)]);
                         }
                     });
                 }
@@ -210,14 +209,31 @@ async fn serve(
         .await
 }
 
-/// For scrapers that cannot use a Unix socket: on loopback, three looks and nothing else.
-async fn serve_metrics(counter: Counter, listener: std::net::TcpListener) -> std::io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let routes = Router::new()
+/// A listener on loopback, if one is wanted.
+fn on_loopback(
+    key: &str,
+    address: Option<std::net::SocketAddr>,
+) -> anyhow::Result<Option<std::net::TcpListener>> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let listener =
+        std::net::TcpListener::bind(address).with_context(|| format!("{key}: {address}"))?;
+    listener.set_nonblocking(true)?;
+    Ok(Some(listener))
+}
+
+/// For scrapers that cannot use a Unix socket: three looks and nothing else.
+fn metrics_routes(counter: Counter) -> Router {
+    Router::new()
         .route("/metrics", get(look::metrics))
         .route("/v1/livez", get(look::livez))
         .route("/v1/readyz", get(look::readyz))
-        .with_state(counter);
+        .with_state(counter)
+}
+
+async fn serve_plain(routes: Router, listener: std::net::TcpListener) -> std::io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
     axum::serve(listener, routes).await
 }
 
@@ -250,6 +266,7 @@ fn handler(route: &Route) -> MethodRouter<Counter> {
         ("/v1/openapi.json", _) => get(look::openapi),
         ("/v1/whoami", _) => get(look::whoami),
         ("/v1/instruments", "") => get(look::instruments),
+        ("/v1/books/{instrument}", _) => get(look::book),
         ("/v1/members", _) => get(look::members),
         ("/v1/sessions", _) => get(look::sessions),
         ("/v1/accounts/{account}", _) => get(look::account),

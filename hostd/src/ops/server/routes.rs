@@ -43,6 +43,7 @@ pub const ROUTES: &[Route] = &[
     look("/v1/openapi.json"),
     look("/v1/whoami"),
     look("/v1/instruments"),
+    look("/v1/books/{instrument}"),
     look("/v1/members"),
     look("/v1/sessions"),
     look("/v1/accounts/{account}"),

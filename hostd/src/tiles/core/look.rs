@@ -2,7 +2,7 @@
 
 use super::Core;
 use crate::ops::operator::state_word;
-use crate::tiles::lanes::{AccountLook, InstrumentRow, Look, OrderRow};
+use crate::tiles::lanes::{AccountLook, DepthLook, InstrumentRow, LevelRow, Look, OrderRow};
 use firmware::units::{AccountId, InstrumentId, Side};
 use matcher::book::OrderBook;
 
@@ -12,6 +12,29 @@ impl Core {
         match look {
             Look::Account(to) => self.look_at_account(to),
             Look::Instruments(rows) => self.look_at_instruments(rows),
+            Look::Depth(to) => self.look_at_depth(to),
+        }
+    }
+
+    fn look_at_depth(&self, to: &mut DepthLook) {
+        let (id, book) = (InstrumentId(to.instrument), self.engine.book());
+        to.is_listed = book.listed(id).is_some();
+        if !to.is_listed {
+            return;
+        }
+        for (side, rows) in [(Side::Buy, &mut to.bids), (Side::Sell, &mut to.asks)] {
+            let mut next = book.best(id, side);
+            while let Some(price) = next
+                && rows.len() < rows.capacity()
+            {
+                let total = book.level(id, side, price);
+                rows.push(LevelRow {
+                    price_ticks: price.0,
+                    lots: total.lots,
+                    orders: total.orders,
+                });
+                next = book.next_level(id, side, price);
+            }
         }
     }
 
