@@ -252,6 +252,51 @@ impl World {
     }
 }
 
+/// A program that is not ours takes the proof, and refuses one with another digit in it.
+fn snarkjs(dir: &Path, data: &str) {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let program = Path::new(root).join(".tools/l1/node_modules/snarkjs/cli.js");
+    let own = Path::new(root).join(".tools/node/bin/node");
+    let node = if own.is_file() { own } else { "node".into() };
+    if !program.is_file() {
+        eprintln!("not run: no snarkjs in .tools (cargo ci setup)");
+        return;
+    }
+    let to = dir.join("snarkjs");
+    let exported = Command::new(env!("CARGO_BIN_EXE_prover"))
+        .args(["export", "--data", data, "--batch", "1", "--out"])
+        .arg(&to)
+        .output()
+        .expect("prover");
+    assert!(exported.status.success(), "{exported:?}");
+    let verify = || {
+        let mut snarkjs = Command::new(&node);
+        snarkjs
+            .arg(&program)
+            .args(["groth16", "verify"])
+            .current_dir(&to);
+        let files = ["verification_key.json", "public.json", "proof.json"];
+        let said = snarkjs.args(files).output().expect("node");
+        let text = String::from_utf8_lossy(&said.stdout).into_owned();
+        (said.status.success(), text)
+    };
+    let (is_valid, said) = verify();
+    assert!(is_valid && said.contains("OK!"), "{said}");
+    for name in ["public.json", "proof.json"] {
+        let path = to.join(name);
+        let text = fs::read_to_string(&path).expect("a file");
+        // Another last digit of the first number.
+        let number = text.split('"').find(|p| p.len() > 30).expect("a number");
+        let (head, last) = number.split_at(number.len() - 1);
+        let other = format!("{head}{}", if last == "1" { 2 } else { 1 });
+        fs::write(&path, text.replacen(number, &other, 1)).expect("written");
+        let (is_valid, said) = verify();
+        assert!(!is_valid, "{name}: {said}");
+        fs::write(&path, text).expect("written");
+    }
+    assert!(verify().0);
+}
+
 #[test]
 fn a_day_is_proven_settled_claimed_and_audited_through_kills_and_a_lost_chain() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -325,6 +370,7 @@ fn a_day_is_proven_settled_claimed_and_audited_through_kills_and_a_lost_chain() 
 
     audits(&world, &data);
     proof_files(&data);
+    snarkjs(dir.path(), &data);
     lost_chain(dir.path(), &data, &socket, &world.deployment);
 }
 

@@ -10,6 +10,7 @@ mod batches;
 mod chain;
 mod deposits;
 mod exits;
+mod export;
 mod http;
 mod keys;
 mod out;
@@ -57,6 +58,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Check stored proofs.
     Verify(keys::VerifyArgs),
+    /// Write a stored proof, its public signals and the verifying key as snarkjs takes them.
+    Export(export::ExportArgs),
 }
 
 fn main() -> ExitCode {
@@ -87,6 +90,7 @@ impl Command {
             Self::Audit(args) => args.json,
             Self::Keys(args) => args.json,
             Self::Verify(args) => args.json,
+            Self::Export(args) => args.json,
         }
     }
 }
@@ -100,6 +104,7 @@ async fn execute(command: Command, out: Out) -> anyhow::Result<()> {
         Command::Audit(args) => audit::audit(args, out).await,
         Command::Keys(args) => keys::keys(args, out),
         Command::Verify(args) => keys::verify(args, out),
+        Command::Export(args) => export::export(args, out),
     }
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use l1::{Address, ProvenBatch, U256, Withdrawal};
 use proof::{BatchProof, ChainContext, WORDS};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -85,7 +86,8 @@ pub(crate) struct Stored {
     pub(crate) committed: Option<OnChain>,
 }
 
-fn decimal(word: &[u8]) -> String {
+/// A word as a decimal number.
+pub(crate) fn decimal(word: &[u8]) -> String {
     U256::from_be_slice(word).to_string()
 }
 
@@ -191,6 +193,14 @@ impl Stored {
             stored.batch_no
         );
         Ok(stored)
+    }
+
+    /// The proof and its public signals as snarkjs takes them.
+    pub(crate) fn as_snarkjs(&self) -> anyhow::Result<(Value, Value)> {
+        Ok((
+            serde_json::to_value(&self.proof)?,
+            serde_json::to_value(&self.public_signals)?,
+        ))
     }
 
     /// The proof with its words, not verified.
