@@ -21,6 +21,7 @@ mod matching;
 mod oracle;
 mod place;
 mod prng;
+mod prove;
 mod report;
 mod risk;
 mod scenario;
@@ -58,6 +59,8 @@ enum Command {
     Wire(Box<wire::Args>),
     /// The RTL's latency in cycles, in lockstep with the firmware; its clock and cells.
     Hw(hw::Args),
+    /// What a proof costs: constraints, time, memory.
+    Prove(prove::Args),
     /// Compares two builds of hostd on the same plan, in turns, with confidence intervals.
     Ab(Box<ab::Args>),
     /// Worker of the demo: signs prices.
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(args) => demo::run(args),
         Command::Hw(args) => hw::run(&args),
+        Command::Prove(args) => prove::run(&args),
         Command::Journal(args) => journal_cost::run(&args),
         Command::Match(args) => matching::run(&args),
         Command::Workload(args) => matching::generate::run(&args),

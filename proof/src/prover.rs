@@ -114,6 +114,20 @@ impl Prover {
         self.shape.constraints()
     }
 
+    /// Rows of each group of the statement.
+    #[must_use]
+    pub fn constraints_by_group(&self) -> Vec<(Group, usize)> {
+        let mut rows: Vec<(Group, usize)> = Vec::new();
+        for group in &self.shape.groups {
+            match rows.iter_mut().find(|(g, _)| g == group) {
+                Some((_, n)) => *n += 1,
+                None => rows.push((*group, 1)),
+            }
+        }
+        rows.sort_by_key(|(g, _)| *g as u8);
+        rows
+    }
+
     /// The verifying key in the contract's layout.
     #[must_use]
     pub fn verifying_key_evm(&self) -> &VerifyingKeyEvm {

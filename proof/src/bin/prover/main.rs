@@ -7,6 +7,7 @@
 
 mod audit;
 mod batches;
+mod bench;
 mod chain;
 mod deposits;
 mod exits;
@@ -58,6 +59,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Check stored proofs.
     Verify(keys::VerifyArgs),
+    /// Measure what a proof costs on this machine.
+    Bench(bench::BenchArgs),
     /// Write a stored proof, its public signals and the verifying key as snarkjs takes them.
     Export(export::ExportArgs),
 }
@@ -91,6 +94,7 @@ impl Command {
             Self::Keys(args) => args.json,
             Self::Verify(args) => args.json,
             Self::Export(args) => args.json,
+            Self::Bench(args) => args.json,
         }
     }
 }
@@ -105,6 +109,7 @@ async fn execute(command: Command, out: Out) -> anyhow::Result<()> {
         Command::Keys(args) => keys::keys(args, out),
         Command::Verify(args) => keys::verify(args, out),
         Command::Export(args) => export::export(args, out),
+        Command::Bench(args) => bench::bench(args, out),
     }
 }
 
