@@ -192,6 +192,23 @@ fn a_day_from_start_to_end() {
     assert_eq!(replayed["state"], "done", "{replayed}");
     assert!(replayed["result"]["state_hash"].is_string(), "{replayed}");
 
+    // Keys: the configuration's, one more, and that one gone again.
+    let keys = json(&w, &["member", "keys"]);
+    assert_eq!(keys.as_array().unwrap().len(), 2, "{keys}");
+    let public = world::key(7).public().to_string();
+    json(&w, &["member", "key-add", "1", "2", &public]);
+    assert_eq!(
+        json(&w, &["member", "keys"])[1]["public_key"],
+        public.as_str()
+    );
+    w.kill();
+    w.start();
+    // Set by an operator, so a start finds it.
+    assert_eq!(json(&w, &["member", "keys"])[1]["key_id"], 2);
+    json(&w, &["--yes", "member", "key-revoke", "1", "2"]);
+    assert_eq!(json(&w, &["member", "keys"]).as_array().unwrap().len(), 2);
+    w.price(100_000_000_000);
+
     // The same prices by the operator's word, and the oracles' again.
     fails(
         &w,

@@ -107,6 +107,12 @@ impl VenueLogin {
             .insert((member.0, key_id), Registered { key, last: None });
     }
 
+    /// Members' keys, with their numbers.
+    pub fn keys(&self) -> impl Iterator<Item = (MemberId, u32, PublicKey)> + '_ {
+        let all = self.members.iter();
+        all.map(|((member, key_id), r)| (MemberId(*member), *key_id, r.key))
+    }
+
     /// Forgets a member's key; `false` when there was none. Sessions that it opened are the caller's to end.
     pub fn revoke(&mut self, member: MemberId, key_id: u32) -> bool {
         self.members.remove(&(member.0, key_id)).is_some()

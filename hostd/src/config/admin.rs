@@ -25,6 +25,14 @@ pub struct Admin {
     /// How long such an act waits for that, s.
     #[serde(default = "approval_s_default")]
     pub approval_s: u64,
+    /// A request that takes as long from datagram to report is logged with its stages, one a second at most, us; 0: none
+    /// is.
+    #[serde(default = "slow_us_default")]
+    pub slow_us: u64,
+}
+
+const fn slow_us_default() -> u64 {
+    20_000
 }
 
 const fn approval_s_default() -> u64 {

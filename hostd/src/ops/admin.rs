@@ -4,6 +4,7 @@
 use crate::ops::operator::{By, Command, CommandRefused, Roll};
 use crate::ops::status::Status;
 use crate::tiles::lanes::{Look, SessionRow, Stopped};
+use crate::tiles::logins::KeyRow;
 use matcher::engine::DepositError;
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::oneshot;
@@ -23,6 +24,8 @@ pub enum AdminRequest {
     Roll(oneshot::Sender<Box<Roll>>),
     /// Look at the engine.
     Look(Box<Look>, oneshot::Sender<Box<Look>>),
+    /// Which keys open sessions?
+    Keys(oneshot::Sender<Vec<KeyRow>>),
     /// Who has a session?
     Sessions(oneshot::Sender<Vec<SessionRow>>),
     /// The prover says how far it is.

@@ -290,7 +290,11 @@ pub(crate) fn run_restored(
         feed: shown,
         machine: plan.machine,
         pace,
-        desk: Desk::new(),
+        desk: {
+            let mut desk = Desk::new();
+            desk.slow.limit_ns = config.admin.slow_us * 1_000;
+            desk
+        },
     };
     let hot_tiles = plan.hot;
     // The control tile runs on the process's first thread, after all others began on cores of their own.

@@ -82,6 +82,50 @@ pub struct ControlTile<C> {
     pub desk: Desk,
 }
 
+/// Logs requests that took longer than they should, one a second at most; the rest is counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SlowLog {
+    /// From when on a request counts as slow, ns; zero: none does.
+    pub limit_ns: u64,
+    /// Since the last line.
+    unsaid: u64,
+    next_ns: u64,
+}
+
+/// Between two lines of the log of slow requests, ns.
+const SLOW_TURN_NS: u64 = 1_000_000_000;
+
+impl SlowLog {
+    /// Looks at a request; returns whether it was logged.
+    pub fn look(&mut self, t: &StageTimes) -> bool {
+        let took = t.tx.saturating_sub(t.rx);
+        if self.limit_ns == 0 || took < self.limit_ns {
+            return false;
+        }
+        self.unsaid += 1;
+        if t.tx < self.next_ns {
+            return false;
+        }
+        self.next_ns = t.tx + SLOW_TURN_NS;
+        let us = |from: u64, to: u64| to.saturating_sub(from) / 1_000;
+        crate::machine::log::event(
+            "slow_request",
+            &[
+                ("seq", &t.seq),
+                ("took_us", &(took / 1_000)),
+                ("rx_gate_us", &us(t.rx, t.gated)),
+                ("gate_sequenced_us", &us(t.gated, t.sequenced)),
+                ("sequenced_matched_us", &us(t.sequenced, t.matched)),
+                ("matched_durable_us", &us(t.matched, t.durable)),
+                ("durable_tx_us", &us(t.durable, t.tx)),
+                ("since_last_line", &self.unsaid),
+            ],
+        );
+        self.unsaid = 0;
+        true
+    }
+}
+
 /// Things that the control tile keeps for itself.
 pub struct Desk {
     gateway: Option<GatewaySnapshot>,
@@ -92,6 +136,8 @@ pub struct Desk {
     sessions: VecDeque<oneshot::Sender<Vec<SessionRow>>>,
     stop: Option<oneshot::Sender<Acted>>,
     proofs: Option<ProofReport>,
+    /// Which requests took long.
+    pub slow: SlowLog,
     bad_control: u64,
 }
 
@@ -108,6 +154,7 @@ impl Desk {
             sessions: VecDeque::new(),
             stop: None,
             proofs: None,
+            slow: SlowLog::default(),
             bad_control: 0,
         }
     }
@@ -178,6 +225,7 @@ impl<C: Clock> ControlTile<C> {
         let mut work = 0;
         while let Some(sample) = self.lanes.samples.pop() {
             self.stages.record(&sample);
+            self.desk.slow.look(&sample);
             work += 1;
         }
         while let Some(snapshot) = self.lanes.engine_snapshots.pop() {
@@ -359,6 +407,7 @@ impl<C: Clock> ControlTile<C> {
                     accounts: self.roll.accounts_of(&command),
                 }));
             }
+            AdminRequest::Keys(reply) => drop(reply.send(self.logins.keys())),
             AdminRequest::Roll(reply) => drop(reply.send(Box::new(self.roll.clone()))),
             AdminRequest::Look(look, reply) => {
                 if self.send(ToEngine::Look(look)) {
@@ -444,5 +493,33 @@ const fn deposit_input(body: &DepositBody) -> InDeposit {
         account: body.account,
         owner: body.owner.0,
         key: body.key.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_requests_are_logged_one_a_second_and_counted() {
+        let request = |rx: u64, took: u64| StageTimes {
+            rx,
+            tx: rx + took,
+            ..StageTimes::default()
+        };
+        let mut off = SlowLog::default();
+        assert!(!off.look(&request(0, u64::MAX / 2)));
+        let mut slow = SlowLog {
+            limit_ns: 1_000_000,
+            ..SlowLog::default()
+        };
+        assert!(!slow.look(&request(5, 999_999)));
+        assert!(slow.look(&request(5, 1_000_000)));
+        for n in 0..3 {
+            assert!(!slow.look(&request(10 + n, 2_000_000)));
+        }
+        assert_eq!(slow.unsaid, 3);
+        assert!(slow.look(&request(SLOW_TURN_NS + 5, 1_000_000)));
+        assert_eq!(slow.unsaid, 0);
     }
 }

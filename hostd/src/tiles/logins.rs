@@ -40,6 +40,17 @@ pub struct LoginCounters {
     pub signed_too_early: u64,
 }
 
+/// A member's key.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct KeyRow {
+    /// Whose.
+    pub member: u32,
+    /// Its number.
+    pub key_id: u32,
+    /// Ed25519, hex.
+    pub public_key: String,
+}
+
 /// Answers Negotiate messages.
 pub struct LoginDesk {
     login: VenueLogin,
@@ -68,6 +79,17 @@ impl LoginDesk {
     /// Refuses logins from now on.
     pub const fn stop(&mut self) {
         self.is_stopping = true;
+    }
+
+    /// Members' keys: member, number, hex.
+    #[must_use]
+    pub fn keys(&self) -> Vec<KeyRow> {
+        let rows = self.login.keys().map(|(member, key_id, key)| KeyRow {
+            member: member.0,
+            key_id,
+            public_key: key.to_string(),
+        });
+        rows.collect()
     }
 
     /// Whether a key can be set.

@@ -100,6 +100,12 @@ pub(super) enum Noun {
         #[command(subcommand)]
         verb: Batch,
     },
+    /// How good the clock is, and who stamps datagrams.
+    Clock,
+    /// What the market data's lines and servers did.
+    Feed,
+    /// Where the journal is, and how fast; `hostd journal` looks into it.
+    Journal,
     /// Snapshots of the state.
     Snapshot {
         #[command(subcommand)]
@@ -227,6 +233,8 @@ pub(super) enum Member {
         #[arg(long)]
         quotes_per_second: Option<u32>,
     },
+    /// Keys that open sessions.
+    Keys,
     /// Add or replace a key.
     KeyAdd {
         /// Number.
@@ -291,6 +299,8 @@ pub(super) enum Order {
 
 #[derive(Subcommand)]
 pub(super) enum Batch {
+    /// Batches sealed, proven and on L1.
+    Show,
     /// Close the open batch.
     Seal,
 }
@@ -488,9 +498,13 @@ impl Noun {
                 ),
             },
             Self::Order { verb } => order(verb),
-            Self::Batch { verb: Batch::Seal } => {
-                Plan::Call(Call::of(Role::Ops, "/v1/seal", "close the open batch"))
-            }
+            Self::Batch { verb } => match verb {
+                Batch::Show => show("/v1/status", &["batches_sealed", "proofs", "settlements"]),
+                Batch::Seal => Plan::Call(Call::of(Role::Ops, "/v1/seal", "close the open batch")),
+            },
+            Self::Clock => show("/v1/status", &["clock", "nic"]),
+            Self::Feed => show("/v1/status", &["feed"]),
+            Self::Journal => show("/v1/status", &["engine_seq", "durable_seq", "journal"]),
             Self::Snapshot {
                 verb: Snapshot::Take,
             } => Plan::Job(Call::of(Role::Ops, "/v1/snapshots", "make a snapshot")),
@@ -593,6 +607,7 @@ fn member(verb: &Member) -> Plan {
     };
     Plan::Call(match verb {
         Member::List => return show("/v1/members", &[]),
+        Member::Keys => return show("/v1/keys", &[]),
         Member::Lock { member, account } => {
             lock(*member, account, "lock", "lock and cancel the orders").dangerous()
         }

@@ -324,6 +324,12 @@ pub(super) async fn members(State(counter): State<Counter>) -> Result<Response, 
     Ok(Json(rows.collect::<Vec<_>>()).into_response())
 }
 
+/// `GET /v1/keys`
+pub(super) async fn keys(State(counter): State<Counter>) -> Result<Response, Problem> {
+    let rows = counter.office.ask(AdminRequest::Keys).await?;
+    Ok(Json(rows).into_response())
+}
+
 /// `GET /v1/sessions`
 pub(super) async fn sessions(State(counter): State<Counter>) -> Result<Response, Problem> {
     let rows = counter.office.ask(AdminRequest::Sessions).await?;

@@ -268,6 +268,7 @@ fn handler(route: &Route) -> MethodRouter<Counter> {
         ("/v1/instruments", "") => get(look::instruments),
         ("/v1/books/{instrument}", _) => get(look::book),
         ("/v1/members", _) => get(look::members),
+        ("/v1/keys", "") => get(look::keys),
         ("/v1/sessions", _) => get(look::sessions),
         ("/v1/accounts/{account}", _) => get(look::account),
         ("/v1/jobs", _) => get(look::jobs),

@@ -45,6 +45,7 @@ pub const ROUTES: &[Route] = &[
     look("/v1/instruments"),
     look("/v1/books/{instrument}"),
     look("/v1/members"),
+    look("/v1/keys"),
     look("/v1/sessions"),
     look("/v1/accounts/{account}"),
     look("/v1/jobs"),
