@@ -45,13 +45,18 @@ async fn only_for_loopback(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-async fn page() -> Response {
+/// The page with what is to be shown first already in it.
+async fn page(State(counter): State<Counter>, Query(which): Query<Which>) -> Response {
+    let first = summary(&counter.office, which.instrument).await;
+    // In a script, no text of ours may look like the script's end.
+    let first = first.map_or_else(|_| "null".into(), |v| v.to_string().replace('<', "\\u003c"));
+    let page = PAGE.replacen("/*FIRST*/null", &first, 1);
     let policy = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    (policy, Html(PAGE)).into_response()
+    (policy, Html(page)).into_response()
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
