@@ -227,3 +227,61 @@ async fn strangers_leave_by_the_commands_of_the_page_and_with_what_is_theirs() {
     let fund = u64::try_from(state.fund_pico() / 1_000_000).unwrap();
     assert!(left >= fund && left <= fund + 2, "{left} left, fund {fund}");
 }
+
+#[tokio::test]
+async fn the_audit_counts_as_the_venue_does_where_a_deposit_was_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let devnet = Devnet::bind(0, DEV_CHAIN_ID).await.unwrap();
+    let url = devnet.url();
+    tokio::spawn(devnet.run());
+    let settlement = deploy(&url, &folder.path().join("l1.json")).await;
+    let l1 = format!("--l1 {url} --deployment {} --json", at("l1.json"));
+    let data = folder.path().join("venue");
+    let mut venue = Venue::open(&data);
+    for account in [MAKER, TAKER] {
+        let open = format!("l1 open {l1} --dev-key {account}");
+        assert_eq!(prover(&open).await.unwrap()["account"], account);
+    }
+    let pay = async |account: u32, amount: u64| {
+        let line = format!(
+            "l1 deposit {l1} --dev-key {account} --account {account} --amount {amount} --mint"
+        );
+        prover(&line).await.unwrap();
+    };
+    // Row 1 becomes a hole before a batch passes it, row 4 behind all that a batch has passed.
+    pay(MAKER, DEPOSIT_MICRO).await;
+    pay(TAKER, 50).await;
+    pass(&url, WEEK_S + 600).await;
+    let reclaim = |row: u64| format!("l1 reclaim {l1} --dev-key {TAKER} --deposit {row}");
+    prover(&reclaim(1)).await.unwrap();
+    pay(TAKER, DEPOSIT_MICRO).await;
+    for (queue_index, account) in [(0, MAKER), (1, TAKER)] {
+        let client = L1Client::connect(&url, DEV_KEYS[account as usize]).await;
+        let deposit = InDeposit {
+            queue_index,
+            amount: DEPOSIT_MICRO as _,
+            account,
+            owner: client.unwrap().address().into_array(),
+            key: [0; 32],
+        };
+        venue.deposit(&deposit).unwrap();
+    }
+    venue.seal();
+    let sealed = std::fs::read(data.join("batches/batch-00000001.sealed")).unwrap();
+    commit(&settlement, &mut proof::State::genesis(), &sealed).await;
+    pay(MAKER, 77).await;
+    pay(TAKER, 9).await;
+
+    let audit = format!("audit {l1} --data {}", data.display());
+    let found = prover(&audit).await.unwrap();
+    assert_eq!(found["unconsumed_deposits_micro"], 77 + 9);
+    assert_eq!(found["pending_micro"], 50);
+    pass(&url, WEEK_S + 600).await;
+    prover(&reclaim(4)).await.unwrap();
+    let found = prover(&audit).await.unwrap();
+    assert_eq!(found["unconsumed_deposits_micro"], 77);
+    assert_eq!(found["pending_micro"], 50 + 9);
+    assert_eq!(found["surplus_micro"], 0);
+    assert_eq!(found["state_root_match"], true);
+}

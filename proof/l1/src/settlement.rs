@@ -96,9 +96,9 @@ pub struct Status {
     pub last_seq: u64,
     /// Time of that record, ns since the Unix epoch.
     pub time_ns: u64,
-    /// Deposits ever queued.
+    /// Deposits ever queued, those that were taken back included.
     pub deposits: u64,
-    /// Deposits that batches have consumed.
+    /// Rows of the queue that batches have passed, those that were taken back before included.
     pub deposits_consumed: u64,
     /// Micro-units granted and not yet claimed.
     pub pending_micro: U256,
@@ -272,6 +272,17 @@ impl Settlement {
             gone: BTreeSet::new(),
             gone_block: self.deployment.block,
         }
+    }
+
+    /// Queue rows that their owners took back, up to and with a block. The contract's own counts
+    /// ([`Status::deposits`], [`Status::deposits_consumed`]) go over these rows; [`Deposit::index`] does not.
+    ///
+    /// # Errors
+    /// The node's; [`L1Error::Inconsistent`] if an event does not decode.
+    pub async fn reclaimed_rows(&self, last_block: u64) -> Result<BTreeSet<u64>, L1Error> {
+        let mut watch = self.watch_deposits(0, 0);
+        watch.find_gone(self, last_block).await?;
+        Ok(watch.gone)
     }
 
     /// Commits a batch, once: if the contract has it already, this says so and sends nothing, whoever signs. Safe

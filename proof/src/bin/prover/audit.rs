@@ -53,6 +53,8 @@ struct Journal {
 /// What L1 says.
 struct Chain {
     status: Status,
+    /// Deposits that batches consumed, as the venue counts: without rows that their owners took back.
+    deposits_consumed: u64,
     unconsumed_micro: U256,
     /// Journal hash of the last batch; `None` before the first.
     journal_hash: Option<[u8; 32]>,
@@ -118,16 +120,20 @@ fn replay(dir: &Path, batches: u64) -> anyhow::Result<Journal> {
 async fn read_chain(url: &str, settlement: &Settlement) -> anyhow::Result<Chain> {
     let status = within(url, settlement.status()).await?;
     let mut unconsumed_micro = U256::ZERO;
-    let mut watch = settlement.watch_deposits(status.deposits_consumed, 0);
-    while watch.next_index() < status.deposits {
+    // The contract counts rows of its queue; a row that was taken back is a hole there, and none to the venue.
+    let gone = within(url, settlement.reclaimed_rows(status.block)).await?;
+    let passed = gone.range(..status.deposits_consumed).count() as u64;
+    let deposits_consumed = status.deposits_consumed - passed;
+    let deposits = status.deposits - gone.len() as u64;
+    let mut watch = settlement.watch_deposits(deposits_consumed, 0);
+    while watch.next_index() < deposits {
         let found = within(url, watch.poll(settlement)).await?;
         ensure!(
             !found.is_empty(),
-            "L1 counts {} deposits, its events end before deposit {}",
-            status.deposits,
+            "L1 counts {deposits} deposits, its events end before deposit {}",
             watch.next_index()
         );
-        let of_then = found.iter().filter(|d| d.index < status.deposits);
+        let of_then = found.iter().filter(|d| d.index < deposits);
         unconsumed_micro += of_then.map(|d| U256::from(d.amount_micro)).sum::<U256>();
     }
     let mut journal_hash = None;
@@ -144,6 +150,7 @@ async fn read_chain(url: &str, settlement: &Settlement) -> anyhow::Result<Chain>
     }
     Ok(Chain {
         status,
+        deposits_consumed,
         unconsumed_micro,
         journal_hash,
     })
@@ -277,7 +284,7 @@ impl Found {
         for (what, on_l1, ours) in [
             (
                 "deposits consumed",
-                status.deposits_consumed,
+                chain.deposits_consumed,
                 journal.deposits,
             ),
             ("the last record", status.last_seq, journal.last_seq),
