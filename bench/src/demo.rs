@@ -2,6 +2,7 @@
 //! venue, prover, oracle, traders. At the end it is checked that L1, journal and clients agree.
 
 mod check;
+pub(crate) mod crash;
 mod feed;
 mod outcome;
 mod progress;

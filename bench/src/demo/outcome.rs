@@ -40,7 +40,7 @@ impl Demo {
         let mut misses = Vec::new();
         let traders = self.traders(ended)?;
         let checks = self.check(ended, &traders, &mut misses)?;
-        let record = self.record(ended, checks, &traders);
+        let record = self.record(ended, checks, &traders)?;
         self.write(&record)?;
         self.tracker.stage = if misses.is_empty() {
             "all checks hold"
@@ -185,11 +185,11 @@ impl Demo {
     }
 
     /// Everything that was measured.
-    fn record(&self, ended: &Ended, checks: Checks, traders: &Traders) -> Record {
+    fn record(&self, ended: &Ended, checks: Checks, traders: &Traders) -> anyhow::Result<Record> {
         let mut figures = self.figures(ended, checks, traders);
         figures.sum_up_batches();
         let since = |ns: u64| (ns as f64 - self.start_ns as f64) / 1e9;
-        Record {
+        Ok(Record {
             figures,
             start_ns: self.start_ns,
             moments: self.tracker.moments(),
@@ -202,7 +202,8 @@ impl Demo {
             client_curves: traders.curves(),
             stage_curves: stage_curves(&self.tracker.status["stage_ns"]),
             settings: self.settings(),
-        }
+            crash: super::crash::play(self.scenario.seed).context("one account through a fall")?,
+        })
     }
 
     fn figures(&self, ended: &Ended, checks: Checks, traders: &Traders) -> Figures {

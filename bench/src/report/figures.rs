@@ -244,6 +244,8 @@ pub(crate) struct Record {
     pub(crate) stage_curves: Vec<(String, Vec<(f64, f64)>)>,
     /// Instruments and parameters, as (name, value).
     pub(crate) settings: Vec<(String, String)>,
+    /// One account through a fall of prices.
+    pub(crate) crash: crate::demo::crash::Crash,
 }
 
 impl Figures {

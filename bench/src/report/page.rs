@@ -91,6 +91,7 @@ pub(crate) fn render(r: &Record) -> String {
                     (latency(r))
                     (throughput(r))
                     (settlements(r))
+                    (super::crash::section(&r.crash))
                     (batches(r))
                     (end_check(f))
                     (tables(r))
@@ -631,6 +632,7 @@ mod tests {
             client_curves: vec![("round trip".into(), durations.curve())],
             stage_curves: Vec::new(),
             settings: vec![("Durability".into(), "fsync".into())],
+            crash: crate::demo::crash::play(1).expect("the engine takes it"),
         }
     }
 
@@ -641,6 +643,8 @@ mod tests {
             "INSECURE",
             "loopback",
             "Delta settlement",
+            "close perp",
+            "fell below its maintenance margin",
             "seal to L1",
             "percentile of requests",
             "does not hold",
@@ -650,7 +654,7 @@ mod tests {
         for outside in ["http://", "https://", "<script", "src=", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");
         }
-        assert!(page.matches("<svg").count() >= 7 && !page.contains("NaN"));
+        assert!(page.matches("<svg").count() >= 11 && !page.contains("NaN"));
         if let Some(path) = std::env::var_os("DELTABOX_SAMPLE_REPORT") {
             std::fs::write(path, page).expect("written");
         }
