@@ -590,12 +590,14 @@ impl Thread {
         if alone != self.primary.term.alone {
             self.primary.term.alone = alone;
             self.primary.term.save(&self.primary.data)?;
-            let event = if alone {
-                "goes_on_alone"
-            } else {
-                "quorum_back"
-            };
-            log::event(event, &[("epoch", &self.epoch())]);
+            log::event(
+                if alone {
+                    "goes_on_alone"
+                } else {
+                    "quorum_back"
+                },
+                &[("epoch", &self.epoch())],
+            );
         }
         Ok(())
     }
@@ -605,12 +607,14 @@ impl Thread {
             return;
         }
         self.refuses = refuses;
-        let event = if refuses {
-            "quorum_lost"
-        } else {
-            "quorum_back"
-        };
-        log::event(event, &[("released_seq", &self.released.unwrap_or(0))]);
+        log::event(
+            if refuses {
+                "quorum_lost"
+            } else {
+                "quorum_back"
+            },
+            &[("released_seq", &self.released.unwrap_or(0))],
+        );
         if let Some(gates) = &mut self.gates {
             gates.lack.set(0, refuses.into());
         }
